@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The HTTP interface: routes.def, one file per resource, problem documents (RFC 9457), rate limits.
+ * Knows HTTP, store and scheduler; no SQL. */
+#pragma once
+
+#include <uv.h>
+
+#include "base/err.h"
+#include "exec/exec.h"
+#include "http/http.h"
+#include "life/life.h"
+#include "sched/sched.h"
+#include "store/store.h"
+
+struct api;
+
+struct api_opts {
+	uv_loop_t *loop;
+	struct life *life;
+	const char *version;
+	struct id instance_id;
+	int rate_health, rate_probe; /* requests a minute per address; 0: no limit */
+	const char *disk_path;       /* whose free space /health/checks reports */
+};
+
+/* Answers health at once; everything else is 503 (`starting`) until api_attach() and life says ready. */
+int api_create(const struct api_opts *opts, struct api **ret_api, struct err *err);
+void api_destroy(struct api *api, void (*closed)(void *data), void *data);
+
+/* Hands over the parts once they have started; NULL takes them away again (before they stop). */
+void api_attach(struct api *api, struct store *store, struct sched *sched, struct exec *exec);
+
+/* The handler for http_create(); `data` is the struct api. Each request is answered exactly once. */
+void api_handle(struct http_request *request, void *api);
+

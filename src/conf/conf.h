@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Configuration: options.def -> struct conf, from default, file ([gathering] of a GKeyFile), environment
+ * and flags; the later wins. Only main.c, server.c and cli/ include this. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+enum conf_source { CONF_DEFAULT, CONF_FILE, CONF_ENVIRONMENT, CONF_FLAG };
+
+#define CONF_STRING   char *
+#define CONF_DURATION int64_t
+#define CONF_SIZE     int64_t
+#define CONF_INT      int64_t
+#define CONF_BOOL     bool
+
+struct conf {
+#define X(name, type, value, min, max, help) CONF_##type name;
+#include "conf/options.def"
+#undef X
+	/* private to conf.c: where each value came from, in table order */
+	enum conf_source *sources;
+	char *file; /* NULL: no file was read */
+};
+
+/* Fills `ret_conf` from defaults, then the file, then GATHERING_* of `environ`, then the flags in argv
+ * (--name VALUE, --name=VALUE, --set name=VALUE; a BOOL flag may stand alone). --config FILE names the
+ * file (it must exist); else $GATHERING_CONFIG, else /etc/gathering/gathering.conf if it exists.
+ * argv[0] is skipped; anything that is no option is an error. ERR_INVALID names the option, the value,
+ * what is allowed and where it came from; an unknown option names the nearest known one. */
+int conf_load(int argc, char *const *argv, struct conf *ret_conf, struct err *err);
+void conf_fini(struct conf *conf);
+
+/* `gathering check-config`: one line an option: name, value, source. */
+void conf_write_effective(const struct conf *conf, struct buf *out);
+
+/* The options part of --help, and the table of doc/config.md (Markdown). */
+void conf_write_help(struct buf *out);
+void conf_write_markdown(struct buf *out);

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * HTTP/1.1 server on the loop: libmicrohttpd behind its epoll descriptor, on our own listening
+ * socket, behind a strict gate (gate.c) that answers malformed or ambiguous requests with 400, 501 or
+ * 505 and `Connection: close` before any handler sees them (RFC 9112). Nothing else includes
+ * microhttpd.h. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <uv.h>
+
+#include "base/err.h"
+#include "base/id.h"
+
+struct http;
+struct http_request;
+
+struct http_opts {
+	uv_loop_t *loop;
+	const char *listen;           /* "127.0.0.1:8080", "[::1]:0" (0: any free port), "unix:/path" */
+	int backlog;
+	int connections_max;
+	int connections_per_address;
+	size_t header_max;            /* bytes of request line and headers together: 431, 414 */
+	size_t body_max;              /* 413 */
+	int64_t header_timeout_ms;    /* from connect or first byte to the end of the head: 408 or close */
+	int64_t body_timeout_ms;      /* from the end of the head to the end of the body */
+	int64_t idle_timeout_ms;      /* keep-alive */
+};
+
+/* Called on the loop once the whole request has arrived (head and body, both within limits). Must
+ * lead to exactly one http_reply(), now or later. `request` is valid until then. */
+typedef void http_handler_fn(struct http_request *request, void *data);
+
+/* Binds and listens; ERR_CONFLICT: address in use, ERR_INVALID: not an address, ERR_FORBIDDEN:
+ * privileged port. Serving begins with the next turn of the loop. */
+int http_create(const struct http_opts *opts, http_handler_fn *handler, void *data,
+	struct http **ret_http, struct err *err);
+
+/* "127.0.0.1:43211": the address really bound. Borrowed. */
+const char *http_address(const struct http *http);
+
+/* From now on every answer carries `Connection: close` (on) or not (off). */
+void http_set_closing(struct http *http, bool is_closing);
+
+/* Monotonic time of the last request that was not for a /health path; for the notice phase. */
+int64_t http_last_request_mono_ms(const struct http *http);
+
+/* Stops accepting: everything already in the accept queue is accepted and served, then the listening
+ * socket is closed, then `closed` runs. */
+typedef void http_done_fn(void *data);
+void http_close_listener(struct http *http, http_done_fn *closed, void *data);
+
+/* After the listener is closed: `drained` runs when no request is in flight; idle connections are
+ * closed after idle_grace_ms. http_cut ends what is left at once; returns how many requests it cut
+ * and logs nothing. */
+void http_drain(struct http *http, int64_t idle_grace_ms, http_done_fn *drained, void *data);
+size_t http_cut(struct http *http);
+
+size_t http_in_flight(const struct http *http);
+size_t http_connections(const struct http *http);
+
+/* Releases everything (open connections are closed); `destroyed` runs when the handles are gone. */
+void http_destroy(struct http *http, http_done_fn *destroyed, void *data);
+
+/* --- a request; all borrowed, valid until the reply --- */
+
+enum http_method {
+	HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_PATCH, HTTP_DELETE, HTTP_OPTIONS, HTTP_OTHER
+};
+enum http_method http_method(const struct http_request *request);
+const char *http_method_name(const struct http_request *request);
+
+/* Percent-decoded path ("/api/v1/actions/a b"), without query; never contains NUL. Raw form: still
+ * encoded, so that a router can split at '/' before decoding. */
+const char *http_path_raw(const struct http_request *request);
+
+/* One query parameter, decoded (UTF-8 checked by the gate); NULL when absent; "" when without value.
+ * http_query_each calls back for all, in order, so that unknown ones can be refused. */
+const char *http_query(const struct http_request *request, const char *name);
+void http_query_each(const struct http_request *request,
+	void (*each)(const char *name, const char *value, void *data), void *data);
+
+/* A header by name, any case; NULL when absent. */
+const char *http_header(const struct http_request *request, const char *name);
+
+/* The body; NUL-terminated behind `len` for convenience. Never NULL. */
+const char *http_body(const struct http_request *request, size_t *ret_len);
+
+/* The peer address without port ("127.0.0.1", "::1", "unix"). */
+const char *http_peer(const struct http_request *request);
+
+/* X-Request-ID: the client's when it is 1 to 64 of [A-Za-z0-9._-], else a fresh UUIDv7. It is sent
+ * back with every answer. */
+const char *http_request_id(const struct http_request *request);
+
+/* Decodes %xx in place; false on a bad escape, NUL or ill-formed UTF-8. */
+bool http_percent_decode(char *text);
+
+/* --- the answer --- */
+
+struct http_answer {
+	int status;
+	const char *content_type; /* NULL: no body type header */
+	const char *body;         /* copied; HEAD sends the length only */
+	size_t body_len;
+	const char *const *headers; /* name, value, name, value, ..., NULL; copied */
+};
+
+/* Answers. Exactly once a request; the request is gone afterwards. Loop thread. When the client left
+ * meanwhile, the answer is dropped. */
+void http_reply(struct http_request *request, const struct http_answer *answer);

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The nouns: action, run, attempt result. Their limits, their JSON, the run's state table with its
+ * one mover, and the decision what follows an attempt. Pure: no clock, no I/O, no loop. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/id.h"
+#include "plan/plan.h"
+
+/* --- faults: everything wrong with one input, for a problem document --- */
+
+#define FAULTS_MAX 16
+struct faults {
+	size_t count; /* may exceed FAULTS_MAX; only that many are kept */
+	struct {
+		char pointer[96];
+		char detail[256];
+	} item[FAULTS_MAX];
+};
+void faults_add(struct faults *faults, const char *pointer, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* --- action --- */
+
+enum action_kind { ACTION_HTTP, ACTION_EXEC, ACTION_KIND_COUNT };
+extern const char *const action_kind_names[]; /* NULL at the end, as all name tables here */
+
+enum overlap { OVERLAP_SKIP, OVERLAP_QUEUE, OVERLAP_ALLOW, OVERLAP_CANCEL_RUNNING };
+extern const char *const overlap_names[];
+
+enum on_interrupt { ON_INTERRUPT_RETRY, ON_INTERRUPT_FAIL, ON_INTERRUPT_HOLD };
+extern const char *const on_interrupt_names[];
+
+enum backoff { BACKOFF_FIXED, BACKOFF_LINEAR, BACKOFF_EXPONENTIAL };
+extern const char *const backoff_names[];
+
+enum action_state { ACTION_ACTIVE, ACTION_PAUSED, ACTION_COMPLETED };
+extern const char *const action_state_names[];
+
+struct name_value {
+	char *name;
+	char *value;
+};
+
+/* All strings owned by the action. */
+struct http_target {
+	char *method;
+	char *url;
+	struct name_value *headers;
+	size_t header_count;
+	char *body; /* NULL: none */
+	int expect_min, expect_max; /* status range that counts as success; default 200..299 */
+};
+
+struct exec_target {
+	char **command; /* argv, NULL at the end; with use_shell exactly one element, given to sh -c */
+	char *cwd;      /* NULL: the state of the server */
+	struct name_value *env;
+	size_t env_count;
+	char *stdin_text; /* NULL: /dev/null */
+	char *user;       /* NULL: as the server */
+	bool use_shell;
+};
+
+struct retry_policy {
+	int max_attempts; /* 1: no retry */
+	enum backoff backoff;
+	int64_t initial_ms, max_ms;
+	double jitter; /* 0 .. 1, share of the delay that is random */
+};
+
+/* An action: its definition (what a person writes) and the facts of its row. Immutable once shared,
+ * counted references, freed by the last action_unref. */
+struct action {
+	/* facts of the row */
+	struct id id;
+	int64_t version;     /* 1, then +1 with each change; its ETag */
+	bool is_paused;
+	int64_t next_due_ms; /* the cursor; NO_TIME: nothing more to come */
+	int64_t created_at_ms, updated_at_ms;
+
+	/* definition */
+	char *name;
+	char *description; /* NULL: none */
+	char **tags;       /* NULL at the end; never NULL itself */
+	enum action_kind kind;
+	struct http_target http;
+	struct exec_target exec;
+	struct schedule *schedule;  /* owned; NULL: manual only */
+	json_t *schedule_json;      /* owned; as written and normalised; NULL: manual only */
+	int64_t timeout_ms;
+	enum overlap overlap;
+	int queue_limit;
+	struct misfire_rules misfire;
+	bool pause_records;
+	enum on_interrupt on_interrupt;
+	struct retry_policy retry;
+	int priority; /* -100 .. 100, higher first */
+
+	int refs;
+};
+
+struct action *action_ref(struct action *action);
+void action_unref(struct action *action); /* NULL is fine */
+enum action_state action_state(const struct action *action);
+
+/* Reads a definition. Unknown members, wrong types and out-of-range values are faults, each with its
+ * JSON pointer; ERR_INVALID then. `base` (may be NULL) is what a PATCH starts from: members absent in
+ * `json` keep its values, null restores the default; nested objects merge (RFC 7396).
+ * The facts of the row are left zero (next_due_ms NO_TIME). *ret_action has one reference. */
+int action_from_json(
+	const json_t *json, const struct action *base, struct action **ret_action, struct faults *faults);
+
+/* The definition alone, defaults written out: what the store keeps and PUT takes back unchanged.
+ * New reference, owned by the caller. */
+json_t *action_definition_json(const struct action *action);
+
+/* The definition plus id, version, state, next_due_at, created_at, updated_at: what the API shows. */
+json_t *action_to_json(const struct action *action);
+
+/* The definition as compact text (owned by the caller) and back. action_from_text gives ERR_CORRUPT
+ * when stored text cannot be read any more. */
+char *action_definition_text(const struct action *action);
+int action_from_text(const char *text, size_t len, struct action **ret_action, struct err *err);
+
+/* A schedule object ({"cron": ...,"timezone": ...}) by itself, for previews. `pointer` is where it
+ * stands in the input ("/schedule"). */
+int schedule_from_json(const json_t *json, const char *pointer, struct schedule **ret_schedule,
+	struct faults *faults);
+
+/* JSON text from outside to a value: depth <= JSON_MAX_DEPTH, no duplicate keys, valid UTF-8, no NUL,
+ * one value only. ERR_BAD_REQUEST with position. */
+#define JSON_MAX_DEPTH 32
+int json_from_text(const char *text, size_t len, json_t **ret_json, struct err *err);
+
+/* Copies of an action that differ in the facts of their row only. */
+struct action *action_with_row(const struct action *action, const struct id *id, int64_t version,
+	bool is_paused, int64_t next_due_ms, int64_t created_at_ms, int64_t updated_at_ms);
+
+/* --- run --- */
+
+enum run_state {
+	RUN_PENDING,
+	RUN_RUNNING,
+	RUN_SUCCEEDED,
+	RUN_FAILED,
+	RUN_TIMED_OUT,
+	RUN_CANCELLED,
+	RUN_SKIPPED,
+	RUN_HELD,
+	RUN_STATE_COUNT
+};
+
+enum run_reason {
+	REASON_NONE,
+	REASON_HANDED_BACK, /* pending: its owner shut down */
+	REASON_OWNER_LOST,  /* pending, failed or held: its owner died */
+	REASON_RETRY,       /* pending: an attempt failed, another follows at not_before */
+	REASON_QUEUED,      /* pending: waits for an earlier run of the action, or for capacity */
+	REASON_OVERLAP,     /* skipped: an earlier run was unfinished; cancelled: made room */
+	REASON_PAUSED,      /* skipped */
+	REASON_LATE,        /* skipped */
+	REASON_LIMIT,       /* skipped: queue_limit or max_catchup */
+	REASON_USER,        /* cancelled by a person */
+	REASON_SHUTDOWN     /* failed or held by on_interrupt: interrupted by a shutdown */
+};
+
+enum run_trigger { TRIGGER_SCHEDULE, TRIGGER_MANUAL, TRIGGER_EVENT, TRIGGER_BACKFILL, TRIGGER_RETRY };
+
+extern const char *const run_state_names[];
+extern const char *const run_reason_names[]; /* [REASON_NONE] is "" and written as null in JSON */
+extern const char *const run_trigger_names[];
+
+/* The ledger row. Strings owned; run_fini frees them. `action` is set (one reference) where a run is
+ * to be started, else NULL. */
+struct run {
+	struct id id;
+	struct id action_id;
+	int64_t action_version; /* the definition it was claimed with */
+	char *action_name;
+	enum run_trigger trigger;
+	int64_t due_at_ms;
+	enum run_state state;
+	enum run_reason reason;
+	int attempt; /* attempts begun; 0 before the first */
+	int interruptions;
+	int64_t epoch;
+	struct id instance_id; /* owner while running, last owner after; zero: none */
+	int priority;
+	int64_t not_before_ms; /* NO_TIME: at once */
+	int64_t created_at_ms, claimed_at_ms, started_at_ms, finished_at_ms; /* NO_TIME: not yet */
+	int http_status;   /* 0: none */
+	int exit_code;     /* -1: none; 128+n: ended by signal n */
+	char *error;       /* NULL: none */
+	int64_t output_bytes;
+	int64_t missed_count; /* > 1: this skipped row stands for so many due times ... */
+	int64_t missed_until_ms; /* ... up to this one */
+	bool cancel_requested;
+	struct action *action;
+};
+
+void run_fini(struct run *run);
+json_t *run_to_json(const struct run *run);
+
+/* The only writer of run->state. False, and nothing changed, when the move is not allowed.
+ *
+ *   pending -> running -> succeeded | failed | timed_out | cancelled | held
+ *   pending -> cancelled | held | failed        running -> pending (handed back, retry, owner lost)
+ *   held -> pending | cancelled                 skipped is born and stays */
+bool run_move(struct run *run, enum run_state to, enum run_reason reason);
+bool run_state_is_final(enum run_state state);
+
+/* "'pending','running',..." for SQL CHECKs, generated from the table. Static. */
+const char *run_state_sql_list(void);
+
+/* `Idempotency-Key`: "<action id>/<due time>", the same for every attempt. */
+#define RUN_KEY_SIZE 80
+const char *run_idempotency_key(const struct run *run, char ret_text[static RUN_KEY_SIZE]);
+
+/* --- the end of an attempt --- */
+
+enum attempt_outcome {
+	ATTEMPT_SUCCEEDED,
+	ATTEMPT_FAILED,
+	ATTEMPT_TIMED_OUT,
+	ATTEMPT_CANCELLED,  /* a person or cancel_running asked */
+	ATTEMPT_INTERRUPTED /* our shutdown or a lost owner ended it; no result of its own */
+};
+
+struct attempt_result {
+	enum attempt_outcome outcome;
+	int http_status; /* 0: none */
+	int exit_code;   /* -1: none */
+	int64_t started_at_ms;
+	int64_t retry_after_ms; /* -1: the target did not say */
+	char *error;            /* owned; NULL: none; for people */
+	char *output;           /* owned; binary-safe; NULL: none */
+	size_t output_len;
+	int64_t output_total;   /* bytes produced, kept or not */
+};
+void attempt_result_fini(struct attempt_result *result);
+
+/* What a finished or interrupted attempt makes of its run. */
+struct run_follow_up {
+	enum run_state state;
+	enum run_reason reason;
+	int64_t delay_ms;  /* pending: not before so long from now; 0: at once */
+	bool counts;       /* false: the attempt is not used up (interruption) */
+};
+
+#define INTERRUPTIONS_MAX 3 /* the 4th interruption: the attempt counts as failed */
+
+/* Pure decision (retry policy, on_interrupt, limits). `random` is 0 .. 2^32-1 for the jitter.
+ * `reason_if_interrupted` is REASON_HANDED_BACK or REASON_OWNER_LOST. */
+struct run_follow_up run_follow_up(const struct run *run, const struct action *action,
+	const struct attempt_result *result, enum run_reason reason_if_interrupted, uint32_t random);

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * When things are due. Pure: `now` is a parameter, there is no clock, no I/O and no lock, and the
+ * same input gives the same answer on every instance. Time zone data is read once per zone and kept.
+ * SCHEDULES.md is the specification; doc/schedules.md tells users. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+
+enum schedule_kind { SCHEDULE_CRON, SCHEDULE_EVERY, SCHEDULE_ONCE };
+enum dst_gap { DST_GAP_RUN_AFTER, DST_GAP_SKIP };
+enum dst_overlap { DST_OVERLAP_FIRST, DST_OVERLAP_LAST, DST_OVERLAP_BOTH };
+enum day_match { DAY_MATCH_EITHER, DAY_MATCH_BOTH };
+
+/* Names as written in JSON and on the command line ("run_after", "first", "either", ...), in enum
+ * order, NULL at the end. */
+extern const char *const dst_gap_names[];
+extern const char *const dst_overlap_names[];
+extern const char *const day_match_names[];
+
+/* A schedule as written. Exactly one of cron, every, at is set; the rest may be NULL or 0 (defaults:
+ * UTC, anchor at the epoch). All strings borrowed for the call. */
+struct schedule_spec {
+	const char *cron;
+	const char *every;    /* duration, at least EVERY_MIN_MS */
+	const char *anchor;   /* RFC 3339 */
+	const char *at;       /* RFC 3339 */
+	const char *timezone; /* IANA name */
+	enum dst_gap dst_gap;
+	enum dst_overlap dst_overlap;
+	enum day_match day_match;
+};
+
+#define EVERY_MIN_MS 100
+
+struct schedule; /* immutable, counted references */
+
+/* Parses and checks. ERR_INVALID with err->field one of "/cron", "/every", "/anchor", "/at",
+ * "/timezone" or "" and a text such as "cron field 'hour': 25 is above 23". A cron expression that
+ * can never be due (30 February) is refused. *ret_schedule is owned by the caller (schedule_unref). */
+int schedule_parse(const struct schedule_spec *spec, struct schedule **ret_schedule, struct err *err);
+
+struct schedule *schedule_ref(struct schedule *schedule);
+void schedule_unref(struct schedule *schedule); /* NULL is fine */
+
+enum schedule_kind schedule_kind(const struct schedule *schedule);
+
+/* A remark on something legal but surprising ("0/15 means from 0 to 59 every 15"), or NULL.
+ * Borrowed from the schedule. */
+const char *schedule_warning(const struct schedule *schedule);
+
+/* The first due time strictly after `after_at_ms`; NO_TIME when there is none. Bounded work. */
+int64_t schedule_next(const struct schedule *schedule, int64_t after_at_ms);
+
+/* The same with what a preview shows. note is NULL, "moved out of DST gap" or "second pass". */
+struct due {
+	int64_t at_ms;
+	int32_t utc_offset_s;
+	const char *note;
+};
+bool schedule_next_due(const struct schedule *schedule, int64_t after_at_ms, struct due *ret_due);
+
+/* --- missed due times --- */
+
+enum misfire { MISFIRE_LATEST, MISFIRE_SKIP, MISFIRE_EARLIEST, MISFIRE_ALL };
+extern const char *const misfire_names[];
+
+struct misfire_rules {
+	enum misfire policy;
+	int64_t grace_ms;        /* later than this is "late" */
+	int64_t max_lateness_ms; /* older than this never runs */
+	int max_catchup;         /* at most so many late due times run (policy `all`: the newest) */
+};
+
+enum due_verdict {
+	DUE_RUN,
+	DUE_SKIP_LATE, /* dropped by the policy or by max_lateness */
+	DUE_SKIP_LIMIT /* dropped by max_catchup */
+};
+
+/* One ledger row to write. `count` > 1 only on the last skipped row of a long outage: it stands for
+ * that many due times from due_at_ms to until_ms. */
+struct planned_due {
+	int64_t due_at_ms;
+	int64_t until_ms;
+	int64_t count;
+	enum due_verdict verdict;
+};
+
+#define MISFIRE_MAX_ROWS 1000
+
+/* What to do about an action whose cursor stands at `expected_ms` when it is `now_ms`: every due
+ * time in [expected_ms, now_ms] is in exactly one row, in due order, at most MISFIRE_MAX_ROWS + 1 +
+ * max_catchup rows; *ret_next_ms is the first due time after now_ms (NO_TIME: none).
+ *
+ * A due time not older than grace_ms is on time and always runs. Of the late ones, not older than
+ * max_lateness_ms: `latest` runs the newest, but only when nothing is on time (else that one is the
+ * latest); `skip` none; `earliest` the oldest; `all` the newest max_catchup of them.
+ * *ret_dues is malloc'ed, owned by the caller; returns their number (0 when expected_ms > now_ms, and
+ * then *ret_next_ms is expected_ms). */
+size_t misfire_plan(const struct schedule *schedule, const struct misfire_rules *rules,
+	int64_t expected_ms, int64_t now_ms, struct planned_due **ret_dues, int64_t *ret_next_ms);

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Decides what runs and when: look, wake, plan, claim, start, finish (DESIGN section 5). The store
+ * decides who wins; this module only keeps a bounded window of what is due soon and one timer. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/err.h"
+#include "base/id.h"
+#include "exec/exec.h"
+#include "store/store.h"
+
+struct sched;
+
+struct sched_opts {
+	uv_loop_t *loop;
+	struct store *store;
+	struct exec *exec;
+	int window_max;          /* actions held in memory ahead of time */
+	int64_t window_ms;       /* how far ahead is looked */
+	int64_t poll_ms;         /* the safety poll; jittered by a quarter */
+	int claim_max;           /* actions in one claim */
+	int64_t run_max_ms;      /* shutdown: runs may take so long before they are ended */
+	int64_t term_grace_ms;
+};
+
+typedef void sched_done_fn(void *data);
+
+int sched_create(const struct sched_opts *opts, struct sched **ret_sched, struct err *err);
+
+/* Recovers what a dead instance left, looks for the first time, then calls back: ready. Retries by
+ * itself while the store is unavailable. */
+void sched_start(struct sched *sched, sched_done_fn *started, void *data);
+
+/* Stops planning and claiming in this very turn; a claim under way may commit, and its runs are handed
+ * back unstarted. Running attempts go on. sched_resume undoes it (undrain). Both idempotent. */
+void sched_pause(struct sched *sched);
+void sched_resume(struct sched *sched);
+
+/* After sched_pause: `claims_drained` when no claim is under way, then `runs_drained` when every
+ * attempt has ended and is recorded. Attempts still running run_max_ms after sched_pause are ended
+ * and handed back; sched_hurry does that now. */
+void sched_drain(struct sched *sched, sched_done_fn *claims_drained, sched_done_fn *runs_drained,
+	void *data);
+void sched_hurry(struct sched *sched);
+
+/* True when a shutdown had to cut an attempt short; and when a result could not be recorded. */
+bool sched_was_cut(const struct sched *sched);
+bool sched_lost_result(const struct sched *sched);
+
+void sched_destroy(struct sched *sched, sched_done_fn *closed, void *data);
+
+/* Something the API wrote: `action` is the row as stored now (its cursor may be near), or is_gone. */
+void sched_action_changed(struct sched *sched, struct action *action);
+void sched_action_gone(struct sched *sched, const struct id *action_id);
+
+/* A pending run was inserted: take it when there is room. */
+void sched_run_pending(struct sched *sched);
+
+/* A running run is to be cancelled: ends it if it runs here. */
+void sched_cancel_run(struct sched *sched, const struct id *run_id);
+
+/* The executor's, passed through for health and the API. */
+struct sched_stats {
+	int64_t last_claim_mono_ms; /* NO_TIME: never */
+	size_t window_count;
+	size_t runs_running;
+	bool is_paused;
+	bool is_store_ok;
+	int64_t max_lag_ms; /* largest start lag within the last minute or so */
+};
+void sched_stats(const struct sched *sched, struct sched_stats *ret_stats);
+
+/* The database clock as far as known here: for computing cursors before a write. */
+int64_t sched_now_ms(const struct sched *sched);

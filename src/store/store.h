@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Every durable fact behind one asynchronous contract. Backends: SQLite (one file, one machine) and
+ * memory (tests). The same contract test passes on each (test/contract).
+ *
+ * A request is a struct that the caller embeds and keeps until its callback has run. It runs exactly
+ * once, on the loop thread, never before the call that started it returned; inside it the request
+ * may be freed. Inputs are borrowed until then. When req.err.code is 0 the outputs are set; release
+ * them with the request's _fini (fine to call always, also after an error). Nothing can be cancelled:
+ * store_close waits for what is under way, and answers the rest with ERR_CANCELLED.
+ *
+ * Errors common to all: ERR_UNAVAILABLE (queue full, database busy or gone), ERR_FULL (disk full),
+ * ERR_IO (read-only or failing disk), ERR_CORRUPT. After any error nothing of the request was kept.
+ *
+ * "Database clock": the clock that decides what is due and when leases end. With SQLite it is the
+ * wall clock of the one machine. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/err.h"
+#include "base/id.h"
+#include "base/list.h"
+#include "model/model.h"
+
+struct store;
+struct store_req;
+typedef void store_done_fn(struct store_req *req);
+
+struct store_req {
+	struct err err;
+	store_done_fn *done;
+	void *data; /* the caller's */
+	/* private to store/ */
+	struct list queue_node;
+	const struct store_verb *verb;
+	struct store *store;
+};
+
+struct store_opts {
+	uv_loop_t *loop;
+	const char *url;       /* "sqlite:PATH" or "memory:" */
+	size_t queue_max;      /* requests waiting; more is ERR_UNAVAILABLE */
+	size_t batch_max;      /* requests joined in one transaction */
+	struct id instance_id; /* owner written by claims */
+};
+
+/* Opens the database and brings its schema up to date, before the loop serves anything: blocking, on
+ * purpose (start-up only). Errors: ERR_CONFLICT (another server has the file; the text names its
+ * process), ERR_IO (missing folder, read-only), ERR_CORRUPT (not a database, or newer than this
+ * program), ERR_FULL, ERR_INVALID (url). */
+int store_open(const struct store_opts *opts, struct store **ret_store, struct err *err);
+
+/* Finishes what is under way, fails what waits, closes the database and calls back once, on the
+ * loop. The store must not be used afterwards. */
+typedef void store_closed_fn(void *data);
+void store_close(struct store *store, store_closed_fn *closed, void *data);
+
+/* "sqlite" or "memory", and the place, for people ("gathering.db"). Borrowed. */
+const char *store_backend_name(const struct store *store);
+const char *store_place(const struct store *store);
+
+/* Applies or lists the migrations of `url` without a server. `dry_run`: only say. For each migration
+ * that is (to be) applied `each` is called with its name. Blocking; command line only. */
+enum store_migrate_mode { STORE_MIGRATE_APPLY, STORE_MIGRATE_DRY_RUN };
+int store_migrate(const char *url, enum store_migrate_mode mode,
+	void (*each)(const char *name, void *data), void *data, struct err *err);
+
+/* --- actions --- */
+
+/* Creates all or none. Each gets its row facts (id from the action if not zero, version 1, times from
+ * the database clock); next_due_ms is stored as given. ERR_CONFLICT: a name is taken; `ret_index`
+ * tells whose. */
+struct store_create_actions {
+	struct store_req req;
+	struct action *const *actions;
+	size_t count;
+	/* out: as stored, same order */
+	struct action **ret_actions;
+	size_t ret_index;
+};
+void store_create_actions(struct store *store, struct store_create_actions *req, store_done_fn *done);
+void store_create_actions_fini(struct store_create_actions *req);
+
+/* By id, or by name when `name` is set. ERR_NOT_FOUND. */
+struct store_get_action {
+	struct store_req req;
+	struct id id;
+	const char *name; /* NULL: by id */
+	struct action *ret_action;
+};
+void store_get_action(struct store *store, struct store_get_action *req, store_done_fn *done);
+void store_get_action_fini(struct store_get_action *req);
+
+/* A page, by name ascending, of the actions that pass every filter set. */
+struct store_list_actions {
+	struct store_req req;
+	int limit;
+	const char *after_name; /* NULL: from the start */
+	const char *name_part;  /* NULL: any; substring, case-insensitive (ASCII) */
+	const char *tag;        /* NULL: any */
+	int kind;               /* enum action_kind, or -1 */
+	int state;              /* enum action_state, or -1 */
+	bool want_total;
+	struct action **ret_actions;
+	size_t ret_count;
+	bool ret_has_more;
+	int64_t ret_total; /* with want_total: all that pass */
+};
+void store_list_actions(struct store *store, struct store_list_actions *req, store_done_fn *done);
+void store_list_actions_fini(struct store_list_actions *req);
+
+/* Replaces the definition and the cursor (taken from `action`) of action `id`; the pause flag stays.
+ * ERR_NOT_FOUND; ERR_VERSION when expected_version is not 0 and not the row's; ERR_CONFLICT: name.
+ * Runs already in the ledger keep the definition they were claimed with. */
+struct store_replace_action {
+	struct store_req req;
+	struct id id;
+	int64_t expected_version;
+	struct action *action;
+	struct action *ret_action;
+};
+void store_replace_action(struct store *store, struct store_replace_action *req, store_done_fn *done);
+void store_replace_action_fini(struct store_replace_action *req);
+
+/* Pauses or resumes, sets the cursor, and adds one to the version if that changed the flag; setting
+ * what is set already changes nothing and succeeds. ERR_NOT_FOUND, ERR_VERSION. */
+struct store_pause_action {
+	struct store_req req;
+	struct id id;
+	int64_t expected_version; /* 0: any */
+	bool is_paused;
+	int64_t next_due_ms;
+	struct action *ret_action;
+};
+void store_pause_action(struct store *store, struct store_pause_action *req, store_done_fn *done);
+void store_pause_action_fini(struct store_pause_action *req);
+
+/* Deletes the action with its ledger. `ret_running` lists its runs that were running (the executor is
+ * to end them). ERR_NOT_FOUND, ERR_VERSION. */
+struct store_delete_action {
+	struct store_req req;
+	struct id id;
+	int64_t expected_version; /* 0: any */
+	struct id *ret_running;
+	size_t ret_running_count;
+};
+void store_delete_action(struct store *store, struct store_delete_action *req, store_done_fn *done);
+void store_delete_action_fini(struct store_delete_action *req);
+
+/* --- scheduling --- */
+
+/* The next due actions, by due time: those with a cursor not after database-now + horizon_ms, at most
+ * `limit`. A paused action without pause_records has no cursor, so it never shows. */
+struct store_look {
+	struct store_req req;
+	int64_t horizon_ms;
+	int limit;
+	int64_t ret_now_ms;
+	struct action **ret_actions;
+	size_t ret_count;
+	bool ret_has_more;             /* more lie within the horizon */
+	int64_t ret_pending_at_ms;     /* when the next pending run may start; NO_TIME: none */
+};
+void store_look(struct store *store, struct store_look *req, store_done_fn *done);
+void store_look_fini(struct store_look *req);
+
+/* Claims due times of many actions in one transaction; each action is all or nothing and stands for
+ * itself. An action is lost, without trace, when its row is gone, its version or cursor is not the
+ * expected one, or the cursor is after database-now.
+ *
+ * For each planned due, in order, a ledger row (unique on action and due time): DUE_SKIP_* becomes
+ * `skipped` with late or limit. DUE_RUN becomes
+ *   skipped: paused       the action is paused
+ *   skipped: overlap      overlap=skip and a run of the action is pending or running
+ *   pending: queued       overlap=queue and one is; beyond queue_limit pending ones: skipped: limit
+ *   pending: queued       overlap=cancel_running and one is running: that one is marked for cancel
+ *                         (ret_cancel), pending ones become cancelled: overlap
+ *   running               else, while `capacity` (per kind) lasts: owner, epoch 1, attempt 1
+ *   pending: queued       else
+ * The cursor moves to next_due_ms and both commit together. */
+struct claim_item {
+	struct action *action; /* id, version, next_due_ms (the expected cursor) and policies from here */
+	const struct planned_due *dues;
+	size_t due_count;
+	int64_t next_due_ms;
+	bool ret_won;
+};
+struct store_claim {
+	struct store_req req;
+	struct claim_item *items;
+	size_t count;
+	int capacity[ACTION_KIND_COUNT];
+	int64_t ret_now_ms;
+	struct run *ret_started; /* now running, ours, with ->action set, in due order */
+	size_t ret_started_count;
+	struct id *ret_cancel; /* runs to end now */
+	size_t ret_cancel_count;
+	size_t ret_queued, ret_skipped; /* ledger rows that became pending / skipped */
+};
+void store_claim(struct store *store, struct store_claim *req, store_done_fn *done);
+void store_claim_fini(struct store_claim *req);
+
+/* Takes pending runs that may start (not_before reached; for overlap other than `allow` no other run
+ * of the action running, oldest due time first), by priority then due time, and makes them running:
+ * owner, epoch + 1, attempt + 1. With definition of action_version in ->action. */
+struct store_take {
+	struct store_req req;
+	int capacity[ACTION_KIND_COUNT];
+	int64_t ret_now_ms;
+	struct run *ret_started;
+	size_t ret_started_count;
+	int64_t ret_pending_at_ms; /* when the next of the rest becomes startable by time; NO_TIME: none */
+};
+void store_take(struct store *store, struct store_take *req, store_done_fn *done);
+void store_take_fini(struct store_take *req);
+
+/* Ends an attempt: writes its attempt row and output, and moves the run as `follow_up` says (pending:
+ * not_before = database-now + delay_ms, owner cleared; !counts: attempt - 1, interruptions + 1).
+ * Fenced: ERR_STALE unless the run is running with this epoch. Of concurrent finishes each stands for
+ * itself; they share one transaction. A cancel requested meanwhile turns a pending follow-up into
+ * `cancelled` (user). */
+struct store_finish {
+	struct store_req req;
+	const struct run *run; /* id, epoch, attempt */
+	const struct attempt_result *result;
+	struct run_follow_up follow_up;
+	enum run_state ret_state;
+};
+void store_finish(struct store *store, struct store_finish *req, store_done_fn *done);
+
+/* Runs left `running` by an instance other than ours, which is known to be gone: each is moved by
+ * run_follow_up(ATTEMPT_INTERRUPTED, owner_lost) of its own definition. */
+struct store_recover {
+	struct store_req req;
+	size_t ret_count;
+};
+void store_recover(struct store *store, struct store_recover *req, store_done_fn *done);
+
+/* --- runs --- */
+
+/* A manual run: a ledger row with trigger manual, due now (the first free millisecond), `pending`, or
+ * `skipped: overlap|limit` by the same rules as a claim. Also for a paused action. ERR_NOT_FOUND. */
+struct store_trigger {
+	struct store_req req;
+	struct id action_id;
+	struct run ret_run;
+};
+void store_trigger(struct store *store, struct store_trigger *req, store_done_fn *done);
+void store_trigger_fini(struct store_trigger *req);
+
+struct store_get_run {
+	struct store_req req;
+	struct id id;
+	struct run ret_run;
+};
+void store_get_run(struct store *store, struct store_get_run *req, store_done_fn *done);
+void store_get_run_fini(struct store_get_run *req);
+
+/* A page, newest id first, of the runs that pass every filter set. */
+struct store_list_runs {
+	struct store_req req;
+	int limit;
+	struct id before_id; /* zero: from the newest */
+	struct id action_id; /* zero: any */
+	uint32_t states;     /* bit 1 << enum run_state each; 0: any */
+	int trigger;         /* enum run_trigger, or -1 */
+	int64_t due_from_ms, due_to_ms; /* [from, to); NO_TIME: open */
+	bool want_total;
+	struct run *ret_runs;
+	size_t ret_count;
+	bool ret_has_more;
+	int64_t ret_total;
+};
+void store_list_runs(struct store *store, struct store_list_runs *req, store_done_fn *done);
+void store_list_runs_fini(struct store_list_runs *req);
+
+/* pending or held: `cancelled` (user) at once. running: cancel_requested is set; the owner is to end
+ * it. ERR_NOT_FOUND; ERR_CONFLICT when it has ended already. */
+struct store_cancel_run {
+	struct store_req req;
+	struct id id;
+	struct run ret_run;
+};
+void store_cancel_run(struct store *store, struct store_cancel_run *req, store_done_fn *done);
+void store_cancel_run_fini(struct store_cancel_run *req);
+
+/* The captured output of an attempt (0: the last one that ended). ERR_NOT_FOUND. */
+struct store_get_output {
+	struct store_req req;
+	struct id run_id;
+	int attempt;
+	char *ret_output;
+	size_t ret_len;
+	int64_t ret_total; /* bytes the attempt produced */
+};
+void store_get_output(struct store *store, struct store_get_output *req, store_done_fn *done);
+void store_get_output_fini(struct store_get_output *req);
+
+/* --- health --- */
+
+/* Also the liveness probe of the database. */
+struct store_stats {
+	struct store_req req;
+	int64_t ret_now_ms;
+	int64_t ret_actions, ret_actions_paused;
+	int64_t ret_runs_pending, ret_runs_running;
+	int64_t ret_size_bytes;
+};
+void store_stats(struct store *store, struct store_stats *req, store_done_fn *done);
