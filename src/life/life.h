@@ -37,8 +37,9 @@ struct part {
 	void (*quiet)(void *server);   /* t0 of a drain, for all parts in the same loop turn */
 	void (*unquiet)(void *server); /* undrain */
 	void (*drain)(void *server);   /* finish politely */
-	void (*hurry)(void *server);   /* second signal: cut what is left; drain then ends soon */
-	void (*stop)(void *server);    /* release */
+	int64_t (*drain_max_ms)(void *server); /* after this hurry is called and the exit status is 3 */
+	void (*hurry)(void *server);   /* deadline or second signal: cut what is left; drain then ends soon */
+	void (*stop)(void *server);    /* release; also when start has not reported yet (it will not then) */
 };
 
 /* One event of the stop sequence, kept for /health and logged: shutting_down, notice_done,
@@ -76,6 +77,9 @@ const char *life_phase(const struct life *life); /* name of the part being start
  * nothing is closed until undrain or a signal. Idempotent; cause is for the log. */
 enum life_drain { LIFE_DRAIN_HOLD, LIFE_DRAIN_STOP };
 void life_drain(struct life *life, enum life_drain drain, const char *cause);
+
+/* The listener is closed: state stopping, no undrain from here on. */
+void life_doors_closed(struct life *life);
 
 /* Ends an operator's drain: ready again. False when nothing is draining or a stop is under way. Setting
  * what is set already succeeds. */

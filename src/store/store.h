@@ -183,7 +183,8 @@ void store_look_fini(struct store_look *req);
  *   pending: queued       else
  * The cursor moves to next_due_ms and both commit together. */
 struct claim_item {
-	struct action *action; /* id, version, next_due_ms (the expected cursor) and policies from here */
+	struct action *action;  /* id, version and policies from here; not its next_due_ms */
+	int64_t expected_ms;    /* the cursor the row must still have */
 	const struct planned_due *dues;
 	size_t due_count;
 	int64_t next_due_ms;
