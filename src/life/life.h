@@ -28,22 +28,26 @@ extern const char *const service_state_names[];
 
 struct life;
 
-/* One part of the program, in start order. Every hook gets `server`; a NULL hook counts as done. start,
- * drain and stop only begin their work and report with life_part_done() or life_part_failed(), now or
- * later. Nobody but life.c calls the hooks. */
+/* One part of the program, in start order. Every hook gets `server`; a NULL hook counts as done.
+ * start, drain and stop only begin their work and report with life_part_done() or
+ * life_part_failed(), now or later. Nobody but life.c calls the hooks. */
 struct part {
 	const char *name;
 	void (*start)(void *server);
 	void (*quiet)(void *server);   /* t0 of a drain, for all parts in the same loop turn */
 	void (*unquiet)(void *server); /* undrain */
 	void (*drain)(void *server);   /* finish politely */
-	int64_t (*drain_max_ms)(void *server); /* after this hurry is called and the exit status is 3 */
-	void (*hurry)(void *server);   /* deadline or second signal: cut what is left; drain then ends soon */
-	void (*stop)(void *server);    /* release; also when start has not reported yet (it will not then) */
+	int64_t (*drain_max_ms)(
+		void *server);       /* after this hurry is called and the exit status is 3 */
+	void (*hurry)(void *server); /* deadline or second signal: cut what is left; drain then ends
+					soon */
+	void (*stop)(void *server);  /* release; also when start has not reported yet (it will not
+					then) */
 };
 
 /* One event of the stop sequence, kept for /health and logged: shutting_down, notice_done,
- * listener_closed, http_drained, scheduler_stopped, claims_drained, executor_stopped, store_closed. */
+ * listener_closed, http_drained, scheduler_stopped, claims_drained, executor_stopped, store_closed.
+ */
 struct life_event {
 	const char *name;
 	int64_t after_ms; /* since the drain began */
@@ -59,42 +63,48 @@ struct life_opts {
 	int64_t total_max_ms; /* the watchdog: the process exits after this, whatever hangs */
 };
 
-int life_create(const struct life_opts *opts, struct life **ret_life, struct err *err);
+/* life_destroy: after the loop has ended. The watchdog is a thread of its own, so that a loop that
+ * hangs cannot keep the process alive. */
+struct life *life_create(const struct life_opts *opts);
 void life_destroy(struct life *life);
 
 /* Starts the parts one after the other; the state becomes ready after the last. */
 void life_start(struct life *life);
 
-/* The part whose hook was called last has finished it. life_part_failed: it could not start; what had
- * started is stopped in reverse and the exit status is 1. */
+/* The part whose hook was called last has finished it. life_part_failed: it could not start; what
+ * had started is stopped in reverse and the exit status is 1. */
 void life_part_done(struct life *life);
 void life_part_failed(struct life *life, const struct err *err);
 
 enum service_state life_state(const struct life *life);
 const char *life_phase(const struct life *life); /* name of the part being started or drained; "" */
 
-/* Begins a drain: state draining, every part quiet in this turn. `stops` false is the operator's drain:
- * nothing is closed until undrain or a signal. Idempotent; cause is for the log. */
-enum life_drain { LIFE_DRAIN_HOLD, LIFE_DRAIN_STOP };
+/* Begins a drain: state draining, every part quiet in this turn. `stops` false is the operator's
+ * drain: nothing is closed until undrain or a signal. Idempotent; cause is for the log. */
+enum life_drain {
+	LIFE_DRAIN_HOLD,
+	LIFE_DRAIN_STOP
+};
 void life_drain(struct life *life, enum life_drain drain, const char *cause);
 
 /* The listener is closed: state stopping, no undrain from here on. */
 void life_doors_closed(struct life *life);
 
-/* Ends an operator's drain: ready again. False when nothing is draining or a stop is under way. Setting
- * what is set already succeeds. */
+/* Ends an operator's drain: ready again. False when nothing is draining or a stop is under way.
+ * Setting what is set already succeeds. */
 bool life_undrain(struct life *life);
 
-/* A stop signal: the first drains and stops, the second (0.5 s later or more) hurries, the third exits
- * at once with 3. */
+/* A stop signal: the first drains and stops, the second (0.5 s later or more) hurries, the third
+ * exits at once with 3. */
 void life_signal(struct life *life, const char *name);
 
-/* Adds an event to the stop sequence: in the list, and one log line. */
-void life_event(struct life *life, const char *name, bool was_cut);
+/* Adds an event to the stop sequence: in the list, and one log line. It counts as cut when the
+ * current part's deadline or a second signal came first. `name` is a constant. */
+void life_event(struct life *life, const char *name);
 size_t life_events(const struct life *life, struct life_event ret_events[static LIFE_EVENTS_MAX]);
 
-/* 0 clean; 1 could not start; 3 a deadline cut something; 4 a result was not recorded. The largest that
- * was set counts. */
+/* 0 clean; 1 could not start; 3 a deadline cut something; 4 a result was not recorded. The largest
+ * that was set counts. */
 void life_set_exit(struct life *life, int status);
 int life_exit_status(const struct life *life);
 int64_t life_uptime_ms(const struct life *life);

@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One walker over the table of parts: forward to start, backward to drain, backward to stop. A hook
+ * may report from inside its own call or later; `step_done` and the loop in walk_run() make both
+ * the same, without recursion. */
+#include "life/life.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "life/watchdog.h"
+
+#define SECOND_SIGNAL_AFTER_MS 500
+
+const char *const service_state_names[] = {
+	"starting", "ready", "draining", "stopping", "stopped", NULL};
+
+enum walk {
+	WALK_NONE,
+	WALK_START,
+	WALK_DRAIN,
+	WALK_STOP
+};
+
+struct life {
+	struct life_opts opts;
+	enum service_state state;
+	int64_t state_since_mono_ms;
+
+	enum walk walk;
+	size_t at; /* the part whose hook was called last; opts.part_count before the first */
+	bool is_walking;
+	bool step_done;
+	bool step_was_cut;
+	uv_timer_t limit; /* deadline of the drain hook that is running */
+
+	bool is_stopping;
+	bool is_hurried;
+	int64_t started_mono_ms, drain_mono_ms, signal_mono_ms;
+	int signals;
+	struct watchdog *watchdog; /* owned; NULL until a stop begins */
+
+	struct life_event events[LIFE_EVENTS_MAX];
+	size_t event_count;
+	int exit_status;
+};
+
+static void walk_run(struct life *life);
+
+struct life *life_create(const struct life_opts *opts)
+{
+	struct life *life = xcalloc(1, sizeof(*life));
+
+	life->opts = *opts;
+	life->started_mono_ms = life->state_since_mono_ms = clock_mono_ms();
+	life->at = opts->part_count;
+	must(uv_timer_init(opts->loop, &life->limit) == 0);
+	life->limit.data = life;
+	return life;
+}
+
+void life_destroy(struct life *life)
+{
+	if (!life)
+		return;
+	watchdog_stop(life->watchdog);
+	free(life);
+}
+
+static void set_state(struct life *life, enum service_state state, const char *cause)
+{
+	int64_t now = clock_mono_ms();
+
+	log_info("state", kv_str("from", service_state_names[life->state]),
+		kv_str("to", service_state_names[state]), kv_str("cause", cause),
+		kv_i64("after_ms", now - life->state_since_mono_ms));
+	life->state = state;
+	life->state_since_mono_ms = now;
+}
+
+static void call_all(struct life *life, size_t hook_offset)
+{
+	for (size_t i = 0; i < life->opts.part_count; i++) {
+		void (*hook)(void *);
+
+		memcpy(&hook, (const char *)&life->opts.parts[i] + hook_offset, sizeof(hook));
+		if (hook)
+			hook(life->opts.server);
+	}
+}
+
+/* --- the walk --- */
+
+static void (*step_hook(const struct life *life))(void *)
+{
+	const struct part *part = &life->opts.parts[life->at];
+
+	switch (life->walk) {
+	case WALK_START:
+		return part->start;
+	case WALK_DRAIN:
+		return part->drain;
+	case WALK_STOP:
+		return part->stop;
+	case WALK_NONE:
+		break;
+	}
+	return NULL;
+}
+
+/* Everything is stopped: nothing of ours keeps the loop alive any more. */
+static void finish(struct life *life)
+{
+	life->walk = WALK_NONE;
+	set_state(life, SERVICE_STOPPED, "all parts stopped");
+	uv_close((uv_handle_t *)&life->limit, NULL);
+}
+
+static void begin_stop_walk(struct life *life, size_t part_count)
+{
+	life->walk = WALK_STOP;
+	life->at = part_count;
+	life->step_done = true;
+}
+
+/* Moves to the next part, or to the next walk; false when there is nothing left to walk. */
+static bool walk_next(struct life *life)
+{
+	if (life->walk == WALK_START) {
+		life->at = life->at == life->opts.part_count ? 0 : life->at + 1;
+		if (life->at < life->opts.part_count)
+			return true;
+		life->walk = WALK_NONE;
+		set_state(life, SERVICE_READY, "all parts started");
+		return false;
+	}
+	if (life->at > 0) {
+		life->at--;
+		return true;
+	}
+	if (life->walk == WALK_DRAIN) {
+		begin_stop_walk(life, life->opts.part_count);
+		life->at--;
+		return true;
+	}
+	finish(life);
+	return false;
+}
+
+static void on_limit(uv_timer_t *timer)
+{
+	struct life *life = timer->data;
+	const struct part *part = &life->opts.parts[life->at];
+
+	log_warn("deadline passed: cutting what is left", kv_str("part", part->name));
+	life->step_was_cut = true;
+	life_set_exit(life, 3);
+	if (part->hurry)
+		part->hurry(life->opts.server);
+}
+
+static void step_begin(struct life *life)
+{
+	const struct part *part = &life->opts.parts[life->at];
+	void (*hook)(void *) = step_hook(life);
+
+	life->step_was_cut = false;
+	life->step_done = !hook;
+	if (!hook)
+		return;
+	log_debug("part", kv_str("name", part->name), kv_i64("walk", life->walk));
+	if (life->walk == WALK_DRAIN && part->drain_max_ms)
+		uv_timer_start(
+			&life->limit, on_limit, (uint64_t)part->drain_max_ms(life->opts.server), 0);
+	hook(life->opts.server);
+	if (life->walk == WALK_DRAIN && life->is_hurried && part->hurry && !life->step_done)
+		part->hurry(life->opts.server);
+}
+
+static void walk_run(struct life *life)
+{
+	if (life->is_walking)
+		return; /* a hook reported from inside its call: the loop below goes on */
+	life->is_walking = true;
+	while (life->walk != WALK_NONE && life->step_done) {
+		uv_timer_stop(&life->limit);
+		if (walk_next(life))
+			step_begin(life);
+	}
+	life->is_walking = false;
+}
+
+void life_start(struct life *life)
+{
+	life->walk = WALK_START;
+	life->step_done = true;
+	walk_run(life);
+}
+
+void life_part_done(struct life *life)
+{
+	life->step_done = true;
+	walk_run(life);
+}
+
+void life_part_failed(struct life *life, const struct err *err)
+{
+	must(life->walk == WALK_START);
+	log_error("cannot start", kv_str("part", life->opts.parts[life->at].name),
+		kv_str("error", err->text));
+	life_set_exit(life, 1);
+	life->is_stopping = true;
+	set_state(life, SERVICE_STOPPING, "a part could not start");
+	begin_stop_walk(life, life->at);
+	walk_run(life);
+}
+
+/* --- draining and stopping --- */
+
+static void begin_drain(struct life *life, const char *cause)
+{
+	set_state(life, SERVICE_DRAINING, cause);
+	life->drain_mono_ms = clock_mono_ms();
+	life->event_count = 0;
+	life_event(life, "shutting_down");
+	call_all(life, offsetof(struct part, quiet));
+}
+
+static void begin_stop(struct life *life, const char *cause)
+{
+	life->is_stopping = true;
+	life->watchdog = watchdog_start(life->opts.total_max_ms);
+	if (life->state == SERVICE_STARTING) {
+		life->drain_mono_ms = clock_mono_ms();
+		set_state(life, SERVICE_STOPPING, cause);
+		begin_stop_walk(life, life->at + 1);
+	} else {
+		life->walk = WALK_DRAIN;
+		life->at = life->opts.part_count;
+		life->step_done = true;
+	}
+	walk_run(life);
+}
+
+void life_drain(struct life *life, enum life_drain drain, const char *cause)
+{
+	if (life->state == SERVICE_READY)
+		begin_drain(life, cause);
+	if (drain == LIFE_DRAIN_STOP && !life->is_stopping)
+		begin_stop(life, cause);
+}
+
+void life_doors_closed(struct life *life)
+{
+	if (life->state == SERVICE_DRAINING)
+		set_state(life, SERVICE_STOPPING, "listener closed");
+}
+
+bool life_undrain(struct life *life)
+{
+	if (life->state == SERVICE_READY)
+		return true;
+	if (life->state != SERVICE_DRAINING || life->is_stopping)
+		return false;
+	set_state(life, SERVICE_READY, "undrain");
+	life->event_count = 0;
+	call_all(life, offsetof(struct part, unquiet));
+	return true;
+}
+
+static void hurry(struct life *life)
+{
+	if (life->is_hurried)
+		return;
+	life->is_hurried = true;
+	life->step_was_cut = true;
+	life_set_exit(life, 3);
+	if (life->walk == WALK_DRAIN && life->opts.parts[life->at].hurry)
+		life->opts.parts[life->at].hurry(life->opts.server);
+}
+
+void life_signal(struct life *life, const char *name)
+{
+	int64_t now = clock_mono_ms();
+
+	if (life->signals > 0 && now - life->signal_mono_ms < SECOND_SIGNAL_AFTER_MS)
+		return; /* one keypress or one `kill` sent to a group and to us */
+	life->signals++;
+	life->signal_mono_ms = now;
+	log_info("signal", kv_str("name", name), kv_i64("count", life->signals));
+	if (life->signals >= 3)
+		_exit(3);
+	if (life->signals == 2)
+		hurry(life);
+	else
+		life_drain(life, LIFE_DRAIN_STOP, name);
+}
+
+/* --- what others may know --- */
+
+void life_event(struct life *life, const char *name)
+{
+	struct life_event event = {.name = name,
+		.after_ms = clock_mono_ms() - life->drain_mono_ms,
+		.was_cut = life->step_was_cut || life->is_hurried};
+
+	if (life->event_count < LIFE_EVENTS_MAX)
+		life->events[life->event_count++] = event;
+	log_info("stop sequence", kv_str("event", name), kv_i64("after_ms", event.after_ms),
+		kv_bool("cut", event.was_cut));
+}
+
+size_t life_events(const struct life *life, struct life_event ret_events[static LIFE_EVENTS_MAX])
+{
+	memcpy(ret_events, life->events, life->event_count * sizeof(life->events[0]));
+	return life->event_count;
+}
+
+enum service_state life_state(const struct life *life)
+{
+	return life->state;
+}
+
+const char *life_phase(const struct life *life)
+{
+	return life->walk == WALK_NONE || life->at >= life->opts.part_count
+		       ? ""
+		       : life->opts.parts[life->at].name;
+}
+
+void life_set_exit(struct life *life, int status)
+{
+	if (status > life->exit_status)
+		life->exit_status = status;
+}
+
+int life_exit_status(const struct life *life)
+{
+	return life->exit_status;
+}
+
+int64_t life_uptime_ms(const struct life *life)
+{
+	return clock_mono_ms() - life->started_mono_ms;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "life/watchdog.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+struct watchdog {
+	uv_thread_t thread;
+	uv_mutex_t mutex;
+	uv_cond_t wake;
+	uint64_t limit_ns;
+	bool is_off; /* under mutex */
+};
+
+static void watch(void *data)
+{
+	struct watchdog *dog = data;
+	uint64_t deadline = uv_hrtime() + dog->limit_ns;
+
+	uv_mutex_lock(&dog->mutex);
+	while (!dog->is_off && uv_hrtime() < deadline)
+		uv_cond_timedwait(&dog->wake, &dog->mutex, deadline - uv_hrtime());
+	if (!dog->is_off) {
+		log_error("the stop took longer than total_max: exiting now; what was running is "
+			  "recovered at the next start");
+		_exit(3);
+	}
+	uv_mutex_unlock(&dog->mutex);
+}
+
+struct watchdog *watchdog_start(int64_t limit_ms)
+{
+	struct watchdog *dog = xcalloc(1, sizeof(*dog));
+
+	dog->limit_ns = (uint64_t)limit_ms * 1000000;
+	must(uv_mutex_init(&dog->mutex) == 0);
+	must(uv_cond_init(&dog->wake) == 0);
+	must(uv_thread_create(&dog->thread, watch, dog) == 0);
+	return dog;
+}
+
+void watchdog_stop(struct watchdog *dog)
+{
+	if (!dog)
+		return;
+	uv_mutex_lock(&dog->mutex);
+	dog->is_off = true;
+	uv_cond_signal(&dog->wake);
+	uv_mutex_unlock(&dog->mutex);
+	uv_thread_join(&dog->thread);
+	uv_cond_destroy(&dog->wake);
+	uv_mutex_destroy(&dog->mutex);
+	free(dog);
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A thread that ends the process after a time, whatever the loop does. Private to life/. */
+#pragma once
+
+#include <stdint.h>
+
+struct watchdog;
+
+/* After `limit_ms` the process writes one line to standard error and exits with status 3. */
+struct watchdog *watchdog_start(int64_t limit_ms);
+
+/* Calls it off and frees it; NULL is fine. */
+void watchdog_stop(struct watchdog *watchdog);
