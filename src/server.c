@@ -1,0 +1,560 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The parts of the server and the order they start in; stopping is the reverse. Each hook below
+ * begins its work and reports to life.c, which alone decides what comes next. Every module's
+ * options are filled in here from the configuration, so that no module knows conf.h. */
+#include "server.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <uv.h>
+
+#include "api/api.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/metric.h"
+#include "conf/conf.h"
+#include "exec/exec.h"
+#include "http/http.h"
+#include "life/life.h"
+#include "sched/sched.h"
+#include "store/store.h"
+
+/* Fixed limits that nobody has needed to change yet. */
+#define LISTEN_BACKLOG     1024
+#define STORE_QUEUE_MAX    20000
+#define STORE_BATCH_MAX    500
+#define WINDOW_MAX         20000
+#define WINDOW_MS          60000
+#define POLL_MS            30000
+#define CLAIM_MAX          500
+#define IDLE_GRACE_MS      1000
+#define SCHED_DRAIN_MARGIN 1000
+
+struct server {
+	struct conf conf;
+	uv_loop_t loop;
+	struct life *life;
+	struct id instance_id;
+	uv_signal_t signals[4];
+	size_t signals_open;
+	struct http *http;
+	struct api *api;
+	struct store *store;
+	struct exec *exec;
+	struct sched *sched;
+	uv_timer_t notice;
+	int64_t notice_began_mono_ms;
+};
+
+static void part_done(void *data)
+{
+	struct server *server = data;
+
+	life_part_done(server->life);
+}
+
+/* Starts that can fail end here: done, or the reason why not. */
+static void report(struct server *server, int status, const struct err *err)
+{
+	if (status < 0)
+		life_part_failed(server->life, err);
+	else
+		life_part_done(server->life);
+}
+
+/* --- signals --- */
+
+static const int stop_signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP};
+
+static void on_signal(uv_signal_t *handle, int signum)
+{
+	struct server *server = handle->data;
+
+	if (signum == SIGHUP) {
+		log_info("SIGHUP ignored: the configuration is read at start");
+		return;
+	}
+	life_signal(server->life, strsignal(signum));
+	if (server->sched)
+		sched_finish_within(server->sched, server->conf.run_max);
+}
+
+static void signals_start(void *data)
+{
+	struct server *server = data;
+
+	signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < COUNT_OF(stop_signals); i++) {
+		must(uv_signal_init(&server->loop, &server->signals[i]) == 0);
+		server->signals[i].data = server;
+		must(uv_signal_start(&server->signals[i], on_signal, stop_signals[i]) == 0);
+		server->signals_open++;
+	}
+	must(uv_timer_init(&server->loop, &server->notice) == 0);
+	server->notice.data = server;
+	life_part_done(server->life);
+}
+
+static void on_signal_closed(uv_handle_t *handle)
+{
+	struct server *server = handle->data;
+
+	if (--server->signals_open == 0)
+		life_part_done(server->life);
+}
+
+static void signals_stop(void *data)
+{
+	struct server *server = data;
+
+	uv_close((uv_handle_t *)&server->notice, NULL);
+	for (size_t i = 0; i < COUNT_OF(stop_signals); i++)
+		uv_close((uv_handle_t *)&server->signals[i], on_signal_closed);
+}
+
+/* --- listener: answers from the first moment on; health only until the parts are attached --- */
+
+static bool is_local(const char *listen)
+{
+	static const char *const local[] = {"127.", "localhost:", "[::1]:", "unix:"};
+
+	for (size_t i = 0; i < COUNT_OF(local); i++)
+		if (strncmp(listen, local[i], strlen(local[i])) == 0)
+			return true;
+	return false;
+}
+
+static int open_listener(struct server *server, struct err *err)
+{
+	const struct conf *conf = &server->conf;
+	struct api_opts api_opts = {
+		.loop = &server->loop,
+		.life = server->life,
+		.version = GATHERING_VERSION,
+		.instance_id = server->instance_id,
+		.rate_health = (int)conf->rate_health,
+		.rate_probe = (int)conf->rate_probe,
+		.disk_path = ".",
+	};
+	struct http_opts http_opts = {
+		.loop = &server->loop,
+		.listen = conf->listen,
+		.backlog = LISTEN_BACKLOG,
+		.connections_max = (int)conf->connections_max,
+		.connections_per_address = (int)conf->connections_per_address,
+		.header_max = (size_t)conf->header_max,
+		.body_max = (size_t)conf->body_max,
+		.header_timeout_ms = conf->header_timeout,
+		.body_timeout_ms = conf->body_timeout,
+		.idle_timeout_ms = conf->idle_timeout,
+	};
+
+	if (!is_local(conf->listen) && !conf->insecure)
+		return err_set(err, ERR_FORBIDDEN,
+			"there is no access control yet, so '%s' would let anybody who can reach "
+			"it run "
+			"actions: listen on 127.0.0.1 or [::1], or say --insecure",
+			conf->listen);
+	if (api_create(&api_opts, &server->api, err) < 0)
+		return err->code;
+	return http_create(&http_opts, api_handle, server->api, &server->http, err);
+}
+
+static void on_api_destroyed(void *data)
+{
+	struct server *server = data;
+
+	server->api = NULL;
+	life_part_done(server->life);
+}
+
+static void on_http_destroyed(void *data)
+{
+	struct server *server = data;
+
+	server->http = NULL;
+	api_destroy(server->api, on_api_destroyed, server);
+}
+
+static void listener_stop(void *data)
+{
+	struct server *server = data;
+
+	http_destroy(server->http, on_http_destroyed, server);
+}
+
+static void listener_start(void *data)
+{
+	struct server *server = data;
+	struct err err = {0};
+	int status = open_listener(server, &err);
+
+	if (status == 0)
+		log_info("listening", kv_str("address", http_address(server->http)));
+	if (status < 0 && server->api) /* the walk back begins below this part */
+		api_destroy(take_ptr(server->api), NULL, NULL);
+	report(server, status, &err);
+}
+
+/* --- store --- */
+
+static void store_start(void *data)
+{
+	struct server *server = data;
+	struct err err = {0};
+	struct store_opts opts = {
+		.loop = &server->loop,
+		.url = server->conf.database,
+		.queue_max = STORE_QUEUE_MAX,
+		.batch_max = STORE_BATCH_MAX,
+		.instance_id = server->instance_id,
+	};
+	int status = store_open(&opts, &server->store, &err);
+
+	if (status == 0)
+		log_info("store open", kv_str("kind", store_backend_name(server->store)),
+			kv_str("place", store_place(server->store)));
+	report(server, status, &err);
+}
+
+static void on_store_closed(void *data)
+{
+	struct server *server = data;
+
+	server->store = NULL;
+	life_event(server->life, "store_closed");
+	life_part_done(server->life);
+}
+
+static void store_stop(void *data)
+{
+	struct server *server = data;
+
+	store_close(server->store, on_store_closed, server);
+}
+
+/* --- executor --- */
+
+static void exec_part_start(void *data)
+{
+	struct server *server = data;
+	const struct conf *conf = &server->conf;
+	struct err err = {0};
+	struct exec_opts opts = {
+		.loop = &server->loop,
+		.max_running = (int)conf->max_running,
+		.max_running_kind = {[ACTION_HTTP] = (int)conf->max_running_http,
+				     [ACTION_EXEC] = (int)conf->max_running_exec},
+		.exec_enabled = conf->exec_enabled,
+		.exec_paths = conf->exec_paths,
+		.exec_users = conf->exec_users,
+		.allow_private_targets = conf->allow_private_targets,
+		.term_grace_ms = conf->term_grace,
+		.output_max = (size_t)conf->output_max,
+		.user_agent = "gathering/" GATHERING_VERSION,
+	};
+
+	report(server, exec_create(&opts, &server->exec, &err), &err);
+}
+
+static void exec_part_stop(void *data)
+{
+	struct server *server = data;
+
+	exec_destroy(take_ptr(server->exec), part_done, server);
+}
+
+/* --- scheduler --- */
+
+static void sched_part_start(void *data)
+{
+	struct server *server = data;
+	struct err err = {0};
+	struct sched_opts opts = {
+		.loop = &server->loop,
+		.store = server->store,
+		.exec = server->exec,
+		.window_max = WINDOW_MAX,
+		.window_ms = WINDOW_MS,
+		.poll_ms = POLL_MS,
+		.claim_max = CLAIM_MAX,
+		.db_max_ms = server->conf.db_max,
+	};
+
+	if (sched_create(&opts, &server->sched, &err) < 0)
+		life_part_failed(server->life, &err);
+	else
+		sched_start(server->sched, part_done, server);
+}
+
+static void sched_quiet(void *data)
+{
+	struct server *server = data;
+
+	if (server->sched)
+		sched_pause(server->sched);
+}
+
+static void sched_unquiet(void *data)
+{
+	struct server *server = data;
+
+	sched_resume(server->sched);
+}
+
+static void on_claims_drained(void *data)
+{
+	struct server *server = data;
+
+	life_event(server->life, "claims_drained");
+}
+
+static void on_runs_drained(void *data)
+{
+	struct server *server = data;
+
+	if (sched_was_cut(server->sched))
+		life_set_exit(server->life, 3);
+	if (sched_lost_result(server->sched))
+		life_set_exit(server->life, 4);
+	life_event(server->life, "executor_stopped");
+	life_part_done(server->life);
+}
+
+static void sched_part_drain(void *data)
+{
+	struct server *server = data;
+
+	life_event(server->life, "scheduler_stopped");
+	sched_drain(server->sched, on_claims_drained, on_runs_drained, server);
+}
+
+static int64_t sched_drain_max(void *data)
+{
+	const struct conf *conf = &((struct server *)data)->conf;
+
+	return conf->run_max + conf->term_grace + conf->db_max + SCHED_DRAIN_MARGIN;
+}
+
+static void sched_part_hurry(void *data)
+{
+	struct server *server = data;
+
+	sched_hurry(server->sched);
+}
+
+static void sched_part_stop(void *data)
+{
+	struct server *server = data;
+
+	sched_destroy(take_ptr(server->sched), part_done, server);
+}
+
+/* --- http: opens the doors to everything once all is up; requests in flight end before the runs
+ * --- */
+
+static void http_part_start(void *data)
+{
+	struct server *server = data;
+
+	api_attach(server->api, server->store, server->sched, server->exec);
+	life_part_done(server->life);
+}
+
+static void http_quiet(void *data)
+{
+	struct server *server = data;
+
+	http_set_closing(server->http, true);
+}
+
+static void http_unquiet(void *data)
+{
+	struct server *server = data;
+
+	http_set_closing(server->http, false);
+}
+
+static void on_http_drained(void *data)
+{
+	struct server *server = data;
+
+	life_event(server->life, "http_drained");
+	life_part_done(server->life);
+}
+
+static void http_part_drain(void *data)
+{
+	struct server *server = data;
+
+	http_drain(server->http, IDLE_GRACE_MS, on_http_drained, server);
+}
+
+static int64_t http_drain_max(void *data)
+{
+	return ((struct server *)data)->conf.http_max;
+}
+
+static void http_part_hurry(void *data)
+{
+	struct server *server = data;
+	size_t cut = http_cut(server->http);
+
+	log_warn("requests cut", kv_i64("requests", (int64_t)cut));
+}
+
+static void http_part_stop(void *data)
+{
+	struct server *server = data;
+
+	api_attach(server->api, NULL, NULL, NULL);
+	life_part_done(server->life);
+}
+
+/* --- notice: the listener stays open while load balancers learn that we are going --- */
+
+static void on_listener_closed(void *data)
+{
+	struct server *server = data;
+
+	life_event(server->life, "listener_closed");
+	life_part_done(server->life);
+}
+
+static void end_notice(struct server *server)
+{
+	uv_timer_stop(&server->notice);
+	life_event(server->life, "notice_done");
+	life_doors_closed(server->life);
+	http_close_listener(server->http, on_listener_closed, server);
+}
+
+/* Ends between notice_min and notice_max, as soon as no ordinary request has come for `quiet`. */
+static void notice_look(uv_timer_t *timer)
+{
+	struct server *server = timer->data;
+	const struct conf *conf = &server->conf;
+	int64_t now = clock_mono_ms(), began = server->notice_began_mono_ms;
+	int64_t last = http_last_request_mono_ms(server->http);
+	int64_t end = last == NO_TIME ? began : last + conf->quiet;
+
+	if (end < began + conf->notice_min)
+		end = began + conf->notice_min;
+	if (end > began + conf->notice_max)
+		end = began + conf->notice_max;
+	if (now >= end)
+		end_notice(server);
+	else
+		uv_timer_start(timer, notice_look, (uint64_t)(end - now), 0);
+}
+
+static void notice_drain(void *data)
+{
+	struct server *server = data;
+
+	server->notice_began_mono_ms = clock_mono_ms();
+	notice_look(&server->notice);
+}
+
+static void notice_hurry(void *data)
+{
+	struct server *server = data;
+
+	if (uv_is_active((uv_handle_t *)&server->notice))
+		end_notice(server);
+}
+
+/* In start order; see LIFECYCLE.md for why each stands where it does. `http` drains before `sched`
+ * so that an operator can watch while anything is left to watch; the store is the last thing to go
+ * that anybody else could still need. */
+static const struct part parts[] = {
+	{.name = "signals",         .start = signals_start,   .stop = signals_stop  },
+	{.name = "listener",        .start = listener_start,  .stop = listener_stop },
+	{.name = "store",           .start = store_start,     .stop = store_stop    },
+	{.name = "executor",        .start = exec_part_start, .stop = exec_part_stop},
+	{.name = "scheduler",
+         .start = sched_part_start,
+         .quiet = sched_quiet,
+         .unquiet = sched_unquiet,
+         .drain = sched_part_drain,
+         .drain_max_ms = sched_drain_max,
+         .hurry = sched_part_hurry,
+         .stop = sched_part_stop},
+	{.name = "http",
+         .start = http_part_start,
+         .quiet = http_quiet,
+         .unquiet = http_unquiet,
+         .drain = http_part_drain,
+         .drain_max_ms = http_drain_max,
+         .hurry = http_part_hurry,
+         .stop = http_part_stop},
+	{.name = "notice",                         .drain = notice_drain,                                    .hurry = notice_hurry                                                   },
+};
+
+static void configure_log(const struct conf *conf)
+{
+	static const char *const levels[] = {"debug", "info", "warn", "error"};
+	enum log_level level = LOG_INFO;
+
+	for (size_t i = 0; i < COUNT_OF(levels); i++)
+		if (strcmp(conf->log_level, levels[i]) == 0)
+			level = (enum log_level)i;
+	log_configure(level, strcmp(conf->log_format, "json") == 0 ? LOG_JSON : LOG_TEXT);
+}
+
+/* Each connection and each program takes descriptors; the soft limit of 1024 is a relic of
+ * select(2). */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+static int serve(struct server *server)
+{
+	int status;
+
+	must(uv_loop_init(&server->loop) == 0);
+	server->instance_id = id_make();
+	server->life = life_create(&(struct life_opts){.loop = &server->loop,
+		.parts = parts,
+		.part_count = COUNT_OF(parts),
+		.server = server,
+		.total_max_ms = server->conf.total_max});
+	log_info("starting", kv_str("version", GATHERING_VERSION),
+		kv_id("instance", &server->instance_id));
+	life_start(server->life);
+	uv_run(&server->loop, UV_RUN_DEFAULT);
+	status = life_exit_status(server->life);
+	log_info("exit", kv_i64("status", status));
+	life_destroy(server->life);
+	must(uv_loop_close(&server->loop) == 0);
+	return status;
+}
+
+int server_run(int argc, char **argv)
+{
+	struct server server = {0};
+	struct err err = {0};
+	int status;
+
+	if (conf_load(argc, argv, &server.conf, &err) < 0) {
+		fprintf(stderr, "gathering serve: %s\n", err.text);
+		return err_exit_status(err.code);
+	}
+	configure_log(&server.conf);
+	raise_descriptor_limit();
+	status = serve(&server);
+	conf_fini(&server.conf);
+	return status;
+}

@@ -21,11 +21,11 @@ struct watchdog {
 static void watch(void *data)
 {
 	struct watchdog *dog = data;
-	uint64_t deadline = uv_hrtime() + dog->limit_ns;
+	uint64_t deadline = uv_hrtime() + dog->limit_ns, now;
 
 	uv_mutex_lock(&dog->mutex);
-	while (!dog->is_off && uv_hrtime() < deadline)
-		uv_cond_timedwait(&dog->wake, &dog->mutex, deadline - uv_hrtime());
+	while (!dog->is_off && (now = uv_hrtime()) < deadline)
+		uv_cond_timedwait(&dog->wake, &dog->mutex, deadline - now);
 	if (!dog->is_off) {
 		log_error("the stop took longer than total_max: exiting now; what was running is "
 			  "recovered at the next start");

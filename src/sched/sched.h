@@ -19,12 +19,11 @@ struct sched_opts {
 	uv_loop_t *loop;
 	struct store *store;
 	struct exec *exec;
-	int window_max;          /* actions held in memory ahead of time */
-	int64_t window_ms;       /* how far ahead is looked */
-	int64_t poll_ms;         /* the safety poll; jittered by a quarter */
-	int claim_max;           /* actions in one claim */
-	int64_t run_max_ms;      /* shutdown: runs may take so long before they are ended */
-	int64_t term_grace_ms;
+	int window_max;    /* actions held in memory ahead of time */
+	int64_t window_ms; /* how far ahead is looked */
+	int64_t poll_ms;   /* the safety poll; jittered by a quarter */
+	int claim_max;     /* actions in one claim */
+	int64_t db_max_ms; /* draining: how long a result is tried to be recorded */
 };
 
 typedef void sched_done_fn(void *data);
@@ -35,25 +34,34 @@ int sched_create(const struct sched_opts *opts, struct sched **ret_sched, struct
  * itself while the store is unavailable. */
 void sched_start(struct sched *sched, sched_done_fn *started, void *data);
 
-/* Stops planning and claiming in this very turn; a claim under way may commit, and its runs are handed
- * back unstarted. Running attempts go on. sched_resume undoes it (undrain). Both idempotent. */
+/* Stops planning and claiming in this very turn; a claim under way may commit, and its runs are
+ * handed back unstarted. Running attempts go on. sched_resume undoes it (undrain). Both idempotent.
+ */
 void sched_pause(struct sched *sched);
 void sched_resume(struct sched *sched);
 
+/* The process is going to stop: attempts still running after `run_max_ms` are ended (TERM, grace,
+ * KILL) and handed back. The first call counts. */
+void sched_finish_within(struct sched *sched, int64_t run_max_ms);
+
 /* After sched_pause: `claims_drained` when no claim is under way, then `runs_drained` when every
- * attempt has ended and is recorded. Attempts still running run_max_ms after sched_pause are ended
- * and handed back; sched_hurry does that now. */
+ * attempt has ended and is recorded (or given up after db_max_ms). sched_hurry ends all attempts
+ * now; the second time it kills them and gives up recording. */
 void sched_drain(struct sched *sched, sched_done_fn *claims_drained, sched_done_fn *runs_drained,
 	void *data);
 void sched_hurry(struct sched *sched);
 
-/* True when a shutdown had to cut an attempt short; and when a result could not be recorded. */
+/* True when a shutdown ended an attempt before it was done; and when a result could not be
+ * recorded. */
 bool sched_was_cut(const struct sched *sched);
 bool sched_lost_result(const struct sched *sched);
 
+/* Waits for what the store still owes, then frees. Attempts must have been drained or the executor
+ * is destroyed after us. No other callback of ours comes from here on. */
 void sched_destroy(struct sched *sched, sched_done_fn *closed, void *data);
 
-/* Something the API wrote: `action` is the row as stored now (its cursor may be near), or is_gone. */
+/* Something the API wrote: `action` is the row as stored now (its cursor may be near), or is_gone.
+ */
 void sched_action_changed(struct sched *sched, struct action *action);
 void sched_action_gone(struct sched *sched, const struct id *action_id);
 

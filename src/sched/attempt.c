@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * An attempt: started, ended, recorded. The result is written under the epoch of the claim; when
+ * the store is away it is kept and tried again, and its slot stays taken meanwhile. */
+#include "sched/sched_priv.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/metric.h"
+
+#define RECORD_RETRY_MS 200
+
+bool attempt_capacity(const struct sched *sched, int ret_capacity[static ACTION_KIND_COUNT])
+{
+	bool has_any = false;
+
+	exec_free_slots(sched->opts.exec, ret_capacity);
+	for (int kind = 0; kind < ACTION_KIND_COUNT; kind++) {
+		ret_capacity[kind] -= sched->recording[kind];
+		if (ret_capacity[kind] < 0)
+			ret_capacity[kind] = 0;
+		has_any |= ret_capacity[kind] > 0;
+	}
+	return has_any;
+}
+
+static void attempt_free(struct attempt *attempt)
+{
+	struct sched *sched = attempt->sched;
+
+	sched->recording[attempt->run.action->kind]--;
+	sched->attempt_count--;
+	metrics.runs_running = (int64_t)sched->attempt_count;
+	list_remove(&attempt->node);
+	attempt_result_fini(&attempt->result);
+	run_fini(&attempt->run);
+	free(attempt);
+	if (sched->has_pending)
+		sched->take_wanted = true;
+	sched_turn(sched);
+	drain_check(sched);
+}
+
+/* --- recording --- */
+
+static void count_recorded(enum run_state state, enum run_reason reason)
+{
+	if (state == RUN_SUCCEEDED)
+		metrics.runs_succeeded++;
+	else if (state != RUN_PENDING)
+		metrics.runs_failed++;
+	else if (reason == REASON_HANDED_BACK)
+		metrics.runs_handed_back++;
+	else
+		metrics.runs_retried++;
+}
+
+static void log_recorded(const struct attempt *attempt, enum run_state state)
+{
+	const struct run *run = &attempt->run;
+	enum log_level level = state == RUN_FAILED || state == RUN_TIMED_OUT ? LOG_WARN : LOG_INFO;
+
+	log_at(level, "run", kv_str("action", run->action_name), kv_id("run", &run->id),
+		kv_str("state", run_state_names[state]),
+		kv_str("reason", run_reason_names[attempt->finish.follow_up.reason]),
+		kv_i64("attempt", run->attempt), kv_str("error", attempt->result.error));
+}
+
+/* A pending follow-up may be due before anything else the timer knows of. */
+static void note_pending(struct sched *sched, int64_t delay_ms)
+{
+	int64_t at = sched_now_ms(sched) + delay_ms;
+
+	sched->has_pending = true;
+	if (sched->pending_at_ms == NO_TIME || at < sched->pending_at_ms)
+		sched->pending_at_ms = at;
+}
+
+static bool must_give_up(struct sched *sched)
+{
+	int64_t now = clock_mono_ms();
+
+	if (!sched->is_stopping)
+		return false;
+	if (sched->record_deadline_mono_ms == NO_TIME)
+		sched->record_deadline_mono_ms = now + sched->opts.db_max_ms;
+	return sched->hurries > 1 || now >= sched->record_deadline_mono_ms;
+}
+
+static void on_retry(uv_timer_t *timer)
+{
+	attempt_record_waiting(timer->data);
+}
+
+static void record_failed(struct attempt *attempt, const struct err *err)
+{
+	struct sched *sched = attempt->sched;
+
+	if (must_give_up(sched)) {
+		log_error("a result could not be recorded; the run is recovered at the next start",
+			kv_id("run", &attempt->run.id), kv_str("error", err->text));
+		sched->lost_result = true;
+		attempt_free(attempt);
+		return;
+	}
+	attempt->is_waiting = true;
+	if (uv_is_active((uv_handle_t *)&sched->retry))
+		return;
+	log_warn("a result cannot be recorded now; trying again", kv_id("run", &attempt->run.id),
+		kv_str("error", err->text));
+	uv_timer_start(&sched->retry, on_retry, RECORD_RETRY_MS, 0);
+}
+
+static void on_recorded(struct store_req *req)
+{
+	struct attempt *attempt = container_of(req, struct attempt, finish.req);
+
+	if (req->err.code == ERR_STALE) {
+		metrics.results_stale++;
+		log_warn("stale: this run was taken over or removed meanwhile; its result is "
+			 "dropped",
+			kv_id("run", &attempt->run.id), kv_i64("epoch", attempt->run.epoch));
+	} else if (req->err.code != 0) {
+		record_failed(attempt, &req->err);
+		return;
+	} else {
+		enum run_state state = attempt->finish.ret_state;
+
+		count_recorded(state, attempt->finish.follow_up.reason);
+		log_recorded(attempt, state);
+		if (state == RUN_PENDING)
+			note_pending(attempt->sched, attempt->finish.follow_up.delay_ms);
+	}
+	attempt_free(attempt);
+}
+
+static void record(struct attempt *attempt)
+{
+	attempt->is_waiting = false;
+	attempt->finish.req = (struct store_req){0};
+	store_finish(attempt->sched->opts.store, &attempt->finish, on_recorded);
+}
+
+void attempt_record_waiting(struct sched *sched)
+{
+	list_for_each (node, &sched->attempts) {
+		struct attempt *attempt = list_entry(node, struct attempt, node);
+
+		if (attempt->is_waiting)
+			record(attempt);
+	}
+}
+
+static void attempt_end(struct attempt *attempt, struct run_follow_up follow_up)
+{
+	attempt->is_ended = true;
+	attempt->sched->recording[attempt->run.action->kind]++;
+	if (follow_up.state == RUN_CANCELLED && attempt->cancel_reason != REASON_NONE)
+		follow_up.reason = attempt->cancel_reason;
+	attempt->finish = (struct store_finish){
+		.run = &attempt->run, .result = &attempt->result, .follow_up = follow_up};
+	record(attempt);
+}
+
+/* --- starting and ending --- */
+
+static void on_done(const struct run *run, struct attempt_result *result, void *data)
+{
+	struct attempt *attempt = data;
+
+	attempt->result = *result;
+	*result = (struct attempt_result){0};
+	attempt_end(attempt, run_follow_up(run, run->action, &attempt->result, REASON_HANDED_BACK,
+				     arc4random()));
+}
+
+/* Won by a claim that was under way when the drain began: nobody has seen it start. */
+static void hand_back_unstarted(struct attempt *attempt)
+{
+	attempt->result = (struct attempt_result){.outcome = ATTEMPT_INTERRUPTED,
+		.exit_code = -1,
+		.retry_after_ms = -1,
+		.started_at_ms = NO_TIME};
+	attempt_end(attempt,
+		(struct run_follow_up){.state = RUN_PENDING, .reason = REASON_HANDED_BACK});
+}
+
+static void note_lag(struct sched *sched, const struct run *run, int64_t now_ms)
+{
+	int64_t mono = clock_mono_ms(), lag = now_ms - run->due_at_ms;
+
+	if (run->trigger != TRIGGER_SCHEDULE || run->attempt > 1)
+		return;
+	if (mono - sched->lag_since_mono_ms > LAG_WINDOW_MS) {
+		sched->lag_since_mono_ms = mono;
+		sched->max_lag_ms = 0;
+	}
+	if (lag > sched->max_lag_ms)
+		sched->max_lag_ms = lag;
+}
+
+void attempt_start(struct sched *sched, struct run *run, int64_t now_ms)
+{
+	struct attempt *attempt = xcalloc(1, sizeof(*attempt));
+
+	attempt->sched = sched;
+	attempt->run = *run;
+	*run = (struct run){0};
+	list_push(&sched->attempts, &attempt->node);
+	metrics.runs_running = (int64_t)++sched->attempt_count;
+	if (sched->is_paused) {
+		hand_back_unstarted(attempt);
+		return;
+	}
+	note_lag(sched, &attempt->run, now_ms);
+	metrics.runs_started++;
+	log_debug("start", kv_str("action", attempt->run.action_name),
+		kv_id("run", &attempt->run.id), kv_i64("attempt", attempt->run.attempt),
+		kv_i64("lag_ms", now_ms - attempt->run.due_at_ms));
+	exec_start(sched->opts.exec, &attempt->run, attempt->run.started_at_ms, on_done, attempt);
+}
+
+void attempt_cancel(struct sched *sched, const struct id *run_id, enum run_reason reason)
+{
+	list_for_each (node, &sched->attempts) {
+		struct attempt *attempt = list_entry(node, struct attempt, node);
+
+		if (!id_equal(&attempt->run.id, run_id) || attempt->is_ended)
+			continue;
+		attempt->cancel_reason = reason;
+		exec_end(sched->opts.exec, run_id, ATTEMPT_CANCELLED);
+	}
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * claim: everything that is due when the store is free goes into one transaction: the cursor past
+ * the due times, and their ledger rows. What is won starts at once. What is lost was moved by
+ * somebody else; the next look tells. */
+#include "sched/sched_priv.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/metric.h"
+
+/* After a long outage one action can have a thousand due times to record; a transaction stays
+ * bounded. */
+#define CLAIM_ROWS_MAX 5000
+
+/* Plans what is due into sched->claim_items; returns how many. */
+static size_t gather(struct sched *sched, int64_t now_ms)
+{
+	size_t count = 0, rows = 0;
+	struct action *action;
+	int64_t due;
+
+	while (count < (size_t)sched->opts.claim_max && rows < CLAIM_ROWS_MAX &&
+		(action = window_pop(sched->window, now_ms, &due))) {
+		struct claim_item *item = &sched->claim_items[count++];
+		struct planned_due *dues;
+
+		*item = (struct claim_item){.action = action, .expected_ms = due};
+		item->due_count = misfire_plan(
+			action->schedule, &action->misfire, due, now_ms, &dues, &item->next_due_ms);
+		item->dues = dues;
+		rows += item->due_count;
+	}
+	return count;
+}
+
+/* Where the action stands in the window from now on. */
+static void settle(struct sched *sched, const struct claim_item *item, bool was_answered)
+{
+	int64_t cursor = item->ret_won ? item->next_due_ms : item->expected_ms;
+	bool was_early = was_answered && item->expected_ms > sched->claim.ret_now_ms;
+
+	if (item->ret_won)
+		metrics.due_claimed += (int64_t)item->due_count;
+	else if (was_answered && !was_early)
+		metrics.claims_lost++;
+	if (item->ret_won ? cursor != NO_TIME && sched_covers(sched, cursor)
+			  : !was_answered || was_early)
+		window_put(sched->window, item->action, cursor);
+	free((void *)item->dues);
+	action_unref(item->action);
+}
+
+static void start_won(struct sched *sched, struct store_claim *claim)
+{
+	for (size_t i = 0; i < claim->ret_started_count; i++)
+		attempt_start(sched, &claim->ret_started[i], claim->ret_now_ms);
+	for (size_t i = 0; i < claim->ret_cancel_count; i++)
+		attempt_cancel(sched, &claim->ret_cancel[i], REASON_OVERLAP);
+	metrics.due_skipped += (int64_t)claim->ret_skipped;
+	if (claim->ret_queued > 0)
+		sched->has_pending = sched->take_wanted = true;
+}
+
+static void on_claimed(struct store_req *req)
+{
+	struct store_claim *claim = container_of(req, struct store_claim, req);
+	struct sched *sched = req->data;
+	bool is_answered = exchange_end(sched, &req->err, "claim");
+
+	if (is_answered) {
+		sched->last_claim_mono_ms = clock_mono_ms();
+		sched->skew_ms = claim->ret_now_ms - clock_wall_ms();
+		start_won(sched, claim);
+	}
+	for (size_t i = 0; i < claim->count; i++)
+		settle(sched, &claim->items[i], is_answered);
+	log_debug("claimed", kv_i64("actions", (int64_t)claim->count),
+		kv_i64("started", (int64_t)claim->ret_started_count),
+		kv_i64("queued", (int64_t)claim->ret_queued),
+		kv_i64("skipped", (int64_t)claim->ret_skipped));
+	store_claim_fini(claim);
+	sched_turn(sched);
+	drain_check(sched);
+}
+
+bool claim_try(struct sched *sched)
+{
+	struct store_claim claim = {.req.data = sched, .items = sched->claim_items};
+
+	claim.count = gather(sched, sched_now_ms(sched));
+	if (claim.count == 0)
+		return false;
+	attempt_capacity(sched, claim.capacity);
+	exchange_begin(sched, EXCHANGE_CLAIM);
+	sched->claim = claim;
+	store_claim(sched->opts.store, &sched->claim, on_claimed);
+	return true;
+}

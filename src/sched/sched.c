@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Lifetime of the scheduler, its turn, and its drain. The work is in look.c, claim.c, take.c and
+ * attempt.c. */
+#include "sched/sched_priv.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#define BACKOFF_MIN_MS 100
+#define BACKOFF_MAX_MS 1000
+#define HURRY_GRACE_MS 1000
+
+static void on_wake(void *data)
+{
+	sched_turn(data);
+}
+
+static void on_poll(uv_timer_t *timer)
+{
+	struct sched *sched = timer->data;
+
+	sched->look_wanted = sched->is_store_ok = true;
+	sched_turn(sched);
+}
+
+/* The safety poll, spread so that instances do not look in step. */
+void sched_arm_poll(struct sched *sched)
+{
+	uint32_t quarter = (uint32_t)(sched->opts.poll_ms / 4);
+	uint64_t wait =
+		(uint64_t)sched->opts.poll_ms - quarter + arc4random_uniform(2 * quarter + 1);
+
+	uv_timer_start(&sched->poll, on_poll, wait, 0);
+}
+
+static void init_timer(struct sched *sched, uv_timer_t *timer)
+{
+	must(uv_timer_init(sched->opts.loop, timer) == 0);
+	timer->data = sched;
+	sched->open_handles++;
+}
+
+int sched_create(const struct sched_opts *opts, struct sched **ret_sched, struct err *err)
+{
+	struct sched *sched = xcalloc(1, sizeof(*sched));
+
+	sched->opts = *opts;
+	if (wake_timer_create(opts->loop, on_wake, sched, &sched->wake, err) < 0) {
+		free(sched);
+		return err->code;
+	}
+	sched->window = window_create();
+	sched->claim_items = xcalloc((size_t)opts->claim_max, sizeof(*sched->claim_items));
+	sched->is_store_ok = true;
+	sched->covered_until_ms = sched->pending_at_ms = NO_TIME;
+	sched->record_deadline_mono_ms = sched->last_claim_mono_ms = NO_TIME;
+	sched->backoff_ms = BACKOFF_MIN_MS;
+	list_init(&sched->attempts);
+	init_timer(sched, &sched->poll);
+	init_timer(sched, &sched->retry);
+	init_timer(sched, &sched->run_max);
+	*ret_sched = sched;
+	return 0;
+}
+
+/* --- the turn --- */
+
+int64_t sched_now_ms(const struct sched *sched)
+{
+	return clock_wall_ms() + sched->skew_ms;
+}
+
+/* Wakes at the head of the window or when a pending run may start, whichever is first. */
+static void arm_wake(struct sched *sched)
+{
+	int64_t at = window_head(sched->window);
+
+	if (sched->pending_at_ms != NO_TIME && (at == NO_TIME || sched->pending_at_ms < at))
+		at = sched->pending_at_ms;
+	wake_timer_set(sched->wake, at == NO_TIME ? NO_TIME : at - sched->skew_ms);
+}
+
+void sched_turn(struct sched *sched)
+{
+	static bool (*const tries[])(struct sched *) = {look_try, take_try, claim_try};
+
+	if (sched->exchange != EXCHANGE_NONE || !sched->is_store_ok || sched->is_paused ||
+		sched->is_destroyed)
+		return;
+	for (size_t i = 0; i < COUNT_OF(tries); i++)
+		if (tries[((size_t)sched->last + i) % COUNT_OF(tries)](sched))
+			return;
+	arm_wake(sched);
+}
+
+void exchange_begin(struct sched *sched, enum exchange exchange)
+{
+	sched->exchange = sched->last = exchange;
+}
+
+bool exchange_end(struct sched *sched, const struct err *err, const char *what)
+{
+	sched->exchange = EXCHANGE_NONE;
+	if (err->code == 0) {
+		if (sched->backoff_ms > BACKOFF_MIN_MS)
+			log_info("the store answers again");
+		sched->backoff_ms = BACKOFF_MIN_MS;
+		return true;
+	}
+	log_warn("the store does not answer; trying again", kv_str("for", what),
+		kv_str("error", err->text), kv_i64("in_ms", sched->backoff_ms));
+	sched->is_store_ok = false;
+	if (!sched->is_destroyed)
+		uv_timer_start(&sched->poll, on_poll, (uint64_t)sched->backoff_ms, 0);
+	sched->backoff_ms =
+		sched->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : sched->backoff_ms * 2;
+	return false;
+}
+
+/* --- start --- */
+
+static void on_recover_again(uv_timer_t *timer);
+
+static void on_recovered(struct store_req *req)
+{
+	struct sched *sched = req->data;
+
+	if (!exchange_end(sched, &req->err, "recovery")) {
+		if (!sched->is_destroyed)
+			uv_timer_start(
+				&sched->poll, on_recover_again, (uint64_t)sched->backoff_ms, 0);
+	} else {
+		if (sched->recover.ret_count > 0)
+			log_info("recovered runs of an instance that is gone",
+				kv_i64("runs", (int64_t)sched->recover.ret_count));
+		sched->look_wanted = true;
+		if (!sched->is_destroyed)
+			look_try(sched);
+	}
+	drain_check(sched);
+}
+
+static void recover(struct sched *sched)
+{
+	exchange_begin(sched, EXCHANGE_LOOK);
+	sched->recover = (struct store_recover){.req.data = sched};
+	store_recover(sched->opts.store, &sched->recover, on_recovered);
+}
+
+static void on_recover_again(uv_timer_t *timer)
+{
+	struct sched *sched = timer->data;
+
+	sched->is_store_ok = true;
+	recover(sched);
+}
+
+void sched_start(struct sched *sched, sched_done_fn *started, void *data)
+{
+	sched->started = started;
+	sched->started_data = data;
+	recover(sched);
+}
+
+/* --- pause, drain, stop --- */
+
+void sched_pause(struct sched *sched)
+{
+	sched->is_paused = true;
+	uv_timer_stop(&sched->poll);
+	wake_timer_set(sched->wake, NO_TIME);
+}
+
+void sched_resume(struct sched *sched)
+{
+	if (!sched->is_paused)
+		return;
+	sched->is_paused = false;
+	sched->look_wanted = sched->take_wanted = true;
+	sched_turn(sched);
+}
+
+static void end_attempts(struct sched *sched)
+{
+	size_t ended = exec_end_all(sched->opts.exec, ATTEMPT_INTERRUPTED);
+
+	if (ended == 0)
+		return;
+	sched->was_cut = true;
+	log_warn("ending runs to hand them back", kv_i64("runs", (int64_t)ended));
+}
+
+static void on_run_max(uv_timer_t *timer)
+{
+	end_attempts(timer->data);
+}
+
+/* The limit is armed once; after a hurry its timer counts down to the KILL. */
+void sched_finish_within(struct sched *sched, int64_t run_max_ms)
+{
+	sched->is_stopping = true;
+	if (!uv_is_active((uv_handle_t *)&sched->run_max))
+		uv_timer_start(&sched->run_max, on_run_max, (uint64_t)run_max_ms, 0);
+}
+
+void drain_check(struct sched *sched)
+{
+	if (sched->exchange != EXCHANGE_NONE)
+		return;
+	if (sched->claims_drained)
+		take_ptr(sched->claims_drained)(sched->drain_data);
+	if (sched->attempt_count == 0 && sched->runs_drained)
+		take_ptr(sched->runs_drained)(sched->drain_data);
+}
+
+void sched_drain(
+	struct sched *sched, sched_done_fn *claims_drained, sched_done_fn *runs_drained, void *data)
+{
+	sched_pause(sched);
+	sched->claims_drained = claims_drained;
+	sched->runs_drained = runs_drained;
+	sched->drain_data = data;
+	drain_check(sched);
+}
+
+static void on_hurry_grace(uv_timer_t *timer)
+{
+	struct sched *sched = timer->data;
+
+	exec_kill_all(sched->opts.exec);
+}
+
+void sched_hurry(struct sched *sched)
+{
+	sched->is_stopping = true;
+	end_attempts(sched);
+	uv_timer_start(&sched->run_max, on_hurry_grace, sched->hurries ? 0 : HURRY_GRACE_MS, 0);
+	if (++sched->hurries > 1)
+		attempt_record_waiting(sched);
+}
+
+bool sched_was_cut(const struct sched *sched)
+{
+	return sched->was_cut;
+}
+
+bool sched_lost_result(const struct sched *sched)
+{
+	return sched->lost_result;
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+	struct sched *sched = handle->data;
+
+	if (--sched->open_handles > 0)
+		return;
+	window_destroy(sched->window);
+	free(sched->claim_items);
+	sched->closed(sched->closed_data);
+	free(sched);
+}
+
+/* The end of a destroy: nothing is under way any more. */
+static void close_handles(void *data)
+{
+	struct sched *sched = data;
+
+	uv_close((uv_handle_t *)&sched->poll, on_handle_closed);
+	uv_close((uv_handle_t *)&sched->retry, on_handle_closed);
+	uv_close((uv_handle_t *)&sched->run_max, on_handle_closed);
+	wake_timer_destroy(sched->wake);
+}
+
+void sched_destroy(struct sched *sched, sched_done_fn *closed, void *data)
+{
+	sched->is_destroyed = true;
+	sched->started = NULL;
+	sched->closed = closed;
+	sched->closed_data = data;
+	sched_drain(sched, NULL, close_handles, sched);
+}
+
+/* --- what the API tells us --- */
+
+/* While a look is under way the window may turn out to cover all of its horizon, but the answer
+ * need not know yet what the API has just written. */
+bool sched_covers(const struct sched *sched, int64_t due_ms)
+{
+	if (sched->exchange == EXCHANGE_LOOK &&
+		due_ms <= sched_now_ms(sched) + sched->opts.window_ms)
+		return true;
+	return due_ms <= sched->covered_until_ms;
+}
+
+void sched_action_changed(struct sched *sched, struct action *action)
+{
+	bool is_near = sched_covers(sched, action->next_due_ms);
+
+	window_put(sched->window, action, is_near ? action->next_due_ms : NO_TIME);
+	sched_turn(sched);
+}
+
+void sched_action_gone(struct sched *sched, const struct id *action_id)
+{
+	window_remove(sched->window, action_id);
+}
+
+void sched_run_pending(struct sched *sched)
+{
+	sched->take_wanted = true;
+	sched_turn(sched);
+}
+
+void sched_cancel_run(struct sched *sched, const struct id *run_id)
+{
+	attempt_cancel(sched, run_id, REASON_USER);
+}
+
+void sched_stats(const struct sched *sched, struct sched_stats *ret_stats)
+{
+	*ret_stats = (struct sched_stats){
+		.last_claim_mono_ms = sched->last_claim_mono_ms,
+		.window_count = window_count(sched->window),
+		.runs_running = sched->attempt_count,
+		.is_paused = sched->is_paused,
+		.is_store_ok = sched->is_store_ok,
+		.max_lag_ms = clock_mono_ms() - sched->lag_since_mono_ms > 2 * LAG_WINDOW_MS
+				      ? 0
+				      : sched->max_lag_ms,
+	};
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the files of sched/ share.
+ *
+ * The scheduler has one exchange with the store at a time: a look, a claim or a take. Whatever
+ * becomes due meanwhile waits a few milliseconds and is claimed in one batch: that is the
+ * back-pressure. Ends of attempts are recorded beside it, as many as there are; the store joins
+ * them. */
+#pragma once
+
+#include "base/list.h"
+#include "sched/sched.h"
+#include "sched/timer.h"
+#include "sched/window.h"
+
+/* The largest start lag is remembered for so long. */
+#define LAG_WINDOW_MS 60000
+
+enum exchange {
+	EXCHANGE_NONE,
+	EXCHANGE_LOOK,
+	EXCHANGE_TAKE,
+	EXCHANGE_CLAIM
+};
+
+/* An attempt, from the claim until its result is recorded. */
+struct attempt {
+	struct list node; /* in sched.attempts */
+	struct sched *sched;
+	struct run run;
+	bool is_ended;   /* result is set; being recorded */
+	bool is_waiting; /* recording failed; the retry timer tries again */
+	enum run_reason cancel_reason;
+	struct attempt_result result;
+	struct store_finish finish;
+};
+
+struct sched {
+	struct sched_opts opts;
+	struct window *window;
+	struct wake_timer *wake;
+	uv_timer_t poll;    /* safety poll, and the pause after a store error */
+	uv_timer_t retry;   /* results that could not be recorded */
+	uv_timer_t run_max; /* shutdown: ends the attempts */
+
+	enum exchange exchange; /* under way */
+	enum exchange last;     /* the turn goes round from here */
+	union {
+		struct store_recover recover;
+		struct store_look look;
+		struct store_take take;
+		struct store_claim claim;
+	};
+	struct claim_item
+		*claim_items; /* owned, claim_max of them; their dues too while claiming */
+
+	bool is_paused;
+	bool is_stopping; /* paused for good: attempts have a last moment */
+	bool is_destroyed;
+	bool is_store_ok; /* else no exchange before the pause is over */
+	bool look_wanted;
+	bool take_wanted;
+	bool has_pending;         /* the ledger may hold pending runs */
+	bool window_is_cut;       /* more lay within the horizon than the window took */
+	int64_t covered_until_ms; /* the window is complete up to here */
+	int64_t pending_at_ms;    /* a pending run may start then; NO_TIME: none known */
+	int64_t skew_ms;          /* database clock - wall clock */
+	int64_t backoff_ms;       /* after store errors */
+
+	struct list attempts;
+	size_t attempt_count;
+	int recording[ACTION_KIND_COUNT]; /* ended, not yet in the ledger */
+
+	bool was_cut, lost_result;
+	int hurries;
+	int64_t record_deadline_mono_ms; /* draining and the store is away; NO_TIME: not yet */
+	int64_t last_claim_mono_ms;
+	int64_t max_lag_ms, lag_since_mono_ms;
+
+	sched_done_fn *started, *claims_drained, *runs_drained, *closed;
+	void *started_data, *drain_data, *closed_data;
+	int open_handles;
+};
+
+/* --- sched.c --- */
+
+/* Starts the next exchange that is wanted, if none is under way, and arms the timer. */
+void sched_turn(struct sched *sched);
+
+/* Begins `exchange`; ends it, noting whether the store answered. False: it did not, and the turn is
+ * taken up again after a pause. */
+void exchange_begin(struct sched *sched, enum exchange exchange);
+bool exchange_end(struct sched *sched, const struct err *err, const char *what);
+
+/* Sets the safety poll to its next, jittered time. */
+void sched_arm_poll(struct sched *sched);
+
+/* True when a cursor at `due_ms` belongs into the window. */
+bool sched_covers(const struct sched *sched, int64_t due_ms);
+
+/* Reports the steps of a drain that have been reached. */
+void drain_check(struct sched *sched);
+
+/* --- look.c, take.c, claim.c: each starts its exchange if there is reason to --- */
+
+bool look_try(struct sched *sched);
+bool take_try(struct sched *sched);
+bool claim_try(struct sched *sched);
+
+/* --- attempt.c --- */
+
+/* Free capacity by kind; results being recorded still count. False when there is none at all. */
+bool attempt_capacity(const struct sched *sched, int ret_capacity[static ACTION_KIND_COUNT]);
+
+/* Takes over `run` (state running, ours) and starts it, or hands it back when paused. */
+void attempt_start(struct sched *sched, struct run *run, int64_t now_ms);
+
+/* Ends the attempt of `run_id`, if it is here: its run becomes cancelled with `reason`. */
+void attempt_cancel(struct sched *sched, const struct id *run_id, enum run_reason reason);
+
+/* Tries again to record what could not be recorded. */
+void attempt_record_waiting(struct sched *sched);

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The composition root: the only file that knows all modules, and the table of their lifecycle. */
+#pragma once
+
+/* `gathering serve`: runs until it is stopped; argv are the options behind `serve`, argv[0] is
+ * skipped. Returns the exit status: 0 clean, 1 could not start, 2 wrong options, 3 a deadline cut
+ * something, 4 a result could not be recorded. */
+int server_run(int argc, char **argv);
