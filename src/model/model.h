@@ -45,6 +45,32 @@ extern const char *const backoff_names[];
 enum action_state { ACTION_ACTIVE, ACTION_PAUSED, ACTION_COMPLETED };
 extern const char *const action_state_names[];
 
+/* Limits of a definition; bytes where nothing else is said. Durations: timeout 1ms .. 7d, misfire_grace
+ * up to 7d, max_lateness up to 366d, retry.initial and retry.max up to RETRY_DELAY_MAX_MS. */
+#define ACTION_NAME_MAX          128
+#define ACTION_DESCRIPTION_MAX   4096
+#define ACTION_TAGS_MAX          32 /* tags */
+#define ACTION_TAG_BYTES_MAX     64
+#define ACTION_URL_MAX           8192
+#define ACTION_HEADERS_MAX       64 /* headers */
+#define ACTION_HEADER_NAME_MAX   128
+#define ACTION_HEADER_VALUE_MAX  8192
+#define ACTION_HEADERS_BYTES_MAX 65536 /* names and values in all */
+#define ACTION_BODY_MAX          262144 /* also stdin */
+#define ACTION_ARGV_MAX          256    /* arguments */
+#define ACTION_ARGV_BYTES_MAX    131072 /* in all, with their NULs; Linux's limit for one (MAX_ARG_STRLEN) */
+#define ACTION_ENV_MAX           256    /* variables */
+#define ACTION_ENV_NAME_MAX      256
+#define ACTION_ENV_BYTES_MAX     131072 /* in all */
+#define ACTION_PATH_MAX          4095
+#define ACTION_USER_MAX          32
+#define ACTION_QUEUE_LIMIT_MAX   1000
+#define ACTION_CATCHUP_MAX       1000
+#define ACTION_ATTEMPTS_MAX      100
+#define SCHEDULE_TEXT_MAX        256 /* cron, every, at, anchor */
+#define TIMEZONE_MAX             64
+#define RETRY_DELAY_MAX_MS       INT64_C(86400000) /* 24 h; bounds Retry-After too */
+
 struct name_value {
 	char *name;
 	char *value;
@@ -78,7 +104,8 @@ struct retry_policy {
 };
 
 /* An action: its definition (what a person writes) and the facts of its row. Immutable once shared,
- * counted references, freed by the last action_unref. */
+ * counted references, freed by the last action_unref. The counts are atomic: a reference may be taken
+ * and dropped on any thread. */
 struct action {
 	/* facts of the row */
 	struct id id;
@@ -105,7 +132,9 @@ struct action {
 	struct retry_policy retry;
 	int priority; /* -100 .. 100, higher first */
 
+	/* private to model/ */
 	int refs;
+	struct action *origin; /* one reference; the action whose definition this one shares. NULL: own */
 };
 
 struct action *action_ref(struct action *action);
@@ -114,14 +143,22 @@ enum action_state action_state(const struct action *action);
 
 /* Reads a definition. Unknown members, wrong types and out-of-range values are faults, each with its
  * JSON pointer; ERR_INVALID then. `base` (may be NULL) is what a PATCH starts from: members absent in
- * `json` keep its values, null restores the default; nested objects merge (RFC 7396).
- * The facts of the row are left zero (next_due_ms NO_TIME). *ret_action has one reference. */
+ * `json` keep its values, null restores the default; nested objects merge (RFC 7396). What the merge
+ * yields is judged as a whole: a PATCH from cron to every, or to the other kind, has to null the old.
+ * The members that action_to_json adds (id, version, state, next_due_at, created_at, updated_at) are
+ * accepted with any value and ignored, so that GET, edit, PUT works. Without `base`, too, a null
+ * counts as absent. The facts of the row are left zero (next_due_ms NO_TIME). *ret_action has one
+ * reference. `faults` gains; start with {0}. */
 int action_from_json(
 	const json_t *json, const struct action *base, struct action **ret_action, struct faults *faults);
 
-/* The definition alone, defaults written out: what the store keeps and PUT takes back unchanged.
- * New reference, owned by the caller. */
+/* The definition alone, defaults written out, members without a value (no schedule, no description)
+ * left out: what the store keeps and PUT takes back unchanged. New reference, owned by the caller; it
+ * shares nothing with the action. */
 json_t *action_definition_json(const struct action *action);
+
+/* For json_dumps of anything from here: shares such as 0.2 are written as they were read. */
+#define JSON_WRITE_FLAGS (JSON_COMPACT | JSON_REAL_PRECISION(15))
 
 /* The definition plus id, version, state, next_due_at, created_at, updated_at: what the API shows. */
 json_t *action_to_json(const struct action *action);
@@ -132,7 +169,9 @@ char *action_definition_text(const struct action *action);
 int action_from_text(const char *text, size_t len, struct action **ret_action, struct err *err);
 
 /* A schedule object ({"cron": ...,"timezone": ...}) by itself, for previews. `pointer` is where it
- * stands in the input ("/schedule"). */
+ * stands in the input ("/schedule", or "" when it is the input). Members: exactly one of cron, every,
+ * at; anchor (with every); timezone, dst_gap, dst_overlap, day_match (the last three have an effect
+ * on cron only; elsewhere they are checked, then forgotten). 0 or ERR_INVALID with faults. */
 int schedule_from_json(const json_t *json, const char *pointer, struct schedule **ret_schedule,
 	struct faults *faults);
 
@@ -141,7 +180,8 @@ int schedule_from_json(const json_t *json, const char *pointer, struct schedule 
 #define JSON_MAX_DEPTH 32
 int json_from_text(const char *text, size_t len, json_t **ret_json, struct err *err);
 
-/* Copies of an action that differ in the facts of their row only. */
+/* A copy of an action that differs in the facts of its row only. Cheap: the definition is shared. One
+ * reference, owned by the caller; `action` may go before it. */
 struct action *action_with_row(const struct action *action, const struct id *id, int64_t version,
 	bool is_paused, int64_t next_due_ms, int64_t created_at_ms, int64_t updated_at_ms);
 
@@ -208,9 +248,13 @@ struct run {
 };
 
 void run_fini(struct run *run);
+
+/* As in API.md; new reference. Absent values are null; not_before_at, missed_count, missed_until and
+ * cancel_requested are members only when they say something. Ill-formed UTF-8 in `error` is replaced. */
 json_t *run_to_json(const struct run *run);
 
-/* The only writer of run->state. False, and nothing changed, when the move is not allowed.
+/* The only writer of run->state (a run is born in its first state). False, and nothing changed, when
+ * the move is not allowed.
  *
  *   pending -> running -> succeeded | failed | timed_out | cancelled | held
  *   pending -> cancelled | held | failed        running -> pending (handed back, retry, owner lost)
@@ -259,6 +303,22 @@ struct run_follow_up {
 #define INTERRUPTIONS_MAX 3 /* the 4th interruption: the attempt counts as failed */
 
 /* Pure decision (retry policy, on_interrupt, limits). `random` is 0 .. 2^32-1 for the jitter.
- * `reason_if_interrupted` is REASON_HANDED_BACK or REASON_OWNER_LOST. */
+ * `reason_if_interrupted` is REASON_HANDED_BACK or REASON_OWNER_LOST.
+ *
+ *   succeeded             succeeded
+ *   cancelled             cancelled (user; overlap when run->reason says so already)
+ *   failed, timed out     while run->attempt < max_attempts: pending (retry) after the delay, else final
+ *   interrupted           on_interrupt `retry`: pending at once with reason_if_interrupted, not counted;
+ *                         the 4th time as failed; `hold`: held, not counted; `fail`: failed. Reason of
+ *                         the last three: owner_lost, or shutdown
+ *   handed back unbegun   (interrupted, HANDED_BACK, result->started_at_ms NO_TIME): always pending at
+ *                         once, not counted: nothing can have happened twice
+ *
+ * With run->cancel_requested, cancelled (user) stands in place of pending, held and an interruption's
+ * failed.
+ *
+ * The delay before attempt n+1 is initial (fixed), initial * n (linear) or initial * 2^(n-1)
+ * (exponential), at most max; the share `jitter` of it is taken at random; then not less than
+ * Retry-After, and never above RETRY_DELAY_MAX_MS. */
 struct run_follow_up run_follow_up(const struct run *run, const struct action *action,
 	const struct attempt_result *result, enum run_reason reason_if_interrupted, uint32_t random);

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The definition of an action, read and written by one table: a member is a row with its type,
+ * range and default. A PATCH is merged over the base's definition first (RFC 7396), then the whole
+ * is read as if it had been sent, so a PATCH can make nothing that a PUT could not.
+ *
+ * Members that the API adds when it shows an action are ignored here: GET, edit, PUT works. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "model/model_priv.h"
+
+#define SECOND INT64_C(1000)
+#define MINUTE (60 * SECOND)
+#define HOUR   (60 * MINUTE)
+#define DAY    (24 * HOUR)
+
+static const char *const row_members[] = {
+	"id", "version", "state", "next_due_at", "created_at", "updated_at", NULL};
+
+/* --- members with a shape of their own --- */
+
+/* The target has to be there for its own kind, and for no other. Nothing is said while the kind
+ * itself is wrong. */
+static bool target_is_wanted(const json_t *value, const struct action *action,
+	enum action_kind kind, const struct place *place)
+{
+	if (action->kind == ACTION_KIND_COUNT)
+		return false;
+	if (action->kind == kind && value == NULL)
+		place_fault(place, "is required: the kind is '%s'", action_kind_names[kind]);
+	if (action->kind != kind && value != NULL)
+		place_fault(place, "must be left out (in a PATCH: null): the kind is '%s'",
+			action_kind_names[action->kind]);
+	return action->kind == kind && value != NULL;
+}
+
+static void read_http(const json_t *value, void *object, const struct place *place)
+{
+	struct action *action = object;
+
+	if (!target_is_wanted(value, action, ACTION_HTTP, place))
+		return;
+	members_read(http_members, NULL, value, &action->http, place);
+	http_target_finish(&action->http);
+}
+
+static void read_exec(const json_t *value, void *object, const struct place *place)
+{
+	struct action *action = object;
+
+	if (!target_is_wanted(value, action, ACTION_EXEC, place))
+		return;
+	members_read(exec_members, NULL, value, &action->exec, place);
+	exec_target_finish(&action->exec, place);
+}
+
+static json_t *write_http(const void *object)
+{
+	const struct action *action = object;
+	json_t *json;
+
+	if (action->kind != ACTION_HTTP)
+		return NULL;
+	json = json_new_object();
+	members_write(http_members, &action->http, json);
+	return json;
+}
+
+static json_t *write_exec(const void *object)
+{
+	const struct action *action = object;
+	json_t *json;
+
+	if (action->kind != ACTION_EXEC)
+		return NULL;
+	json = json_new_object();
+	members_write(exec_members, &action->exec, json);
+	return json;
+}
+
+static void read_schedule(const json_t *value, void *object, const struct place *place)
+{
+	struct action *action = object;
+
+	if (value != NULL)
+		schedule_read(value, place, &action->schedule, &action->schedule_json);
+}
+
+/* A copy: what we hand out may be changed, what an action holds may not. */
+static json_t *write_schedule(const void *object)
+{
+	const struct action *action = object;
+
+	return action->schedule_json == NULL ? NULL : json_deep_copy(action->schedule_json);
+}
+
+static bool has_tag(char *const *tags, const char *tag)
+{
+	for (; *tags != NULL; tags++)
+		if (strcmp(*tags, tag) == 0)
+			return true;
+	return false;
+}
+
+static void read_tags(const json_t *value, void *object, const struct place *place)
+{
+	struct action *action = object;
+	size_t count = json_array_size(value), kept = 0;
+
+	if (value != NULL && !json_is_array(value))
+		place_fault(place, "must be a list of strings, not %s", json_kind(value));
+	if (count > ACTION_TAGS_MAX) {
+		place_fault(place, "%zu tags are above the limit of %d", count, ACTION_TAGS_MAX);
+		count = 0;
+	}
+	action->tags = xcalloc(count + 1, sizeof(*action->tags));
+	for (size_t i = 0; i < count; i++) {
+		const json_t *tag = json_array_get(value, i);
+		struct place at = place_element(place, i);
+
+		if (!text_fits(tag, 1, ACTION_TAG_BYTES_MAX, &at))
+			continue;
+		check_tag(json_string_value(tag), &at);
+		if (has_tag(action->tags, json_string_value(tag)))
+			place_fault(&at, "'%.60s' is given twice", json_string_value(tag));
+		action->tags[kept++] = xstrdup(json_string_value(tag));
+	}
+}
+
+static json_t *write_tags(const void *object)
+{
+	const struct action *action = object;
+	json_t *list = json_array();
+
+	for (char *const *tag = action->tags; *tag != NULL; tag++)
+		must(json_array_append_new(list, json_text(*tag)) == 0);
+	return list;
+}
+
+/* --- the tables --- */
+
+/* clang-format off */
+#define RETRY(field) offsetof(struct retry_policy, field)
+static const struct member retry_members[] = {
+	{"max_attempts", MEMBER_INT, RETRY(max_attempts), .min = 1, .max = ACTION_ATTEMPTS_MAX, .fallback = 1},
+	{"backoff", MEMBER_ENUM, RETRY(backoff), .fallback = BACKOFF_EXPONENTIAL, .names = backoff_names},
+	{"initial", MEMBER_DURATION, RETRY(initial_ms), .max = RETRY_DELAY_MAX_MS, .fallback = 10 * SECOND},
+	{"max", MEMBER_DURATION, RETRY(max_ms), .max = RETRY_DELAY_MAX_MS, .fallback = 10 * MINUTE},
+	{"jitter", MEMBER_SHARE, RETRY(jitter), .max = 1000000, .fallback = 200000},
+	{0}};
+#undef RETRY
+
+#define ACTION(field) offsetof(struct action, field)
+/* `kind` stands before the targets, which depend on it. */
+static const struct member action_members[] = {
+	{"name", MEMBER_TEXT, ACTION(name), .is_required = true, .min = 1, .max = ACTION_NAME_MAX, .check = check_name},
+	{"description", MEMBER_TEXT, ACTION(description), .min = 0, .max = ACTION_DESCRIPTION_MAX},
+	{"kind", MEMBER_ENUM, ACTION(kind), .is_required = true, .fallback = ACTION_KIND_COUNT, .names = action_kind_names},
+	{"http", MEMBER_CUSTOM, .read = read_http, .write = write_http},
+	{"exec", MEMBER_CUSTOM, .read = read_exec, .write = write_exec},
+	{"schedule", MEMBER_CUSTOM, .read = read_schedule, .write = write_schedule},
+	{"timeout", MEMBER_DURATION, ACTION(timeout_ms), .min = 1, .max = 7 * DAY, .fallback = 10 * MINUTE},
+	{"overlap", MEMBER_ENUM, ACTION(overlap), .fallback = OVERLAP_SKIP, .names = overlap_names},
+	{"queue_limit", MEMBER_INT, ACTION(queue_limit), .min = 1, .max = ACTION_QUEUE_LIMIT_MAX, .fallback = 1},
+	{"misfire", MEMBER_ENUM, ACTION(misfire.policy), .fallback = MISFIRE_LATEST, .names = misfire_names},
+	{"misfire_grace", MEMBER_DURATION, ACTION(misfire.grace_ms), .max = 7 * DAY, .fallback = MINUTE},
+	{"max_lateness", MEMBER_DURATION, ACTION(misfire.max_lateness_ms), .max = 366 * DAY, .fallback = DAY},
+	{"max_catchup", MEMBER_INT, ACTION(misfire.max_catchup), .max = ACTION_CATCHUP_MAX, .fallback = 100},
+	{"pause_records", MEMBER_BOOL, ACTION(pause_records), .fallback = true},
+	{"on_interrupt", MEMBER_ENUM, ACTION(on_interrupt), .fallback = ON_INTERRUPT_RETRY, .names = on_interrupt_names},
+	{"retry", MEMBER_OBJECT, ACTION(retry), .members = retry_members},
+	{"priority", MEMBER_INT, ACTION(priority), .min = -100, .max = 100, .fallback = 0},
+	{"tags", MEMBER_CUSTOM, .read = read_tags, .write = write_tags},
+	{0}};
+#undef ACTION
+/* clang-format on */
+
+/* --- reading --- */
+
+/* RFC 7396. A null stays, instead of taking the member out: read, it means the same, and an unknown
+ * member is noticed even then. `target` is changed; `patch` only gains references. */
+static json_t *merge_patch(json_t *target_take, json_t *patch)
+{
+	const char *name;
+	json_t *value;
+
+	if (!json_is_object(patch)) {
+		json_decref(target_take);
+		return json_incref(patch);
+	}
+	if (!json_is_object(target_take)) {
+		json_decref(target_take);
+		target_take = json_new_object();
+	}
+	json_object_foreach(patch, name, value) json_put(target_take, name,
+		merge_patch(json_incref(json_object_get(target_take, name)), value));
+	return target_take;
+}
+
+static void check_retry(const struct retry_policy *retry, const struct place *root)
+{
+	struct place parent = place_member(root, "retry");
+	struct place place = place_member(&parent, "initial");
+
+	if (retry->initial_ms > retry->max_ms)
+		place_fault(&place, "must not be above 'max'");
+}
+
+static int read_definition(const json_t *json, struct action **ret_action, struct faults *faults)
+{
+	const struct place root = {.name = "", .faults = faults};
+	size_t faults_before = faults->count;
+	struct action *action = xcalloc(1, sizeof(*action));
+
+	action->refs = 1;
+	action->next_due_ms = NO_TIME;
+	members_read(action_members, row_members, json, action, &root);
+	if (faults->count == faults_before)
+		check_retry(&action->retry, &root);
+	if (faults->count != faults_before) {
+		action_unref(action);
+		return ERR_INVALID;
+	}
+	*ret_action = action;
+	return 0;
+}
+
+int action_from_json(const json_t *json, const struct action *base, struct action **ret_action,
+	struct faults *faults)
+{
+	json_t *merged;
+	int code;
+
+	if (json == NULL || !json_is_object(json)) {
+		faults_add(faults, "", "an action must be an object, not %s",
+			json == NULL ? "nothing" : json_kind(json));
+		return ERR_INVALID;
+	}
+	if (base == NULL)
+		return read_definition(json, ret_action, faults);
+	merged = merge_patch(action_definition_json(base), (json_t *)json);
+	code = read_definition(merged, ret_action, faults);
+	json_decref(merged);
+	return code;
+}
+
+int action_from_text(const char *text, size_t len, struct action **ret_action, struct err *err)
+{
+	struct faults faults = {0};
+	struct err parse_err = {0};
+	json_t *json;
+
+	if (json_from_text(text, len, &json, &parse_err) != 0)
+		return err_set(
+			err, ERR_CORRUPT, "stored definition of an action: %s", parse_err.text);
+	(void)action_from_json(json, NULL, ret_action, &faults);
+	json_decref(json);
+	if (faults.count == 0)
+		return 0;
+	return err_set(err, ERR_CORRUPT, "stored definition of an action: %s: %s",
+		faults.item[0].pointer, faults.item[0].detail);
+}
+
+/* --- writing --- */
+
+json_t *action_definition_json(const struct action *action)
+{
+	json_t *json = json_new_object();
+
+	members_write(action_members, action, json);
+	return json;
+}
+
+json_t *action_to_json(const struct action *action)
+{
+	json_t *json = json_new_object();
+
+	json_put(json, "id", json_id(&action->id));
+	json_put(json, "version", json_integer(action->version));
+	json_put(json, "state", json_text(action_state_names[action_state(action)]));
+	json_put(json, "next_due_at", json_time(action->next_due_ms));
+	json_put(json, "created_at", json_time(action->created_at_ms));
+	json_put(json, "updated_at", json_time(action->updated_at_ms));
+	members_write(action_members, action, json);
+	return json;
+}
+
+char *action_definition_text(const struct action *action)
+{
+	json_t *json = action_definition_json(action);
+	char *text = json_dumps(json, JSON_WRITE_FLAGS);
+
+	must(text != NULL);
+	json_decref(json);
+	return text;
+}

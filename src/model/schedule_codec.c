@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The schedule of an action: which members it may have, which go together, and the form that is
+ * stored. What cron expressions and zones mean is plan/'s. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "model/model_priv.h"
+
+/* As read: the strings owned here, borrowed by the spec for plan/. */
+struct input {
+	char *cron, *every, *at, *anchor, *timezone;
+	enum dst_gap dst_gap;
+	enum dst_overlap dst_overlap;
+	enum day_match day_match;
+};
+
+#define INPUT(field) offsetof(struct input, field)
+/* clang-format off */
+static const struct member schedule_members[] = {
+	{"cron", MEMBER_TEXT, INPUT(cron), .min = 1, .max = SCHEDULE_TEXT_MAX},
+	{"every", MEMBER_TEXT, INPUT(every), .min = 1, .max = SCHEDULE_TEXT_MAX},
+	{"at", MEMBER_TEXT, INPUT(at), .min = 1, .max = SCHEDULE_TEXT_MAX},
+	{"anchor", MEMBER_TEXT, INPUT(anchor), .min = 1, .max = SCHEDULE_TEXT_MAX},
+	{"timezone", MEMBER_TEXT, INPUT(timezone), .min = 1, .max = TIMEZONE_MAX},
+	{"dst_gap", MEMBER_ENUM, INPUT(dst_gap), .fallback = DST_GAP_RUN_AFTER, .names = dst_gap_names},
+	{"dst_overlap", MEMBER_ENUM, INPUT(dst_overlap), .fallback = DST_OVERLAP_FIRST, .names = dst_overlap_names},
+	{"day_match", MEMBER_ENUM, INPUT(day_match), .fallback = DAY_MATCH_EITHER, .names = day_match_names},
+	{0}};
+/* clang-format on */
+#undef INPUT
+
+static void input_fini(struct input *input)
+{
+	free(input->cron);
+	free(input->every);
+	free(input->at);
+	free(input->anchor);
+	free(input->timezone);
+}
+
+static void check_input(const struct input *input, const struct place *place)
+{
+	struct place anchor = place_member(place, "anchor");
+	int kinds = (input->cron != NULL) + (input->every != NULL) + (input->at != NULL);
+
+	if (kinds == 0)
+		place_fault(place, "needs one of 'cron', 'every' and 'at'");
+	else if (kinds > 1)
+		place_fault(place,
+			"has%s%s%s; only one of them can hold (in a PATCH, set the other to null)",
+			input->cron != NULL ? " 'cron'" : "",
+			input->every != NULL ? " 'every'" : "", input->at != NULL ? " 'at'" : "");
+	else if (input->anchor != NULL && input->every == NULL)
+		place_fault(&anchor, "goes with 'every' only");
+}
+
+/* As written, with the defaults that have an effect: the rules for local time are cron's alone. */
+static json_t *normal_form(struct input *input)
+{
+	json_t *json = json_new_object();
+
+	if (input->timezone == NULL)
+		input->timezone = xstrdup("UTC");
+	members_write(schedule_members, input, json);
+	if (input->cron == NULL) {
+		(void)json_object_del(json, "dst_gap");
+		(void)json_object_del(json, "dst_overlap");
+		(void)json_object_del(json, "day_match");
+	}
+	return json;
+}
+
+/* plan/ names the member as "/cron"; here it stands within `place`. */
+static void add_plan_fault(const struct err *err, const struct place *place)
+{
+	struct place at = place_member(place, err->field + (err->field[0] == '/'));
+
+	place_fault(err->field[0] == '\0' ? place : &at, "%s", err->text);
+}
+
+static int parse_input(
+	const struct input *input, const struct place *place, struct schedule **ret_schedule)
+{
+	const struct schedule_spec spec = {
+		.cron = input->cron,
+		.every = input->every,
+		.anchor = input->anchor,
+		.at = input->at,
+		.timezone = input->timezone,
+		.dst_gap = input->dst_gap,
+		.dst_overlap = input->dst_overlap,
+		.day_match = input->day_match,
+	};
+	struct err err = {0};
+	int code = schedule_parse(&spec, ret_schedule, &err);
+
+	if (code != 0)
+		add_plan_fault(&err, place);
+	return code;
+}
+
+void schedule_read(const json_t *json, const struct place *place, struct schedule **ret_schedule,
+	json_t **ret_normal)
+{
+	size_t faults_before = place->faults->count;
+	struct input input = {0};
+
+	if (!json_is_object(json)) {
+		place_fault(place, "must be an object such as {\"cron\": \"30 2 * * *\"}, not %s",
+			json_kind(json));
+		return;
+	}
+	members_read(schedule_members, NULL, json, &input, place);
+	if (place->faults->count == faults_before)
+		check_input(&input, place);
+	if (place->faults->count == faults_before &&
+		parse_input(&input, place, ret_schedule) == 0 && ret_normal != NULL)
+		*ret_normal = normal_form(&input);
+	input_fini(&input);
+}
+
+int schedule_from_json(const json_t *json, const char *pointer, struct schedule **ret_schedule,
+	struct faults *faults)
+{
+	const struct place place = {.name = pointer, .faults = faults};
+	size_t faults_before = faults->count;
+
+	schedule_read(json, &place, ret_schedule, NULL);
+	return faults->count == faults_before ? 0 : ERR_INVALID;
+}

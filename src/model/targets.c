@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The targets of an action, what it calls or starts: members of `http` and of `exec`. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/mem.h"
+#include "base/text.h"
+#include "model/model_priv.h"
+
+#define STATUS_MIN 100
+#define STATUS_MAX 599
+
+/* --- maps of names to values: headers, env --- */
+
+struct pair_rules {
+	size_t count_max, name_max, value_max, total_max;
+	member_check_fn *check_name;
+	member_check_fn *check_value; /* NULL: any text */
+	bool ignores_case;            /* two names that differ in case only are the same */
+};
+
+static const struct pair_rules header_rules = {ACTION_HEADERS_MAX, ACTION_HEADER_NAME_MAX,
+	ACTION_HEADER_VALUE_MAX, ACTION_HEADERS_BYTES_MAX, check_header_name, check_header_value,
+	true};
+static const struct pair_rules env_rules = {ACTION_ENV_MAX, ACTION_ENV_NAME_MAX,
+	ACTION_ENV_BYTES_MAX, ACTION_ENV_BYTES_MAX, check_env_name, NULL, false};
+
+static bool is_listed(const struct name_value *pairs, size_t count, const char *name)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcasecmp(pairs[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+/* One pair; what is wrong with it is a fault at its own place. */
+static void read_pair(const struct pair_rules *rules, const char *name, const json_t *value,
+	struct name_value *ret_pair, const struct place *place)
+{
+	size_t len = strlen(name);
+
+	if (len == 0 || len > rules->name_max)
+		place_fault(place, "a name must have 1 to %zu bytes", rules->name_max);
+	else
+		rules->check_name(name, place);
+	if (text_fits(value, 0, (int64_t)rules->value_max, place) && rules->check_value != NULL)
+		rules->check_value(json_string_value(value), place);
+	ret_pair->name = xstrdup(name);
+	ret_pair->value = xstrdup(json_is_string(value) ? json_string_value(value) : "");
+}
+
+static size_t read_pairs(const struct pair_rules *rules, const json_t *json,
+	struct name_value **ret_pairs, const struct place *place)
+{
+	size_t count = 0, bytes = 0;
+	const char *name;
+	json_t *value;
+
+	if (json != NULL && !json_is_object(json)) {
+		place_fault(
+			place, "must be an object of names and strings, not %s", json_kind(json));
+		return 0;
+	}
+	if (json_object_size(json) > rules->count_max) {
+		place_fault(place, "%zu entries are above the limit of %zu", json_object_size(json),
+			rules->count_max);
+		return 0;
+	}
+	if (json_object_size(json) > 0)
+		*ret_pairs = xcalloc(json_object_size(json), sizeof(**ret_pairs));
+	json_object_foreach((json_t *)json, name, value)
+	{
+		struct place at = place_member(place, name);
+
+		if (json_is_null(value))
+			continue; /* taken out (RFC 7396) */
+		if (rules->ignores_case && is_listed(*ret_pairs, count, name))
+			place_fault(&at, "is given twice; upper and lower case are the same here");
+		read_pair(rules, name, value, &(*ret_pairs)[count], &at);
+		bytes += strlen(name) + json_string_length(value) + 2; /* '=' or ':', and an end */
+		count++;
+	}
+	if (bytes > rules->total_max)
+		place_fault(place, "%zu bytes in all are above the limit of %zu", bytes,
+			rules->total_max);
+	return count;
+}
+
+static json_t *write_pairs(const struct name_value *pairs, size_t count)
+{
+	json_t *json = json_new_object();
+
+	for (size_t i = 0; i < count; i++)
+		json_put(json, pairs[i].name, json_text(pairs[i].value));
+	return json;
+}
+
+/* --- http --- */
+
+static void read_headers(const json_t *value, void *object, const struct place *place)
+{
+	struct http_target *http = object;
+
+	http->header_count = read_pairs(&header_rules, value, &http->headers, place);
+}
+
+static json_t *write_headers(const void *object)
+{
+	const struct http_target *http = object;
+
+	return write_pairs(http->headers, http->header_count);
+}
+
+/* "200-299" or "204". */
+static bool parse_statuses(const char *text, int64_t *ret_min, int64_t *ret_max)
+{
+	char first[4] = "";
+	size_t len = strcspn(text, "-");
+
+	if (len != 3)
+		return false;
+	memcpy(first, text, len);
+	if (!parse_i64(first, STATUS_MIN, STATUS_MAX, ret_min))
+		return false;
+	*ret_max = *ret_min;
+	return text[len] == '\0' || parse_i64(text + len + 1, *ret_min, STATUS_MAX, ret_max);
+}
+
+static void read_expect_status(const json_t *value, void *object, const struct place *place)
+{
+	struct http_target *http = object;
+	int64_t min = 200, max = 299;
+	bool fits = true;
+
+	if (json_is_integer(value)) {
+		min = max = json_integer_value(value);
+		fits = min >= STATUS_MIN && min <= STATUS_MAX;
+	} else if (value != NULL) {
+		fits = json_is_string(value) &&
+		       parse_statuses(json_string_value(value), &min, &max);
+	}
+	if (!fits)
+		place_fault(place,
+			"must be a status such as 204 or a range such as \"200-299\", within %d to "
+			"%d",
+			STATUS_MIN, STATUS_MAX);
+	http->expect_min = (int)min;
+	http->expect_max = (int)max;
+}
+
+static json_t *write_expect_status(const void *object)
+{
+	const struct http_target *http = object;
+	char text[32];
+
+	if (http->expect_min == http->expect_max)
+		return json_integer(http->expect_min);
+	(void)snprintf(text, sizeof(text), "%d-%d", http->expect_min, http->expect_max);
+	return json_text(text);
+}
+
+#define HTTP(field) offsetof(struct http_target, field)
+/* clang-format off */
+const struct member http_members[] = {
+	{"method", MEMBER_TEXT, HTTP(method), .min = 1, .max = 16, .check = check_method},
+	{"url", MEMBER_TEXT, HTTP(url), .is_required = true, .min = 1, .max = ACTION_URL_MAX, .check = check_url},
+	{"headers", MEMBER_CUSTOM, .read = read_headers, .write = write_headers},
+	{"body", MEMBER_TEXT, HTTP(body), .min = 0, .max = ACTION_BODY_MAX},
+	{"expect_status", MEMBER_CUSTOM, .read = read_expect_status, .write = write_expect_status},
+	{0}};
+/* clang-format on */
+#undef HTTP
+
+void http_target_finish(struct http_target *http)
+{
+	if (http->method == NULL)
+		http->method = xstrdup(http->body != NULL ? "POST" : "GET");
+}
+
+/* --- exec --- */
+
+static void read_command_list(
+	const json_t *list, struct exec_target *exec, const struct place *place)
+{
+	size_t bytes = 0, count = json_array_size(list);
+
+	if (count == 0 || count > ACTION_ARGV_MAX) {
+		place_fault(place, "must have 1 to %d elements, not %zu", ACTION_ARGV_MAX, count);
+		return;
+	}
+	exec->command = xcalloc(count + 1, sizeof(*exec->command));
+	for (size_t i = 0; i < count; i++) {
+		const json_t *value = json_array_get(list, i);
+		struct place at = place_element(place, i);
+
+		if (text_fits(value, i == 0, ACTION_ARGV_BYTES_MAX - 1, &at))
+			exec->command[i] = xstrdup(json_string_value(value));
+		else
+			exec->command[i] = xstrdup(""); /* keeps the list whole until it is freed */
+		bytes += json_string_length(value) + 1;
+	}
+	if (bytes > ACTION_ARGV_BYTES_MAX)
+		place_fault(place, "%zu bytes in all are above the limit of %d", bytes,
+			ACTION_ARGV_BYTES_MAX);
+}
+
+static void read_command(const json_t *value, void *object, const struct place *place)
+{
+	struct exec_target *exec = object;
+
+	if (value == NULL) {
+		place_fault(place, "is required");
+	} else if (json_is_array(value)) {
+		read_command_list(value, exec, place);
+	} else if (!json_is_string(value)) {
+		place_fault(place, "must be a list of strings, not %s", json_kind(value));
+	} else if (!exec->use_shell) {
+		place_fault(place,
+			"a string is for a shell: set \"shell\": true, or write a list such as "
+			"[\"/bin/echo\", \"hello\"]");
+	} else if (text_fits(value, 1, ACTION_ARGV_BYTES_MAX - 1, place)) {
+		exec->command = xcalloc(2, sizeof(*exec->command));
+		exec->command[0] = xstrdup(json_string_value(value));
+	}
+}
+
+static json_t *write_command(const void *object)
+{
+	const struct exec_target *exec = object;
+	json_t *list;
+
+	if (exec->use_shell)
+		return json_text(exec->command[0]);
+	list = json_array();
+	for (char *const *argument = exec->command; *argument != NULL; argument++)
+		must(json_array_append_new(list, json_text(*argument)) == 0);
+	return list;
+}
+
+static void read_env(const json_t *value, void *object, const struct place *place)
+{
+	struct exec_target *exec = object;
+
+	exec->env_count = read_pairs(&env_rules, value, &exec->env, place);
+}
+
+static json_t *write_env(const void *object)
+{
+	const struct exec_target *exec = object;
+
+	return write_pairs(exec->env, exec->env_count);
+}
+
+#define EXEC(field) offsetof(struct exec_target, field)
+/* `shell` stands before `command`, whose form depends on it. */
+/* clang-format off */
+const struct member exec_members[] = {
+	{"shell", MEMBER_BOOL, EXEC(use_shell), .fallback = false},
+	{"command", MEMBER_CUSTOM, .read = read_command, .write = write_command},
+	{"cwd", MEMBER_TEXT, EXEC(cwd), .min = 1, .max = ACTION_PATH_MAX, .check = check_path},
+	{"env", MEMBER_CUSTOM, .read = read_env, .write = write_env},
+	{"stdin", MEMBER_TEXT, EXEC(stdin_text), .min = 0, .max = ACTION_BODY_MAX},
+	{"user", MEMBER_TEXT, EXEC(user), .min = 1, .max = ACTION_USER_MAX, .check = check_user},
+	{0}};
+/* clang-format on */
+#undef EXEC
+
+void exec_target_finish(struct exec_target *exec, const struct place *place)
+{
+	struct place at = place_member(place, "command");
+
+	if (exec->use_shell && exec->command != NULL && exec->command[1] != NULL)
+		place_fault(&at, "with \"shell\": true there is one string, not a list of several");
+}
