@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+from harness import Server, Target
+
+
+@pytest.fixture
+def servers(tmp_path):
+    """Makes servers in the test's own folder; all are stopped and checked for sanitizer reports."""
+    made = []
+
+    def make(**options):
+        server = Server(tmp_path, **options)
+        made.append(server)
+        return server
+
+    yield make
+    for server in made:
+        if server.process:
+            server.close()
+
+
+@pytest.fixture
+def server(servers):
+    return servers().start()
+
+
+@pytest.fixture
+def targets():
+    made = []
+
+    def make(respond=None):
+        made.append(Target(respond))
+        return made[-1]
+
+    yield make
+    for target in made:
+        target.close()

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The real server as a child process, and the few things every flow test needs.
+
+Nothing here sleeps for a fixed time to see an effect: wait_for() asks until the answer is yes.
+"""
+import contextlib
+import http.client
+import http.server
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BINARY = os.environ.get("GATHERING_BINARY", os.path.join(ROOT, "build-test", "gathering"))
+WAIT_S = 30  # an event that takes longer is a failure, not noise
+
+
+def wait_for(question, what, timeout=WAIT_S):
+    """Asks until the answer is true and returns it; `what` names it when it never is."""
+    deadline = time.monotonic() + timeout
+    while True:
+        answer = question()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(f"still waiting after {timeout} s for: {what}")
+        time.sleep(0.01)
+
+
+class Answer:
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = status, headers, body
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+    def __repr__(self):
+        return f"<{self.status} {self.body[:300]!r}>"
+
+
+class Server:
+    """One `gathering serve`; options as keyword arguments (exec_enabled=True)."""
+
+    def __init__(self, folder, database=None, environ=None, prefix=(), **options):
+        self.folder = str(folder)
+        self.database = database or f"sqlite:{self.folder}/gathering.db"
+        self.options = {"listen": "127.0.0.1:0", "database": self.database, **options}
+        self.environ = {"PATH": os.environ["PATH"], **(environ or {})}
+        for key in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"):
+            if key in os.environ:
+                self.environ[key] = os.environ[key]
+        self.prefix = list(prefix)
+        self.log_path = os.path.join(self.folder, f"server-{time.monotonic_ns()}.log")
+        self.process = None
+        self.host, self.port = None, None
+
+    # --- its life ---
+
+    def spawn(self):
+        command = self.prefix + [BINARY, "serve"]
+        for name, value in self.options.items():
+            value = {True: "true", False: "false"}.get(value, value)
+            command += ["--set", f"{name}={value}"]
+        with open(self.log_path, "wb") as log:
+            self.process = subprocess.Popen(
+                command, cwd=self.folder, env=self.environ, stdin=subprocess.DEVNULL,
+                stdout=log, stderr=log, start_new_session=True)
+        return self
+
+    def start(self):
+        self.spawn()
+        self.wait_listening()
+        wait_for(lambda: self.get("/health/ready").status == 200, f"readiness\n{self.log}")
+        return self
+
+    def wait_listening(self):
+        def address():
+            if self.process.poll() is not None:
+                raise AssertionError(f"the server ended with {self.process.returncode}:\n{self.log}")
+            return re.search(r"listening address=(\S+):(\d+)", self.log)
+        found = wait_for(address, "the listening line")
+        self.host, self.port = found.group(1).strip("[]"), int(found.group(2))
+        return self
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    @property
+    def log(self):
+        with open(self.log_path, encoding="utf-8", errors="replace") as log:
+            return log.read()
+
+    def signal(self, number):
+        os.kill(self.pid, number)
+
+    def wait(self, timeout=WAIT_S):
+        return self.process.wait(timeout)
+
+    def stop(self, expect=0):
+        """TERM, then the exit status; the log is shown when it is another than `expect`."""
+        if self.process.poll() is None:
+            self.signal(signal.SIGTERM)
+        status = self.wait(60)
+        assert status == expect, f"exit status {status}, not {expect}:\n{self.log}"
+        return status
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def close(self):
+        """For the end of a test: whatever state it is in, it is gone and was not a crash of ours."""
+        if self.process and self.process.poll() is None:
+            self.signal(signal.SIGTERM)
+            try:
+                self.wait(20)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        assert "Sanitizer" not in self.log and "runtime error" not in self.log, self.log
+
+    # --- requests ---
+
+    def request(self, method, path, body=None, headers=None, timeout=WAIT_S):
+        headers = dict(headers or {})
+        if body is not None and not isinstance(body, (bytes, str)):
+            body = json.dumps(body)
+            headers.setdefault("Content-Type", "application/json")
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
+        try:
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            return Answer(answer.status, answer.headers, answer.read())
+        finally:
+            connection.close()
+
+    def get(self, path, **kw):
+        return self.request("GET", path, **kw)
+
+    def post(self, path, body=None, **kw):
+        return self.request("POST", path, body, **kw)
+
+    def connect(self):
+        return socket.create_connection((self.host, self.port), timeout=WAIT_S)
+
+    # --- what tests keep doing ---
+
+    def create(self, **definition):
+        answer = self.post("/api/v1/actions", definition)
+        assert answer.status == 201, answer
+        return answer.json
+
+    def runs(self, action=None, **filters):
+        filters = {"limit": 1000, **filters}
+        query = "&".join(f"{key}={value}" for key, value in filters.items())
+        path = f"/api/v1/actions/{action}/runs" if action else "/api/v1/runs"
+        items, cursor = [], ""
+        while True:
+            answer = self.get(f"{path}?{query}{cursor}")
+            assert answer.status == 200, answer
+            items += answer.json["items"]
+            if "next_cursor" not in answer.json:
+                return items
+            cursor = "&cursor=" + answer.json["next_cursor"]
+
+    def wait_run(self, run_id, states=("succeeded", "failed", "timed_out", "cancelled", "skipped", "held")):
+        def ended():
+            run = self.get(f"/api/v1/runs/{run_id}").json
+            return run if run["state"] in states else None
+        return wait_for(ended, f"run {run_id} to be one of {states}")
+
+    def cli(self, *arguments, expect=0, stdin=None, environ=None):
+        done = subprocess.run(
+            [BINARY, *arguments], capture_output=True, text=True, input=stdin, timeout=120, cwd=self.folder,
+            env={**self.environ, "GATHERING_SERVER": f"http://{self.host}:{self.port}", **(environ or {})})
+        assert done.returncode == expect, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+
+class Target:
+    """A local web server that writes down what it is asked; `respond` decides the answer."""
+
+    def __init__(self, respond=None):
+        self.requests = []
+        target = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle_any(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                entry = {"method": self.command, "path": self.path, "headers": dict(self.headers),
+                         "body": body, "at": time.time()}
+                target.requests.append(entry)
+                status, answer = respond(entry) if respond else (200, b"ok")
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    self.send_response(status)
+                    self.send_header("Content-Length", str(len(answer)))
+                    self.end_headers()
+                    self.wfile.write(answer)
+
+            do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = handle_any
+
+            def log_message(self, *arguments):
+                pass
+
+        class Quiet(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 512
+
+            def handle_error(self, request, address):
+                if not isinstance(sys.exc_info()[1], ConnectionError):
+                    super().handle_error(request, address)
+
+        self.server = Quiet(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
