@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Configuration: options.def -> struct conf, from default, file ([gathering] of a GKeyFile), environment
- * and flags; the later wins. Only main.c, server.c and cli/ include this. */
+ * Configuration: options.def -> struct conf, from default, file ([gathering] of a GKeyFile),
+ * environment and flags; the later wins. Only main.c, server.c and cli/ include this. */
 #pragma once
 
 #include <stdbool.h>
@@ -11,9 +11,15 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-enum conf_source { CONF_DEFAULT, CONF_FILE, CONF_ENVIRONMENT, CONF_FLAG };
+enum conf_source {
+	CONF_DEFAULT,
+	CONF_FILE,
+	CONF_ENVIRONMENT,
+	CONF_FLAG
+};
 
 #define CONF_STRING   char *
+#define CONF_ENUM     char *
 #define CONF_DURATION int64_t
 #define CONF_SIZE     int64_t
 #define CONF_INT      int64_t
@@ -28,15 +34,24 @@ struct conf {
 	char *file; /* NULL: no file was read */
 };
 
-/* Fills `ret_conf` from defaults, then the file, then GATHERING_* of `environ`, then the flags in argv
- * (--name VALUE, --name=VALUE, --set name=VALUE; a BOOL flag may stand alone). --config FILE names the
- * file (it must exist); else $GATHERING_CONFIG, else /etc/gathering/gathering.conf if it exists.
- * argv[0] is skipped; anything that is no option is an error. ERR_INVALID names the option, the value,
- * what is allowed and where it came from; an unknown option names the nearest known one. */
-int conf_load(int argc, char *const *argv, struct conf *ret_conf, struct err *err);
+/* Fills `ret_conf` from defaults, then the file, then GATHERING_* of `environ`, then the flags in
+ * argv
+ * (--name VALUE, --name=VALUE, --set name=VALUE; a BOOL flag may stand alone; '-' and '_' are the
+ * same).
+ * --config FILE names the file (it must exist); else $GATHERING_CONFIG (likewise; empty: not set),
+ * else /etc/gathering/gathering.conf if it exists. In the file, the last of several equal keys
+ * counts. argv[0] is skipped; anything that is no option is an error; other GATHERING_* variables
+ * are not ours to judge. Then options that contradict each other are refused. ERR_INVALID names the
+ * option, the value, what is allowed and where it came from (`field`: "/name"); an unknown option
+ * names the nearest known one. ERR_IO: a file that cannot be read. *ret_conf is set only on
+ * success. Blocking; before the loop starts. */
+[[nodiscard]] int conf_load(int argc, char *const *argv, struct conf *ret_conf, struct err *err);
+
+/* Frees what a loaded `conf` owns; harmless for {0} and when repeated. */
 void conf_fini(struct conf *conf);
 
-/* `gathering check-config`: one line an option: name, value, source. */
+/* `gathering check-config`: one line an option, in columns: name, value ("" when empty), and where
+ * it came from: "default", "file PATH", "environment GATHERING_NAME" or "flag". */
 void conf_write_effective(const struct conf *conf, struct buf *out);
 
 /* The options part of --help, and the table of doc/config.md (Markdown). */
