@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * When things are due. Pure: `now` is a parameter, there is no clock, no I/O and no lock, and the
- * same input gives the same answer on every instance. Time zone data is read once per zone and kept.
- * SCHEDULES.md is the specification; doc/schedules.md tells users. */
+ * same input gives the same answer on every instance. Time zone data is read once per zone and
+ * kept. SCHEDULES.md is the specification; doc/schedules.md tells users. */
 #pragma once
 
 #include <stdbool.h>
@@ -12,10 +12,24 @@
 #include "base/clock.h"
 #include "base/err.h"
 
-enum schedule_kind { SCHEDULE_CRON, SCHEDULE_EVERY, SCHEDULE_ONCE };
-enum dst_gap { DST_GAP_RUN_AFTER, DST_GAP_SKIP };
-enum dst_overlap { DST_OVERLAP_FIRST, DST_OVERLAP_LAST, DST_OVERLAP_BOTH };
-enum day_match { DAY_MATCH_EITHER, DAY_MATCH_BOTH };
+enum schedule_kind {
+	SCHEDULE_CRON,
+	SCHEDULE_EVERY,
+	SCHEDULE_ONCE
+};
+enum dst_gap {
+	DST_GAP_RUN_AFTER,
+	DST_GAP_SKIP
+};
+enum dst_overlap {
+	DST_OVERLAP_FIRST,
+	DST_OVERLAP_LAST,
+	DST_OVERLAP_BOTH
+};
+enum day_match {
+	DAY_MATCH_EITHER,
+	DAY_MATCH_BOTH
+};
 
 /* Names as written in JSON and on the command line ("run_after", "first", "either", ...), in enum
  * order, NULL at the end. */
@@ -23,8 +37,8 @@ extern const char *const dst_gap_names[];
 extern const char *const dst_overlap_names[];
 extern const char *const day_match_names[];
 
-/* A schedule as written. Exactly one of cron, every, at is set; the rest may be NULL or 0 (defaults:
- * UTC, anchor at the epoch). All strings borrowed for the call. */
+/* A schedule as written. Exactly one of cron, every, at is set; the rest may be NULL or 0
+ * (defaults: UTC, anchor at the epoch). All strings borrowed for the call. */
 struct schedule_spec {
 	const char *cron;
 	const char *every;    /* duration, at least EVERY_MIN_MS */
@@ -42,8 +56,10 @@ struct schedule; /* immutable, counted references */
 
 /* Parses and checks. ERR_INVALID with err->field one of "/cron", "/every", "/anchor", "/at",
  * "/timezone" or "" and a text such as "cron field 'hour': 25 is above 23". A cron expression that
- * can never be due (30 February) is refused. *ret_schedule is owned by the caller (schedule_unref). */
-int schedule_parse(const struct schedule_spec *spec, struct schedule **ret_schedule, struct err *err);
+ * can never be due (30 February) is refused. *ret_schedule is owned by the caller (schedule_unref).
+ */
+int schedule_parse(
+	const struct schedule_spec *spec, struct schedule **ret_schedule, struct err *err);
 
 struct schedule *schedule_ref(struct schedule *schedule);
 void schedule_unref(struct schedule *schedule); /* NULL is fine */
@@ -67,7 +83,12 @@ bool schedule_next_due(const struct schedule *schedule, int64_t after_at_ms, str
 
 /* --- missed due times --- */
 
-enum misfire { MISFIRE_LATEST, MISFIRE_SKIP, MISFIRE_EARLIEST, MISFIRE_ALL };
+enum misfire {
+	MISFIRE_LATEST,
+	MISFIRE_SKIP,
+	MISFIRE_EARLIEST,
+	MISFIRE_ALL
+};
 extern const char *const misfire_names[];
 
 struct misfire_rules {
@@ -83,25 +104,34 @@ enum due_verdict {
 	DUE_SKIP_LIMIT /* dropped by max_catchup */
 };
 
-/* One ledger row to write. `count` > 1 only on the last skipped row of a long outage: it stands for
- * that many due times from due_at_ms to until_ms. */
+/* One ledger row to write. `count` > 1 only on the last row of a stretch of skipped ones in a long
+ * outage: it stands for that many due times, the first at due_at_ms and the last at until_ms.
+ * Counts are exact for every kind of schedule. */
 struct planned_due {
 	int64_t due_at_ms;
-	int64_t until_ms;
+	int64_t until_ms; /* due_at_ms unless count > 1 */
 	int64_t count;
 	enum due_verdict verdict;
 };
 
-#define MISFIRE_MAX_ROWS 1000
+#define MISFIRE_MAX_ROWS    1000
+#define MISFIRE_MAX_CATCHUP 1000 /* a larger max_catchup counts as this */
 
 /* What to do about an action whose cursor stands at `expected_ms` when it is `now_ms`: every due
- * time in [expected_ms, now_ms] is in exactly one row, in due order, at most MISFIRE_MAX_ROWS + 1 +
- * max_catchup rows; *ret_next_ms is the first due time after now_ms (NO_TIME: none).
+ * time in [expected_ms, *ret_next_ms) is in exactly one row, in due order; *ret_next_ms is the
+ * first due time after now_ms (NO_TIME: none). expected_ms itself counts as due whatever the
+ * schedule says, since it is the cursor.
  *
  * A due time not older than grace_ms is on time and always runs. Of the late ones, not older than
  * max_lateness_ms: `latest` runs the newest, but only when nothing is on time (else that one is the
  * latest); `skip` none; `earliest` the oldest; `all` the newest max_catchup of them.
- * *ret_dues is malloc'ed, owned by the caller; returns their number (0 when expected_ms > now_ms, and
- * then *ret_next_ms is expected_ms). */
+ *
+ * At most MISFIRE_MAX_ROWS skipped rows with a count of 1, two with more, max_catchup late runs and
+ * MISFIRE_MAX_ROWS on-time runs. Only when more than those are on time at once (a grace of hours
+ * and a schedule of seconds) *ret_next_ms stays at or before now_ms: claim these, then plan again.
+ * Work: the rows and about 50 counts, a fraction of a millisecond for a year of seconds.
+ *
+ * *ret_dues is malloc'ed, owned by the caller, NULL when there are none; returns their number (0
+ * when expected_ms > now_ms, and then *ret_next_ms is expected_ms). */
 size_t misfire_plan(const struct schedule *schedule, const struct misfire_rules *rules,
 	int64_t expected_ms, int64_t now_ms, struct planned_due **ret_dues, int64_t *ret_next_ms);

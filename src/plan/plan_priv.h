@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the files of plan/ share. Inside, time is in seconds: `_at_s` is UTC since 1970, `_local_s`
+ * is the same count of a wall clock's reading, as if that were UTC. Milliseconds begin at plan.h.
+ *
+ *     schedule.c   parse, keep, ask                 misfire.c   what to do after an outage
+ *     cron_parse.c text -> struct cron              cron.c      fields on a calendar, no zone
+ *     local.c      fields on a zone's clock: gaps, overlaps     every.c  intervals
+ *     zone.c       names, cache, look-up            zone_file.c, zone_rule.c, zone_names.c */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "plan/plan.h"
+
+/* No due time is later than 9999-12-31T23:59:59, the last one RFC 3339 can write. */
+#define DUE_MAX_S  INT64_C(253402300799)
+#define DUE_MAX_MS (DUE_MAX_S * 1000 + 999)
+
+#define SECONDS_PER_DAY 86400
+
+/* The Gregorian calendar repeats after 400 years, days of the week included, and so do the rules of
+ * a zone: what is not due within that time never is. */
+#define HORIZON_YEARS 400
+#define HORIZON_S     (INT64_C(146097) * SECONDS_PER_DAY)
+
+/* --- cron expressions (cron_parse.c, cron.c) --- */
+
+#define CRON_TEXT_MAX     1024
+#define CRON_WARNING_SIZE 240
+
+/* Sets of numbers as bits: bit n stands for n. */
+struct cron {
+	uint64_t seconds;
+	uint64_t minutes;
+	uint32_t hours;
+	uint16_t months;         /* 1 .. 12 */
+	uint32_t days;           /* 1 .. 31 */
+	uint32_t days_from_last; /* L-n; bit 0 is L */
+	uint32_t days_nearest;   /* nW */
+	bool has_last_workday;   /* LW */
+	uint8_t weekdays;        /* 0 is Sunday */
+	uint8_t weekdays_last;   /* nL */
+	uint8_t weekdays_nth[5]; /* w#n in [n - 1] */
+
+	bool needs_both_days;  /* day of month and day of week must match; else one is enough */
+	bool has_special_days; /* any of L, W, #: the month's days take longer to tell */
+	bool is_interval_like; /* minute or hour begins with '*': keeps its rhythm through DST */
+};
+
+/* Reads 5 or 6 fields or a macro. `warning` gets remarks, "" when there are none. ERR_INVALID on
+ * "/cron", also for an expression whose date does not exist in any year. */
+int cron_parse(const char *text, enum day_match day_match, struct cron *ret_cron,
+	char warning[static CRON_WARNING_SIZE], struct err *err);
+
+/* The first match in [from_local_s, limit_local_s). Looks HORIZON_YEARS ahead at most. */
+bool cron_next(
+	const struct cron *cron, int64_t from_local_s, int64_t limit_local_s, int64_t *ret_local_s);
+
+/* How many matches [from_local_s, limit_local_s) holds. Work: a few ns a month. */
+int64_t cron_count(const struct cron *cron, int64_t from_local_s, int64_t limit_local_s);
+
+/* --- zones (zone.c) --- */
+
+struct zone;
+
+/* A stretch of time with one offset from UTC: [start_at_s, end_at_s), with the offsets on both
+ * sides; INT64_MIN and INT64_MAX when nothing lies beyond, the offset there is then this one. */
+struct zone_span {
+	int64_t start_at_s;
+	int64_t end_at_s;
+	int32_t offset_s;
+	int32_t before_s;
+	int32_t after_s;
+};
+
+/* The zone of an IANA name, read once from ZONE_DIR and kept for the life of the process (so that a
+ * change of tzdata needs a restart, and no schedule changes its mind while running). The first use
+ * of a name reads one small local file. Loop thread only. ERR_INVALID on "/timezone" for an unknown
+ * name, with the nearest one; ERR_CORRUPT for a damaged file. */
+int zone_get(const char *name, const struct zone **ret_zone, struct err *err);
+
+struct zone_span zone_find(const struct zone *zone, int64_t at_s);
+
+#define ZONE_DIR "/usr/share/zoneinfo"
+
+/* --- cron expressions on a zone's clock (local.c) --- */
+
+struct local_cron {
+	struct cron cron;
+	const struct zone *zone;
+	enum dst_gap dst_gap;
+	enum dst_overlap dst_overlap;
+};
+
+/* The first due time at or after from_at_s; false when there is none. */
+bool local_next(const struct local_cron *local, int64_t from_at_s, struct due *ret_due);
+
+/* How many due times [from_at_s, to_at_s] holds, exactly. Work: a few ns a month and a hundred a
+ * change of offset. */
+int64_t local_count(const struct local_cron *local, int64_t from_at_s, int64_t to_at_s);
+
+/* --- intervals (every.c) --- */
+
+#define EVERY_MAX_MS (INT64_C(36525) * SECONDS_PER_DAY * 1000)
+
+struct every {
+	int64_t every_ms;
+	int64_t anchor_at_ms;
+};
+
+int every_parse(const char *every, const char *anchor, struct every *ret_every, struct err *err);
+
+/* As local_next and local_count, but in milliseconds. Due before the anchor as well: it sets the
+ * phase, not the start. */
+bool every_next(const struct every *every, int64_t from_at_ms, int64_t *ret_at_ms);
+int64_t every_count(const struct every *every, int64_t from_at_ms, int64_t to_at_ms);
+
+/* --- schedules (schedule.c) --- */
+
+/* How many due times [from_at_ms, to_at_ms] holds: exact, without walking through them. */
+int64_t schedule_count(const struct schedule *schedule, int64_t from_at_ms, int64_t to_at_ms);
+
+/* --- shared by the parsers --- */
+
+/* A piece of somebody's text made fit for a message: cut, and without control characters. */
+#define EXCERPT_SIZE 64
+const char *excerpt(const char *text, size_t len, char ret_text[static EXCERPT_SIZE]);
