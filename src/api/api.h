@@ -6,6 +6,7 @@
 
 #include <uv.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "exec/exec.h"
 #include "http/http.h"
@@ -21,16 +22,24 @@ struct api_opts {
 	const char *version;
 	struct id instance_id;
 	int rate_health, rate_probe; /* requests a minute per address; 0: no limit */
-	const char *disk_path;       /* whose free space /health/checks reports */
+	const char *disk_path;       /* whose free space /health/checks reports; NULL: "." */
 };
 
-/* Answers health at once; everything else is 503 (`starting`) until api_attach() and life says ready. */
+/* Answers health at once; everything else is 503 (`starting`) until api_attach() and life says
+ * ready. */
 int api_create(const struct api_opts *opts, struct api **ret_api, struct err *err);
+
+/* Answers what still waits, closes the handles, waits for requests whose store request is under
+ * way, frees, then calls back on the loop (`closed` may be NULL). No request may come any more. */
 void api_destroy(struct api *api, void (*closed)(void *data), void *data);
 
-/* Hands over the parts once they have started; NULL takes them away again (before they stop). */
+/* Hands over the parts once they have started; NULL takes them away again (before they stop);
+ * requests that wait for the store are still answered by its callbacks. */
 void api_attach(struct api *api, struct store *store, struct sched *sched, struct exec *exec);
 
-/* The handler for http_create(); `data` is the struct api. Each request is answered exactly once. */
+/* The handler for http_create(); `data` is the struct api. Each request is answered exactly once.
+ */
 void api_handle(struct http_request *request, void *api);
 
+/* The table of doc/api.md (Markdown), from routes.def and the error codes. */
+void api_write_markdown(struct buf *out);

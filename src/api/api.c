@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The life of the API and the way of a request: limit, route, state of the service, query, handler.
+ * What may be asked when:
+ *
+ *   health, /metrics and /     always, from memory
+ *   the rest                   503 `starting` until the parts are attached and the service is
+ * ready; served while draining; 503 once the parts have been taken away */
+#include "api/api_priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/metric.h"
+
+#define HOST_NAME_SIZE 256
+
+const struct route routes[] = {
+#define X(method, pattern, handler, tier, query, doc)                                              \
+	{HTTP_##method, pattern, handler, TIER_##tier, query, doc},
+#include "api/routes.def"
+#undef X
+};
+const size_t route_count = COUNT_OF(routes);
+
+int api_create(const struct api_opts *opts, struct api **ret_api, struct err *err)
+{
+	const int per_minute[TIER_COUNT] = {
+		[TIER_HEALTH] = opts->rate_health, [TIER_PROBE] = opts->rate_probe,
+		/* read and write get their options with access control */
+	};
+	char host[HOST_NAME_SIZE] = "";
+	struct api *api;
+
+	if (gethostname(host, sizeof(host) - 1) < 0)
+		return err_set(err, ERR_IO, "cannot read this machine's host name");
+	api = xcalloc(1, sizeof(*api));
+	api->opts = *opts;
+	api->disk_path = xstrdup(opts->disk_path ? opts->disk_path : ".");
+	api->host = xstrdup(host);
+	api->started_at_ms = clock_wall_ms();
+	api->limiter = limiter_create(per_minute, LIMIT_ADDRESSES_MAX);
+	api->vitals = vitals_create(api);
+	*ret_api = api;
+	return 0;
+}
+
+static void close_if_done(struct api *api)
+{
+	void (*closed)(void *data) = api->closed;
+	void *data = api->closed_data;
+
+	if (!api->is_closing || !api->are_vitals_closed || api->calls > 0)
+		return;
+	vitals_destroy(api->vitals);
+	limiter_destroy(api->limiter);
+	free(api->disk_path);
+	free(api->host);
+	free(api);
+	if (closed)
+		closed(data);
+}
+
+void api_destroy(struct api *api, void (*closed)(void *data), void *data)
+{
+	api->is_closing = true;
+	api->closed = closed;
+	api->closed_data = data;
+	vitals_close(api->vitals);
+}
+
+void api_vitals_closed(struct api *api)
+{
+	api->are_vitals_closed = true;
+	close_if_done(api);
+}
+
+void api_attach(struct api *api, struct store *store, struct sched *sched, struct exec *exec)
+{
+	api->store = store;
+	api->sched = sched;
+	api->exec = exec;
+	vitals_parts_changed(api->vitals);
+}
+
+void api_tell_action(struct api *api, struct action *action)
+{
+	if (api->sched)
+		sched_action_changed(api->sched, action);
+}
+
+/* --- a call --- */
+
+void *api_call_state(struct api_call *call, size_t size, void (*fini)(void *state))
+{
+	must(!call->state);
+	call->state = xcalloc(1, size);
+	call->state_fini = fini;
+	return call->state;
+}
+
+void api_call_end(struct api_call *call)
+{
+	struct api *api = call->api;
+
+	if (call->state_fini)
+		call->state_fini(call->state);
+	free(call->state);
+	free(call->param);
+	free(call->allow);
+	free(call);
+	api->calls--;
+	close_if_done(api);
+}
+
+/* --- the way of a request --- */
+
+struct query_check {
+	const struct route *route;
+	unsigned seen;
+	struct err err;
+};
+
+static void check_query(const char *name, const char *value, void *data)
+{
+	struct query_check *check = data;
+
+	(void)value;
+	if (check->err.code == 0)
+		(void)route_query_check(check->route, name, &check->seen, &check->err);
+}
+
+/* False when the call has been answered. */
+static bool pass_limit(struct api_call *call)
+{
+	call->limit = limiter_take(
+		call->api->limiter, http_peer(call->request), call->route->tier, clock_mono_ms());
+	if (!call->limit.is_refused)
+		return true;
+	metrics.http_refused++;
+	api_reply_problem(call, ERR_RATE,
+		"more than %d requests a minute from this address; try again in %d s",
+		call->limit.limit, call->limit.retry_s);
+	return false;
+}
+
+static bool pass_state(struct api_call *call)
+{
+	struct life *life = call->api->opts.life;
+
+	if (strncmp(call->route->pattern, "/api/", strlen("/api/")) != 0)
+		return true;
+	if (life_state(life) == SERVICE_STARTING)
+		api_reply_problem(
+			call, ERR_UNAVAILABLE, "the service is starting (%s)", life_phase(life));
+	else if (!call->api->store)
+		api_reply_problem(call, ERR_UNAVAILABLE, "the service is stopping");
+	else
+		return true;
+	return false;
+}
+
+static bool pass_query(struct api_call *call)
+{
+	struct query_check check = {.route = call->route};
+
+	http_query_each(call->request, check_query, &check);
+	if (check.err.code == 0)
+		return true;
+	api_reply_err(call, &check.err);
+	return false;
+}
+
+/* Unknown paths and methods; OPTIONS is answered for every path there is. */
+static void answer_no_route(struct api_call *call, const struct err *err)
+{
+	if (err->code == ERR_METHOD && http_method(call->request) == HTTP_OPTIONS)
+		api_reply_empty(call, 204, NULL);
+	else
+		api_reply_err(call, err);
+}
+
+static void api_route(struct api_call *call)
+{
+	struct route_match match;
+	struct err err = {0};
+
+	if (route_find(routes, route_count, http_method(call->request),
+		    http_path_raw(call->request), &match, &err) < 0) {
+		if (err.code == ERR_METHOD)
+			call->allow = xstrdup(match.allow);
+		answer_no_route(call, &err);
+		return;
+	}
+	call->route = match.route;
+	call->param = match.param;
+	if (pass_limit(call) && pass_state(call) && pass_query(call))
+		call->route->handler(call);
+}
+
+void api_handle(struct http_request *request, void *data)
+{
+	struct api *api = data;
+	struct api_call *call = xcalloc(1, sizeof(*call));
+
+	call->api = api;
+	call->request = request;
+	list_init(&call->wait_node);
+	api->calls++;
+	api_route(call);
+}

@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Health: what probes, balancers and people ask. live, ready and startup answer at once from memory
+ * and depend on nothing that may hang; their bodies are a contract, so they stand here as text. The
+ * other three show figures that are at most a second old (vitals.c) and always answer 200: the
+ * verdict is in the body, and a monitor that wants a status asks /health/ready. */
+#include <stdio.h>
+#include <string.h>
+
+#include "api/api_priv.h"
+#include "api/problem_priv.h"
+#include "api/system_priv.h"
+#include "base/clock.h"
+#include "base/metric.h"
+#include "base/text.h"
+
+#define JSON_TYPE "application/json"
+
+#define LAG_WARNING_MS       100
+#define LAG_CRITICAL_MS      1000
+#define START_LAG_WARNING_MS 1000
+#define FREE_WARNING         0.10 /* share of memory or disk still free */
+#define FREE_CRITICAL        0.03
+#define DETAIL_SIZE          512
+
+/* --- probes --- */
+
+void health_live(struct api_call *call)
+{
+	api_reply_text(call, 200, JSON_TYPE, "{\"alive\": true}");
+}
+
+static void not_ready(struct api_call *call, const char *reason)
+{
+	char body[64];
+
+	snprintf(body, sizeof(body), "{\"ready\": false, \"reason\": \"%s\"}", reason);
+	api_reply_text(call, 503, JSON_TYPE, body);
+}
+
+static void reply_starting(struct api_call *call, const char *flag)
+{
+	json_t *json = json_pack("{s:b, s:s, s:s}", flag, 0, "reason", "starting", "phase",
+		life_phase(call->api->opts.life));
+
+	api_reply_json(call, 503, json, NULL);
+}
+
+void health_ready(struct api_call *call)
+{
+	switch (life_state(call->api->opts.life)) {
+	case SERVICE_STARTING:
+		reply_starting(call, "ready");
+		return;
+	case SERVICE_READY:
+		if (vitals_is_database_lost(call->api->vitals))
+			not_ready(call, "database");
+		else
+			api_reply_text(call, 200, JSON_TYPE, "{\"ready\": true}");
+		return;
+	case SERVICE_DRAINING:
+	case SERVICE_STOPPING:
+	case SERVICE_STOPPED:
+		not_ready(call, "shutting_down");
+		return;
+	}
+}
+
+void health_startup(struct api_call *call)
+{
+	if (life_state(call->api->opts.life) == SERVICE_STARTING)
+		reply_starting(call, "started");
+	else
+		api_reply_text(call, 200, JSON_TYPE, "{\"started\": true}");
+}
+
+/* --- /health --- */
+
+static json_t *count_or_null(const struct vitals_view *view, int64_t count)
+{
+	return view->has_counts ? json_integer(count) : json_null();
+}
+
+/* What the stop has done so far and what it waits for. */
+static json_t *shutdown_json(const struct api *api)
+{
+	struct life_event events[LIFE_EVENTS_MAX];
+	size_t count = life_events(api->opts.life, events);
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(
+			list, json_pack("{s:s, s:I, s:b}", "event", events[i].name, "after_ms",
+				      (json_int_t)events[i].after_ms, "cut", events[i].was_cut));
+	return json_pack("{s:s, s:I, s:I, s:o}", "waits_for", life_phase(api->opts.life),
+		"requests_in_flight", (json_int_t)metrics.http_requests_in_flight, "runs_running",
+		(json_int_t)metrics.runs_running, "events", list);
+}
+
+static void show_health(struct api_call *call)
+{
+	const struct api *api = call->api;
+	struct vitals_view view = vitals_view(api->vitals);
+	enum service_state state = life_state(api->opts.life);
+	int64_t uptime_ms = life_uptime_ms(api->opts.life);
+	bool is_degraded = state != SERVICE_STARTING && !view.is_store_ok;
+	char uptime[DURATION_TEXT_SIZE], id[ID_TEXT_SIZE];
+	json_t *json = json_pack("{s:s, s:s, s:s, s:I, s:s, s:s}", "status",
+		is_degraded ? "degraded" : "healthy", "version", api->opts.version, "uptime",
+		format_duration(uptime_ms / 1000 * 1000, uptime), "uptime_ms",
+		(json_int_t)uptime_ms, "state", service_state_names[state], "instance_id",
+		id_format(&api->opts.instance_id, id));
+
+	if (state == SERVICE_STARTING)
+		json_object_set_new(json, "phase", json_string(life_phase(api->opts.life)));
+	json_object_set_new(json, "actions",
+		json_pack("{s:o, s:o}", "total", count_or_null(&view, view.actions), "paused",
+			count_or_null(&view, view.actions_paused)));
+	json_object_set_new(json, "runs",
+		json_pack("{s:o, s:o}", "pending", count_or_null(&view, view.runs_pending),
+			"running", count_or_null(&view, view.runs_running)));
+	json_object_set_new(json, "instances", json_pack("{s:i}", "total", 1));
+	if (state >= SERVICE_DRAINING)
+		json_object_set_new(json, "shutdown", shutdown_json(api));
+	api_reply_json(call, 200, json, NULL);
+}
+
+void health_show(struct api_call *call)
+{
+	vitals_wait(call, show_health);
+}
+
+/* --- /health/checks --- */
+
+enum verdict {
+	HEALTHY,
+	WARNING,
+	CRITICAL
+};
+static const char *const verdict_names[] = {"healthy", "warning", "critical"};
+
+struct check {
+	enum verdict verdict;
+	char detail[DETAIL_SIZE];
+};
+
+typedef void check_fn(
+	const struct api *api, const struct vitals_view *view, struct check *ret_check);
+
+static enum verdict verdict_of_free(double share)
+{
+	return share < FREE_CRITICAL ? CRITICAL : share < FREE_WARNING ? WARNING : HEALTHY;
+}
+
+static void check_server(
+	const struct api *api, const struct vitals_view *view, struct check *ret_check)
+{
+	enum service_state state = life_state(api->opts.life);
+
+	ret_check->verdict =
+		state != SERVICE_READY || view->loop_lag_ms >= LAG_WARNING_MS ? WARNING : HEALTHY;
+	if (view->loop_lag_ms >= LAG_CRITICAL_MS)
+		ret_check->verdict = CRITICAL;
+	snprintf(ret_check->detail, DETAIL_SIZE,
+		"%s; the loop was at most %lld ms late within the last minute",
+		service_state_names[state], (long long)view->loop_lag_ms);
+}
+
+static void check_database(
+	const struct api *api, const struct vitals_view *view, struct check *ret_check)
+{
+	if (!api->store) {
+		ret_check->verdict = WARNING;
+		snprintf(ret_check->detail, DETAIL_SIZE, "not open");
+	} else if (!view->is_store_ok) {
+		ret_check->verdict = CRITICAL;
+		snprintf(ret_check->detail, DETAIL_SIZE, "%s",
+			view->store_error[0] != '\0' ? view->store_error
+						     : "the scheduler cannot reach it");
+	} else {
+		ret_check->verdict = HEALTHY;
+		snprintf(ret_check->detail, DETAIL_SIZE,
+			"%s %.200s answered in %lld ms, %lld bytes", store_backend_name(api->store),
+			store_place(api->store), (long long)view->store_took_ms,
+			(long long)view->size_bytes);
+	}
+}
+
+static void check_scheduler(
+	const struct api *api, const struct vitals_view *view, struct check *ret_check)
+{
+	struct sched_stats stats;
+
+	(void)view;
+	if (!api->sched) {
+		ret_check->verdict = WARNING;
+		snprintf(ret_check->detail, DETAIL_SIZE, "not started");
+		return;
+	}
+	sched_stats(api->sched, &stats);
+	ret_check->verdict = HEALTHY;
+	if (stats.is_paused || stats.max_lag_ms >= START_LAG_WARNING_MS)
+		ret_check->verdict = WARNING;
+	if (!stats.is_store_ok)
+		ret_check->verdict = CRITICAL;
+	snprintf(ret_check->detail, DETAIL_SIZE,
+		"%s%s; %zu running, %zu due soon, largest start lag %lld ms",
+		stats.is_paused ? "paused" : "planning",
+		stats.is_store_ok ? "" : ", cannot reach the database", stats.runs_running,
+		stats.window_count, (long long)stats.max_lag_ms);
+}
+
+static void check_memory(
+	const struct api *api, const struct vitals_view *view, struct check *ret_check)
+{
+	struct system_facts facts;
+	double share;
+
+	(void)api;
+	(void)view;
+	system_read(&facts);
+	if (facts.memory_total_bytes == 0) {
+		ret_check->verdict = WARNING;
+		snprintf(ret_check->detail, DETAIL_SIZE, "/proc/meminfo cannot be read");
+		return;
+	}
+	share = (double)facts.memory_available_bytes / (double)facts.memory_total_bytes;
+	ret_check->verdict = verdict_of_free(share);
+	snprintf(ret_check->detail, DETAIL_SIZE, "%.1f %% available; this process holds %lld KiB",
+		share * 100, (long long)facts.process_memory_bytes / 1024);
+}
+
+static void check_disk(
+	const struct api *api, const struct vitals_view *view, struct check *ret_check)
+{
+	double share;
+
+	if (!view->has_disk || view->disk_total_bytes == 0) {
+		ret_check->verdict = WARNING;
+		snprintf(ret_check->detail, DETAIL_SIZE, "%.200s: free space is not known",
+			api->disk_path);
+		return;
+	}
+	share = (double)view->disk_free_bytes / (double)view->disk_total_bytes;
+	ret_check->verdict = verdict_of_free(share);
+	snprintf(ret_check->detail, DETAIL_SIZE, "%.200s: %.1f %% free, %lld MiB", api->disk_path,
+		share * 100, (long long)view->disk_free_bytes / (1024 * 1024));
+}
+
+static const struct {
+	const char *name;
+	check_fn *check;
+} checks[] = {
+	{"server",    check_server   },
+	{"database",  check_database },
+	{"scheduler", check_scheduler},
+	{"memory",    check_memory   },
+	{"disk",      check_disk     },
+};
+
+static void show_checks(struct api_call *call)
+{
+	struct vitals_view view = vitals_view(call->api->vitals);
+	enum verdict worst = HEALTHY;
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < COUNT_OF(checks); i++) {
+		struct check result;
+
+		checks[i].check(call->api, &view, &result);
+		if (result.verdict > worst)
+			worst = result.verdict;
+		json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "name", checks[i].name,
+						    "status", verdict_names[result.verdict],
+						    "detail", json_clean_string(result.detail)));
+	}
+	api_reply_json(call, 200,
+		json_pack("{s:s, s:o}", "overall_status", verdict_names[worst], "checks", list),
+		NULL);
+}
+
+void health_checks(struct api_call *call)
+{
+	vitals_wait(call, show_checks);
+}
+
+/* --- /health/system --- */
+
+static double percent(double share)
+{
+	return (double)(int64_t)(share * 1000 + 0.5) / 10;
+}
+
+static json_t *space_json(int64_t total, int64_t available)
+{
+	double used = total > 0 ? 1 - (double)available / (double)total : 0;
+
+	return json_pack("{s:I, s:I, s:f}", "total_bytes", (json_int_t)total, "available_bytes",
+		(json_int_t)available, "used_percent", percent(used));
+}
+
+static void show_system(struct api_call *call)
+{
+	const struct api *api = call->api;
+	struct vitals_view view = vitals_view(api->vitals);
+	struct system_facts facts;
+	json_t *memory, *disk;
+
+	system_read(&facts);
+	memory = space_json(facts.memory_total_bytes, facts.memory_available_bytes);
+	json_object_set_new(memory, "process_bytes", json_integer(facts.process_memory_bytes));
+	disk = view.has_disk ? space_json(view.disk_total_bytes, view.disk_free_bytes)
+			     : json_object();
+	json_object_set_new(disk, "path", json_clean_string(api->disk_path));
+	api_reply_json(call, 200,
+		json_pack("{s:{s:i, s:f, s:f}, s:o, s:o, s:[f, f, f], s:I, s:I}", "cpu", "count",
+			facts.cpu_count, "used_percent", percent(view.cpu_busy), "process_percent",
+			percent(view.process_cpu), "memory", memory, "disk", disk, "load_average",
+			facts.load[0], facts.load[1], facts.load[2], "uptime_ms",
+			(json_int_t)facts.uptime_ms, "process_uptime_ms",
+			(json_int_t)life_uptime_ms(api->opts.life)),
+		NULL);
+}
+
+void health_system(struct api_call *call)
+{
+	vitals_wait(call, show_system);
+}
+
+/* --- /metrics --- */
+
+#define METRICS_MAX (64 * 1024)
+
+void metrics_show(struct api_call *call)
+{
+	struct buf text;
+
+	buf_init(&text, METRICS_MAX);
+	metrics_write(&text);
+	api_reply_bytes(call, 200, "text/plain; version=0.0.4; charset=utf-8", buf_text(&text),
+		text.len, NULL);
+	buf_fini(&text);
+}

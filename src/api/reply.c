@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The answers: headers that stand on every one of them, JSON, bytes, problems. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/api_priv.h"
+#include "api/problem_priv.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+/* Header values of numbers live as long as the reply is being made. */
+struct header_list {
+	const char *items[2 * (API_HEADERS_MAX + 12) + 1];
+	size_t count;
+	char limit[16], remaining[16], reset[16], retry[16];
+};
+
+static void header_add(struct header_list *list, const char *name, const char *value)
+{
+	must(list->count + 2 < COUNT_OF(list->items));
+	list->items[list->count++] = name;
+	list->items[list->count++] = value;
+}
+
+static void header_add_number(
+	struct header_list *list, const char *name, int value, char text[static 16])
+{
+	snprintf(text, 16, "%d", value);
+	header_add(list, name, text);
+}
+
+/* Every answer is a fresh fact about one instance for one client, and never a page to be shown with
+ * scripts, in a frame, or guessed at. */
+static void header_add_common(struct header_list *list, const struct api_call *call, int status)
+{
+	header_add(list, "X-Content-Type-Options", "nosniff");
+	header_add(list, "Cache-Control", "no-store");
+	header_add(list, "Referrer-Policy", "no-referrer");
+	header_add(list, "X-Frame-Options", "DENY");
+	header_add(list, "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'");
+	if (call->allow)
+		header_add(list, "Allow", call->allow);
+	if (call->limit.is_limited) {
+		header_add_number(list, "X-RateLimit-Limit", call->limit.limit, list->limit);
+		header_add_number(
+			list, "X-RateLimit-Remaining", call->limit.remaining, list->remaining);
+		header_add_number(list, "X-RateLimit-Reset", call->limit.reset_s, list->reset);
+	}
+	if (call->limit.is_refused)
+		header_add_number(list, "Retry-After", call->limit.retry_s, list->retry);
+	else if (status == 503)
+		header_add(list, "Retry-After", "1");
+}
+
+void api_reply_bytes(struct api_call *call, int status, const char *content_type, const char *bytes,
+	size_t len, const char *const *headers)
+{
+	struct header_list list = {.count = 0};
+	struct http_answer answer = {
+		.status = status, .content_type = content_type, .body = bytes, .body_len = len};
+
+	header_add_common(&list, call, status);
+	for (; headers && headers[0]; headers += 2)
+		header_add(&list, headers[0], headers[1]);
+	list.items[list.count] = NULL;
+	answer.headers = list.items;
+	log_debug("request", kv_str("id", http_request_id(call->request)),
+		kv_str("method", http_method_name(call->request)),
+		kv_str("path", http_path_raw(call->request)), kv_i64("status", status));
+	http_reply(call->request, &answer);
+	api_call_end(call);
+}
+
+void api_reply_text(struct api_call *call, int status, const char *content_type, const char *text)
+{
+	api_reply_bytes(call, status, content_type, text, strlen(text), NULL);
+}
+
+void api_reply_empty(struct api_call *call, int status, const char *const *headers)
+{
+	api_reply_bytes(call, status, NULL, "", 0, headers);
+}
+
+/* Consumes `json`. */
+static void reply_as(struct api_call *call, int status, const char *type, json_t *json,
+	const char *const *headers)
+{
+	char *text = json_dumps(json, 0);
+
+	must(text);
+	json_decref(json);
+	api_reply_bytes(call, status, type, text, strlen(text), headers);
+	free(text);
+}
+
+void api_reply_json(struct api_call *call, int status, json_t *json, const char *const *headers)
+{
+	reply_as(call, status, "application/json", json, headers);
+}
+
+static void reply_problem(struct api_call *call, int code, json_t *json)
+{
+	reply_as(call, err_http_status(code), "application/problem+json", json, NULL);
+}
+
+void api_reply_err(struct api_call *call, const struct err *err)
+{
+	if (err_http_status(err->code) >= 500 && err->code != ERR_UNAVAILABLE)
+		log_error("request failed", kv_str("id", http_request_id(call->request)),
+			kv_str("method", http_method_name(call->request)),
+			kv_str("path", http_path_raw(call->request)),
+			kv_str("code", err_name(err->code)), kv_str("error", err->text));
+	reply_problem(call, err->code, problem_from_err(err, http_request_id(call->request)));
+}
+
+void api_reply_problem(struct api_call *call, int code, const char *fmt, ...)
+{
+	struct err err = {.code = code};
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(err.text, sizeof(err.text), fmt, args);
+	va_end(args);
+	api_reply_err(call, &err);
+}
+
+void api_reply_faults(struct api_call *call, const struct faults *faults)
+{
+	reply_problem(
+		call, ERR_INVALID, problem_from_faults(faults, http_request_id(call->request)));
+}

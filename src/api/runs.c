@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The ledger: pages of runs, one run, cancel, and the manual run of an action. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/actions_priv.h"
+#include "api/page_priv.h"
+
+#define PATH_SIZE 64
+
+/* --- lists --- */
+
+struct runs_page {
+	struct action_find find;
+	struct store_list_runs list;
+	bool is_started;
+};
+
+static void page_fini(void *state)
+{
+	struct runs_page *page = state;
+
+	if (page->is_started)
+		store_list_runs_fini(&page->list);
+	action_find_fini(&page->find);
+}
+
+static void on_listed(struct store_req *req)
+{
+	struct runs_page *page = container_of(req, struct runs_page, list.req);
+	const struct store_list_runs *list = &page->list;
+	json_t *items, *json;
+
+	if (req->err.code != 0) {
+		api_reply_err(page->find.call, &req->err);
+		return;
+	}
+	items = json_array();
+	for (size_t i = 0; i < list->ret_count; i++)
+		json_array_append_new(items, run_to_json(&list->ret_runs[i]));
+	json = json_pack("{s:o}", "items", items);
+	if (list->ret_has_more && list->ret_count > 0) {
+		char id[ID_TEXT_SIZE];
+		char *cursor = page_cursor(
+			PAGE_RUNS, id_format(&list->ret_runs[list->ret_count - 1].id, id));
+
+		json_object_set_new(json, "next_cursor", json_string(cursor));
+		free(cursor);
+	}
+	if (list->want_total)
+		json_object_set_new(json, "total", json_integer(list->ret_total));
+	api_reply_json(page->find.call, 200, json, NULL);
+}
+
+static int read_cursor(const char *cursor, struct id *ret_before, struct err *err)
+{
+	char *key;
+	bool is_id;
+
+	if (!cursor)
+		return 0;
+	if (page_key(PAGE_RUNS, cursor, &key, err) < 0)
+		return err->code;
+	is_id = id_parse(key, ret_before);
+	free(key);
+	return is_id ? 0
+		     : err_set(err, ERR_BAD_REQUEST,
+			       "query parameter 'cursor' is not one that this list gave out");
+}
+
+/* `state` may be repeated and may be a list with commas. */
+struct states_read {
+	uint32_t states;
+	struct err err;
+};
+
+static void read_state_word(struct states_read *read, const char *word, size_t len)
+{
+	auto_free char *name = xstrndup(word, len);
+	int state = api_name_index(run_state_names, name);
+
+	if (state >= 0)
+		read->states |= 1u << state;
+	else
+		(void)err_set(&read->err, ERR_BAD_REQUEST,
+			"query parameter 'state': '%.64s' is no state of a run", name);
+}
+
+static void read_states(const char *name, const char *value, void *data)
+{
+	struct states_read *read = data;
+
+	if (strcmp(name, "state") != 0)
+		return;
+	for (;;) {
+		size_t len = strcspn(value, ",");
+
+		read_state_word(read, value, len);
+		value += len;
+		if (*value++ == '\0')
+			return;
+	}
+}
+
+/* False: answered. */
+static bool read_page(struct api_call *call, struct store_list_runs *list)
+{
+	struct states_read states = {.states = 0};
+	struct err err = {0};
+
+	http_query_each(call->request, read_states, &states);
+	if (states.err.code != 0) {
+		api_reply_err(call, &states.err);
+		return false;
+	}
+	list->states = states.states;
+	if (page_limit(http_query(call->request, "limit"), &list->limit, &err) < 0 ||
+		read_cursor(http_query(call->request, "cursor"), &list->before_id, &err) < 0) {
+		api_reply_err(call, &err);
+		return false;
+	}
+	return api_query_name(call, "trigger", run_trigger_names, &list->trigger) &&
+	       api_query_time(call, "since", &list->due_from_ms) &&
+	       api_query_time(call, "until", &list->due_to_ms) &&
+	       api_query_bool(call, "total", &list->want_total);
+}
+
+static void start_list(struct runs_page *page, struct api_call *call)
+{
+	page->find.call = call;
+	page->is_started = true;
+	store_list_runs(call->api->store, &page->list, on_listed);
+}
+
+static void list_found(struct action_find *find)
+{
+	struct runs_page *page = container_of(find, struct runs_page, find);
+
+	if (!find->call->api->store) {
+		api_reply_problem(find->call, ERR_UNAVAILABLE, "the service is stopping");
+		return;
+	}
+	page->list.action_id = find->get.ret_action->id;
+	start_list(page, find->call);
+}
+
+/* An action that does not exist is a 404 also as a filter: more often a slip than a wish for an
+ * empty page. */
+static void list_runs(struct api_call *call, const char *action)
+{
+	struct runs_page *page = api_call_state(call, sizeof(*page), page_fini);
+
+	if (!read_page(call, &page->list))
+		return;
+	if (action)
+		action_find(&page->find, call, action, list_found);
+	else
+		start_list(page, call);
+}
+
+void runs_list(struct api_call *call)
+{
+	list_runs(call, http_query(call->request, "action"));
+}
+
+void actions_runs(struct api_call *call)
+{
+	list_runs(call, call->param);
+}
+
+/* --- one run --- */
+
+/* The id of the path; false: answered. */
+static bool read_run_id(struct api_call *call, struct id *ret_id)
+{
+	if (id_parse(call->param, ret_id))
+		return true;
+	api_reply_problem(call, ERR_NOT_FOUND, "no run '%.64s'; runs have ids only", call->param);
+	return false;
+}
+
+struct run_get {
+	struct api_call *call;
+	struct store_get_run get;
+	bool is_started;
+};
+
+static void get_fini(void *state)
+{
+	struct run_get *get = state;
+
+	if (get->is_started)
+		store_get_run_fini(&get->get);
+}
+
+static void on_got(struct store_req *req)
+{
+	struct run_get *get = container_of(req, struct run_get, get.req);
+
+	if (req->err.code != 0)
+		api_reply_err(get->call, &req->err);
+	else
+		api_reply_json(get->call, 200, run_to_json(&get->get.ret_run), NULL);
+}
+
+void runs_show(struct api_call *call)
+{
+	struct run_get *get = api_call_state(call, sizeof(*get), get_fini);
+
+	get->call = call;
+	if (!read_run_id(call, &get->get.id))
+		return;
+	get->is_started = true;
+	store_get_run(call->api->store, &get->get, on_got);
+}
+
+/* --- cancel --- */
+
+struct run_cancel {
+	struct api_call *call;
+	struct store_cancel_run cancel;
+	bool is_started;
+};
+
+static void cancel_fini(void *state)
+{
+	struct run_cancel *cancel = state;
+
+	if (cancel->is_started)
+		store_cancel_run_fini(&cancel->cancel);
+}
+
+static void on_cancelled(struct store_req *req)
+{
+	struct run_cancel *cancel = container_of(req, struct run_cancel, cancel.req);
+	const struct run *run = &cancel->cancel.ret_run;
+	struct api_call *call = cancel->call;
+
+	if (req->err.code != 0) {
+		api_reply_err(call, &req->err);
+		return;
+	}
+	if (run->state == RUN_RUNNING && call->api->sched)
+		sched_cancel_run(call->api->sched, &run->id);
+	api_reply_json(call, run->state == RUN_RUNNING ? 202 : 200, run_to_json(run), NULL);
+}
+
+void runs_cancel(struct api_call *call)
+{
+	struct run_cancel *cancel = api_call_state(call, sizeof(*cancel), cancel_fini);
+
+	cancel->call = call;
+	if (!read_run_id(call, &cancel->cancel.id) || !api_read_nothing(call))
+		return;
+	cancel->is_started = true;
+	store_cancel_run(call->api->store, &cancel->cancel, on_cancelled);
+}
+
+/* --- POST /api/v1/actions/{action}/run --- */
+
+struct run_now {
+	struct action_find find;
+	struct store_trigger trigger;
+	bool is_started;
+};
+
+static void run_now_fini(void *state)
+{
+	struct run_now *now = state;
+
+	if (now->is_started)
+		store_trigger_fini(&now->trigger);
+	action_find_fini(&now->find);
+}
+
+static void on_triggered(struct store_req *req)
+{
+	struct run_now *now = container_of(req, struct run_now, trigger.req);
+	const struct run *run = &now->trigger.ret_run;
+	struct api_call *call = now->find.call;
+	char path[PATH_SIZE], id[ID_TEXT_SIZE];
+
+	if (req->err.code != 0) {
+		api_reply_err(call, &req->err);
+		return;
+	}
+	if (run->state == RUN_PENDING && call->api->sched)
+		sched_run_pending(call->api->sched);
+	snprintf(path, sizeof(path), "/api/v1/runs/%s", id_format(&run->id, id));
+	api_reply_json(call, 202, run_to_json(run), (const char *const[]){"Location", path, NULL});
+}
+
+static void run_found(struct action_find *find)
+{
+	struct run_now *now = container_of(find, struct run_now, find);
+
+	if (!find->call->api->store) {
+		api_reply_problem(find->call, ERR_UNAVAILABLE, "the service is stopping");
+		return;
+	}
+	now->trigger.action_id = find->get.ret_action->id;
+	now->is_started = true;
+	store_trigger(find->call->api->store, &now->trigger, on_triggered);
+}
+
+void actions_run(struct api_call *call)
+{
+	struct run_now *now = api_call_state(call, sizeof(*now), run_now_fini);
+
+	if (api_read_nothing(call))
+		action_find(&now->find, call, call->param, run_found);
+}
