@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The executor: which attempts are running, how many more may, when each must end, and the way back
+ * of its result. What an attempt does is its kind's business (the table below).
+ *
+ * The life of an attempt:
+ *
+ *   exec_start -> kind->start -> (the kind works) -> attempt_finish -> handles close -> done()
+ *                                    ^
+ *   deadline, exec_end ---------> kind->end (TERM; abort the request)      exec_kill_all ->
+ * kind->kill
+ *
+ * The promise "the callback never runs before exec_start returned" needs no queue: the result is
+ * delivered by the last close callback of the attempt's handles, which libuv runs at the end of a
+ * loop turn, and every attempt has at least its timer. It also means that when the callback runs
+ * nothing of the attempt is left, and that an idle executor really has nothing pending. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/text.h"
+#include "exec_priv.h"
+
+static const struct exec_kind *const kinds[ACTION_KIND_COUNT] = {
+	[ACTION_HTTP] = &webhook_kind,
+	[ACTION_EXEC] = &program_kind,
+};
+
+/* --- creating and destroying --- */
+
+/* Writing to a program that does not read, or to a peer that left, must be an error and not our
+ * end; and a SIGCHLD that was ignored when we were started would throw exit statuses away. */
+static void prepare_signals(void)
+{
+	struct sigaction action;
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	if (sigaction(SIGCHLD, NULL, &action) == 0 &&
+		(action.sa_handler == SIG_IGN || (action.sa_flags & SA_NOCLDWAIT) != 0))
+		(void)signal(SIGCHLD, SIG_DFL);
+}
+
+static void exec_free(struct exec *exec)
+{
+	keeper_stop(&exec->keeper);
+	account_fini(&exec->own);
+	if (exec->null_fd >= 0)
+		(void)close(exec->null_fd);
+	free(exec->chunk);
+	free(exec);
+}
+
+int exec_create(const struct exec_opts *opts, struct exec **ret_exec, struct err *err)
+{
+	struct exec *exec = xcalloc(1, sizeof(*exec));
+	int code;
+
+	prepare_signals();
+	exec->opts = *opts;
+	exec->keeper.fd = -1;
+	exec->chunk = xmalloc(OUTPUT_CHUNK);
+	list_init(&exec->attempts);
+	account_find_own(&exec->own);
+	exec->null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (exec->null_fd < 0) {
+		code = err_set(err, ERR_IO, "cannot open /dev/null: %s", strerror(errno));
+		exec_free(exec);
+		return code;
+	}
+	code = opts->exec_enabled
+		       ? keeper_start(opts->max_running_kind[ACTION_EXEC], &exec->keeper, err)
+		       : 0;
+	if (code == 0)
+		code = hooks_create(
+			opts->loop, opts->max_running_kind[ACTION_HTTP], &exec->hooks, err);
+	if (code != 0) {
+		exec_free(exec);
+		return code;
+	}
+	*ret_exec = exec;
+	return 0;
+}
+
+static void on_hooks_closed(void *data)
+{
+	struct exec *exec = data;
+	exec_closed_fn *closed = exec->closed;
+	void *closed_data = exec->closed_data;
+
+	exec_free(exec);
+	if (closed != NULL)
+		closed(closed_data);
+}
+
+void exec_destroy(struct exec *exec, exec_closed_fn *closed, void *data)
+{
+	must(exec->running == 0);
+	exec->closed = closed;
+	exec->closed_data = data;
+	hooks_destroy(exec->hooks, on_hooks_closed, exec);
+}
+
+/* --- asking --- */
+
+int exec_check(const struct exec *exec, const struct action *action, struct err *err)
+{
+	return kinds[action->kind]->check(exec, action, err);
+}
+
+void exec_free_slots(const struct exec *exec, int ret_free[static ACTION_KIND_COUNT])
+{
+	int common = exec->opts.max_running - exec->running;
+
+	for (int kind = 0; kind < ACTION_KIND_COUNT; kind++) {
+		int own = exec->opts.max_running_kind[kind] - exec->running_kind[kind];
+		int least = own < common ? own : common;
+
+		ret_free[kind] = least > 0 ? least : 0;
+	}
+}
+
+size_t exec_in_flight(const struct exec *exec)
+{
+	return (size_t)exec->running;
+}
+
+size_t exec_list(const struct exec *exec, struct id *ret_ids, size_t max)
+{
+	size_t count = 0;
+
+	list_for_each (node, &exec->attempts) {
+		if (count == max)
+			break;
+		ret_ids[count++] = list_entry(node, struct attempt, link)->run->id;
+	}
+	return count;
+}
+
+static struct attempt *find(const struct exec *exec, const struct id *run_id)
+{
+	list_for_each (node, &exec->attempts) {
+		struct attempt *attempt = list_entry(node, struct attempt, link);
+
+		if (id_equal(&attempt->run->id, run_id))
+			return attempt;
+	}
+	return NULL;
+}
+
+char *exec_output_so_far(const struct exec *exec, const struct id *run_id, size_t *ret_len)
+{
+	const struct attempt *attempt = find(exec, run_id);
+
+	return attempt != NULL ? capture_copy(&attempt->output, ret_len) : NULL;
+}
+
+/* --- what kinds use --- */
+
+void attempt_own_handle(struct attempt *attempt, uv_handle_t *handle)
+{
+	handle->data = attempt;
+	attempt->open_handles++;
+}
+
+static void deliver(struct attempt *attempt)
+{
+	struct exec *exec = attempt->exec;
+	exec_done_fn *done = attempt->done;
+	const struct run *run = attempt->run;
+	void *data = attempt->data;
+	struct attempt_result result = attempt->result;
+
+	result.output_total = attempt->output.total;
+	if (attempt->output.total > 0)
+		result.output = capture_copy(&attempt->output, &result.output_len);
+	exec->running--;
+	exec->running_kind[attempt->action->kind]--;
+	list_remove(&attempt->link);
+	capture_fini(&attempt->output);
+	attempt->kind->destroy(attempt);
+	done(run, &result, data);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+	struct attempt *attempt = handle->data;
+
+	attempt->open_handles--;
+	if (attempt->is_finished && attempt->open_handles == 0)
+		deliver(attempt);
+}
+
+void attempt_close_handle(struct attempt *attempt, uv_handle_t *handle)
+{
+	must(handle->data == attempt);
+	uv_close(handle, on_handle_closed);
+}
+
+void attempt_arm(struct attempt *attempt, int64_t after_ms, uv_timer_cb on_timer)
+{
+	/* The loop's idea of now may be as old as this turn; a deadline must not come early by
+	 * that. */
+	uv_update_time(attempt->exec->opts.loop);
+	(void)uv_timer_start(&attempt->timer, on_timer, after_ms > 0 ? (uint64_t)after_ms : 0, 0);
+}
+
+void attempt_set_error(struct attempt *attempt, const char *fmt, ...)
+{
+	char text[ERROR_TEXT_MAX];
+	struct buf clean;
+	va_list args;
+
+	va_start(args, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	buf_init(&clean, 3 * sizeof(text));
+	utf8_clean(text, strlen(text), &clean);
+	free(attempt->result.error);
+	attempt->result.error = buf_take(&clean);
+}
+
+const char *attempt_ending_text(
+	const struct attempt *attempt, char ret_text[static ENDING_TEXT_SIZE])
+{
+	char duration[DURATION_TEXT_SIZE];
+
+	switch (attempt->ending) {
+	case ATTEMPT_TIMED_OUT:
+		(void)snprintf(ret_text, ENDING_TEXT_SIZE, "timed out after %s",
+			format_duration(attempt->action->timeout_ms, duration));
+		return ret_text;
+	case ATTEMPT_CANCELLED:
+		(void)snprintf(ret_text, ENDING_TEXT_SIZE, "cancelled");
+		return ret_text;
+	case ATTEMPT_INTERRUPTED:
+		(void)snprintf(ret_text, ENDING_TEXT_SIZE, "interrupted by the server");
+		return ret_text;
+	case ATTEMPT_SUCCEEDED:
+	case ATTEMPT_FAILED:
+		break;
+	}
+	must_fail("an attempt that nobody ended", __FILE__, __LINE__);
+}
+
+void attempt_finish(struct attempt *attempt)
+{
+	must(!attempt->is_finished);
+	attempt->is_finished = true;
+	attempt_close_handle(attempt, (uv_handle_t *)&attempt->timer);
+}
+
+/* --- starting and ending --- */
+
+/* What ended by itself keeps its own result, even when we have not yet seen it. A person's wish
+ * outranks a shutdown that came first: the run must not be started again elsewhere. */
+static void attempt_end(struct attempt *attempt, enum attempt_outcome outcome)
+{
+	if (attempt->is_finished || attempt->kind->has_ended(attempt))
+		return;
+	if (attempt->ending == ATTEMPT_SUCCEEDED) {
+		attempt->ending = outcome;
+		attempt->kind->end(attempt);
+	} else if (attempt->ending == ATTEMPT_INTERRUPTED && outcome == ATTEMPT_CANCELLED) {
+		attempt->ending = outcome;
+	}
+}
+
+static void on_deadline(uv_timer_t *timer)
+{
+	attempt_end(timer->data, ATTEMPT_TIMED_OUT);
+}
+
+void exec_start(struct exec *exec, const struct run *run, int64_t started_at_ms, exec_done_fn *done,
+	void *data)
+{
+	const struct action *action = run->action;
+	const struct exec_kind *kind = kinds[action->kind];
+	struct attempt *attempt = kind->create();
+	int slots[ACTION_KIND_COUNT];
+
+	exec_free_slots(exec, slots);
+	must(slots[action->kind] > 0);
+	exec->running++;
+	exec->running_kind[action->kind]++;
+	list_init(&attempt->link);
+	list_push(&exec->attempts, &attempt->link);
+	attempt->exec = exec;
+	attempt->kind = kind;
+	attempt->run = run;
+	attempt->action = action;
+	attempt->done = done;
+	attempt->data = data;
+	attempt->ending = ATTEMPT_SUCCEEDED;
+	attempt->result = (struct attempt_result){.outcome = ATTEMPT_FAILED,
+		.exit_code = -1,
+		.retry_after_ms = -1,
+		.started_at_ms = started_at_ms};
+	capture_init(&attempt->output, exec->opts.output_max);
+	must(uv_timer_init(exec->opts.loop, &attempt->timer) == 0);
+	attempt_own_handle(attempt, (uv_handle_t *)&attempt->timer);
+	attempt_arm(attempt, action->timeout_ms, on_deadline);
+	kind->start(attempt);
+}
+
+bool exec_end(struct exec *exec, const struct id *run_id, enum attempt_outcome outcome)
+{
+	struct attempt *attempt = find(exec, run_id);
+
+	must(outcome == ATTEMPT_CANCELLED || outcome == ATTEMPT_INTERRUPTED);
+	if (attempt == NULL)
+		return false;
+	attempt_end(attempt, outcome);
+	return true;
+}
+
+size_t exec_end_all(struct exec *exec, enum attempt_outcome outcome)
+{
+	must(outcome == ATTEMPT_CANCELLED || outcome == ATTEMPT_INTERRUPTED);
+	list_for_each (node, &exec->attempts) {
+		attempt_end(list_entry(node, struct attempt, link), outcome);
+	}
+	return exec_in_flight(exec);
+}
+
+void exec_kill_all(struct exec *exec)
+{
+	list_for_each (node, &exec->attempts) {
+		struct attempt *attempt = list_entry(node, struct attempt, link);
+
+		if (attempt->is_finished)
+			continue;
+		if (attempt->ending == ATTEMPT_SUCCEEDED && !attempt->kind->has_ended(attempt))
+			attempt->ending = ATTEMPT_INTERRUPTED;
+		attempt->kind->kill(attempt);
+	}
+}

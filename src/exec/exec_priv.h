@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the files of the executor share. From the outside in:
+ *
+ *   exec.c            slots, deadlines, ending, delivery; the table of kinds
+ *   webhook.c         one http attempt          program.c          one exec attempt
+ *   webhook_loop.c    libcurl multi on libuv    child.c            fork, exec, and why it failed
+ *   webhook_addr.c    addresses we do not call  program_policy.c   which program, as whom, allowed?
+ *   webhook_policy.c  may we call there?        program_env.c      the environment
+ *   webhook_request.c method, headers, limits   account.c          users and groups
+ *   capture.c         bounded output            keeper.c           ends programs when we are killed
+ */
+#pragma once
+
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include "base/list.h"
+#include "exec/exec.h"
+
+/* --- named limits --- */
+
+#define OUTPUT_LINGER_MS     500   /* a program has exited, but something still holds its output */
+#define KILL_WAIT_MS         10000 /* a program that does not even end on KILL is given up */
+#define OUTPUT_CHUNK         65536 /* bytes of one read; the capacity of a pipe */
+#define OUTPUT_READS         4     /* reads of one program in one loop turn */
+#define ERROR_TEXT_MAX       1000  /* bytes of attempt_result.error */
+#define HOOK_CONNECT_MS      10000
+#define HOOK_REDIRECTS_MAX   5
+#define HOOK_BODY_MAX        (16 << 20) /* bytes of an answer's body that are read */
+#define HOOK_HEADERS_MAX     (256 << 10)
+#define HOOK_RETRY_AFTER_MAX (7 * 24 * 3600) /* seconds */
+
+/* --- capture.c: output of which the tail is kept --- */
+
+/* A ring that grows up to `max` and then forgets its oldest bytes. */
+struct capture {
+	char *bytes; /* owned */
+	size_t size, start, len, max;
+	int64_t total; /* bytes ever written */
+};
+void capture_init(struct capture *capture, size_t max);
+void capture_fini(struct capture *capture);
+void capture_write(struct capture *capture, const void *bytes, size_t len);
+
+/* A copy, owned by the caller, NUL behind it; never NULL. When bytes were forgotten it begins with
+ * "[... 12345 bytes left out ...]\n", which comes on top of `max`. */
+char *capture_copy(const struct capture *capture, size_t *ret_len);
+
+/* --- exec.c: attempts --- */
+
+struct attempt;
+
+/* A kind of action. All hooks run on the loop; none may deliver the result itself: attempt_finish.
+ */
+struct exec_kind {
+	struct attempt *(*create)(void);
+	void (*destroy)(struct attempt *attempt);
+	void (*start)(struct attempt *attempt);
+	bool (*has_ended)(const struct attempt *attempt); /* by itself, seen by us or not yet */
+	void (*end)(struct attempt *attempt);             /* politely; attempt->ending says why */
+	void (*kill)(struct attempt *attempt);            /* at once */
+	int (*check)(const struct exec *exec, const struct action *action, struct err *err);
+};
+extern const struct exec_kind webhook_kind;
+extern const struct exec_kind program_kind;
+
+/* The part of a running attempt that all kinds have; a kind embeds it in a struct of its own. */
+struct attempt {
+	struct list link; /* exec->attempts */
+	struct exec *exec;
+	const struct exec_kind *kind;
+	const struct run *run;       /* borrowed from the caller of exec_start */
+	const struct action *action; /* the run's */
+	exec_done_fn *done;
+	void *data;
+	uv_timer_t timer; /* the deadline; kinds may re-arm it for what follows */
+	int open_handles; /* the timer and the kind's; the result is delivered when all are closed
+			   */
+	bool is_finished;
+	enum attempt_outcome ending; /* who asked it to end; ATTEMPT_SUCCEEDED: nobody */
+	struct capture output;
+	struct attempt_result result; /* outcome, codes and error are the kind's to fill */
+};
+
+/* Every uv handle of an attempt is announced once it is initialised, and closed by
+ * attempt_close_handle. handle->data is the attempt's. */
+void attempt_own_handle(struct attempt *attempt, uv_handle_t *handle);
+void attempt_close_handle(struct attempt *attempt, uv_handle_t *handle);
+
+/* (Re)arms the attempt's one timer. */
+void attempt_arm(struct attempt *attempt, int64_t after_ms, uv_timer_cb on_timer);
+
+/* Sets result.error; what is not UTF-8 is replaced, what is too long is cut. */
+void attempt_set_error(struct attempt *attempt, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* "timed out after 5s", "cancelled": how an attempt that was made to end (attempt->ending) ended.
+ */
+#define ENDING_TEXT_SIZE 96
+const char *attempt_ending_text(
+	const struct attempt *attempt, char ret_text[static ENDING_TEXT_SIZE]);
+
+/* The result is complete: closes the timer; the callback follows once all handles are closed. */
+void attempt_finish(struct attempt *attempt);
+
+/* --- account.c --- */
+
+/* Who a program runs as. Strings and groups owned. */
+struct account {
+	uid_t uid;
+	gid_t gid;
+	gid_t *groups;
+	int group_count;
+	char *name;
+	char *home;
+};
+/* Looks a user up (NSS: may read files or ask a directory service). ERR_NOT_FOUND, ERR_IO. */
+int account_find(const char *name, struct account *ret_account, struct err *err);
+/* The user this process runs as; works without an entry in the user database. No groups. */
+void account_find_own(struct account *ret_account);
+void account_fini(struct account *account);
+
+/* --- webhook_loop.c: every transfer of the executor --- */
+
+struct hooks;
+int hooks_create(uv_loop_t *loop, int connections_max, struct hooks **ret_hooks, struct err *err);
+/* Connections are closed now, handles later; then `closed` runs. Only without transfers. */
+void hooks_destroy(struct hooks *hooks, exec_closed_fn *closed, void *data);
+/* `easy` is a CURL handle whose private pointer is what webhook_on_done wants. Not from within a
+ * callback of libcurl. hooks_add returns a CURLMcode. */
+int hooks_add(struct hooks *hooks, void *easy);
+void hooks_remove(struct hooks *hooks, void *easy);
+/* In webhook.c: a transfer ended with a CURLcode. */
+void webhook_on_done(void *easy, int curl_code);
+
+/* --- webhook_request.c --- */
+
+struct curl_slist;
+/* The header lines of a request; freed with curl_slist_free_all. */
+struct curl_slist *webhook_headers(const struct run *run);
+/* URL, method, body, protocols and limits. What `target` holds is borrowed by `easy`. */
+void webhook_set_request(void *easy, const struct http_target *target);
+
+/* --- webhook_policy.c --- */
+
+/* Why this executor does not call `address`, and what could be done about it ("": nothing); NULL
+ * when it does. Both static. */
+const char *webhook_refusal(
+	const struct exec *exec, const struct sockaddr *address, const char **ret_advice);
+int webhook_check(const struct exec *exec, const struct action *action, struct err *err);
+
+/* --- webhook_addr.c --- */
+
+/* Why `address` must not be called ("a link-local address"), or NULL when it may. The text is
+ * static. */
+enum private_targets {
+	PRIVATE_TARGETS_REFUSED,
+	PRIVATE_TARGETS_ALLOWED
+};
+const char *address_refusal(const struct sockaddr *address, enum private_targets targets);
+/* "127.0.0.1:80", "[::1]:80"; returns `ret_text`. */
+#define ADDRESS_TEXT_SIZE 64
+const char *address_format(const struct sockaddr *address, char ret_text[static ADDRESS_TEXT_SIZE]);
+
+/* --- program_env.c --- */
+
+#define PROGRAM_PATH_DEFAULT "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#define PROGRAM_SHELL        "/bin/sh"
+
+/* The whole environment of a program, NULL at the end; owned (env_free). */
+char **env_create(const struct run *run, const struct account *account);
+void env_free(char **env);
+/* The PATH the program will see. Borrowed from `target`, or static. */
+const char *env_path(const struct exec_target *target);
+
+/* --- program_policy.c --- */
+
+/* What will be executed: the file, found through PATH when its name has no '/'. With exec_paths set
+ * it is the resolved file (no symbolic link left), so that what was checked is what runs. *ret_path
+ * is owned by the caller. ERR_FORBIDDEN by policy; ERR_NOT_FOUND. */
+int program_find(const struct exec *exec, const struct exec_target *target, char **ret_path,
+	struct err *err);
+/* Are programs enabled, and may they run as the user this target names? ERR_FORBIDDEN. */
+int program_check_user(const struct exec *exec, const struct exec_target *target, struct err *err);
+int program_check(const struct exec *exec, const struct action *action, struct err *err);
+
+/* --- child.c --- */
+
+/* Everything the new process needs, looked up before fork. All borrowed. */
+struct child_spec {
+	const char *path;
+	char *const *argv;
+	char *const *env;
+	const char *cwd;               /* NULL: stay */
+	const struct account *account; /* to become; NULL: stay */
+	bool has_stdin;                /* a pipe; else `null_fd` */
+	int null_fd;
+	int keeper_fd; /* told of the new process group; -1: none */
+};
+
+enum child_stage {
+	CHILD_STDIO,
+	CHILD_USER,
+	CHILD_CWD,
+	CHILD_EXEC
+};
+
+/* Why the child never became the program. */
+struct child_failure {
+	enum child_stage stage;
+	int error; /* errno */
+};
+
+/* A process we started and have not reaped, and our ends of its pipes (non-blocking, CLOEXEC). */
+struct child {
+	pid_t pid; /* also its process group */
+	int pidfd;
+	int stdin_fd; /* -1: none */
+	int output_fd;
+	int status_fd; /* see child_failed */
+};
+
+/* ERR_IO with a text when there is no process. */
+int child_start(const struct child_spec *spec, struct child *ret_child, struct err *err);
+/* Sends `signo` to the whole group. Only before the child was reaped: its number is ours till then.
+ */
+void child_signal(const struct child *child, int signo);
+/* Has it exited (reaped or not)? */
+bool child_has_exited(const struct child *child);
+/* Collects the exit status of one that has exited. False: cannot be known (somebody else did). */
+bool child_reap(const struct child *child, siginfo_t *ret_info);
+/* Once it has exited: true when it failed before it became the program. */
+bool child_failed(const struct child *child, struct child_failure *ret_failure);
+/* KILL and wait: for the one moment where a child exists that cannot be watched. */
+void child_discard(const struct child *child);
+
+/* --- keeper.c --- */
+
+/* The process that outlives a `kill -9` of this one and then kills the groups of its programs. */
+struct keeper {
+	pid_t pid; /* 0: none */
+	int fd;    /* -1: none */
+};
+int keeper_start(int groups_max, struct keeper *ret_keeper, struct err *err);
+/* Without a word to the groups: only when there are none, or when the keeper cannot be trusted. */
+void keeper_stop(struct keeper *keeper);
+/* Async-signal-safe; fd -1 is fine. A group that could not be announced has its PDEATHSIG only. */
+void keeper_announce(int fd, pid_t group);
+/* False: the keeper did not hear it and still holds a number that may be somebody else's tomorrow.
+ */
+bool keeper_withdraw(int fd, pid_t group);
+
+/* --- the executor --- */
+
+struct exec {
+	struct exec_opts opts; /* strings borrowed */
+	struct list attempts;
+	int running;
+	int running_kind[ACTION_KIND_COUNT];
+	struct hooks *hooks;
+	struct account own;
+	struct keeper keeper;
+	int null_fd;
+	char *chunk; /* OUTPUT_CHUNK bytes, for reading */
+	exec_closed_fn *closed;
+	void *closed_data;
+};

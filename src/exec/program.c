@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One exec attempt. The child's end is a pidfd in the loop: no SIGCHLD handler, and no wait that
+ * could take somebody else's child.
+ *
+ *   RUNNING --(deadline, exec_end)--> ENDING: TERM to the group --(term_grace)--> KILLED: KILL
+ *      |                                 |                                           |
+ *      +------------ exited -------------+--------------------- exited
+ * --------------+--(KILL_WAIT)--+ v v LINGERING: the group's leftovers are killed; the output is
+ * read to its end,                 given up |       at most for OUTPUT_LINGER (a daemon that left
+ * the group may hold it open for ever)    |
+ *      +------------------------------------> attempt_finish
+ * <---------------------------------------+
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "exec_priv.h"
+
+enum program_state {
+	PROGRAM_NEW,
+	PROGRAM_RUNNING,
+	PROGRAM_ENDING,
+	PROGRAM_KILLED,
+	PROGRAM_LINGERING
+};
+
+/* A descriptor and the handle that watches it; closed together. */
+struct watch {
+	uv_poll_t poll;
+	int fd; /* -1: none, or closed */
+	bool is_polled;
+};
+
+struct program {
+	struct attempt attempt;
+	enum program_state state;
+	struct child child; /* its descriptors pass to the watches, but status_fd */
+	char *path;         /* owned */
+	struct watch exit, input, output;
+	size_t input_sent, input_len;
+};
+
+static struct program *program_of(const struct attempt *attempt)
+{
+	return container_of(attempt, struct program, attempt);
+}
+
+static struct attempt *program_create(void)
+{
+	struct program *program = xcalloc(1, sizeof(*program));
+
+	program->child.status_fd = -1;
+	program->exit.fd = program->input.fd = program->output.fd = -1;
+	return &program->attempt;
+}
+
+static void program_destroy(struct attempt *attempt)
+{
+	struct program *program = program_of(attempt);
+
+	free(program->path);
+	free(program);
+}
+
+/* --- watched descriptors --- */
+
+/* True too when there is nothing to watch. */
+static bool watch_start(
+	struct program *program, struct watch *watch, int events, uv_poll_cb on_event)
+{
+	if (watch->fd < 0)
+		return true;
+	if (uv_poll_init(program->attempt.exec->opts.loop, &watch->poll, watch->fd) != 0)
+		return false;
+	watch->is_polled = true;
+	attempt_own_handle(&program->attempt, (uv_handle_t *)&watch->poll);
+	return uv_poll_start(&watch->poll, events, on_event) == 0;
+}
+
+static void watch_close(struct program *program, struct watch *watch)
+{
+	if (watch->fd < 0)
+		return;
+	if (watch->is_polled)
+		attempt_close_handle(&program->attempt, (uv_handle_t *)&watch->poll);
+	(void)close(watch->fd);
+	watch->fd = -1;
+}
+
+static void program_finish(struct program *program)
+{
+	watch_close(program, &program->exit);
+	watch_close(program, &program->input);
+	watch_close(program, &program->output);
+	if (program->child.status_fd >= 0)
+		(void)close(program->child.status_fd);
+	attempt_finish(&program->attempt);
+}
+
+/* --- input and output --- */
+
+static void on_input(uv_poll_t *poll, int status, int events)
+{
+	struct program *program = program_of(poll->data);
+	const char *text = program->attempt.action->exec.stdin_text;
+
+	while (status == 0 && program->input_sent < program->input_len) {
+		ssize_t sent = write(program->input.fd, text + program->input_sent,
+			program->input_len - program->input_sent);
+
+		if (sent > 0)
+			program->input_sent += (size_t)sent;
+		else if (sent < 0 && errno == EAGAIN)
+			return;
+		else if (sent == 0 || errno != EINTR)
+			break; /* it does not want to read all: its right, as with any pipe */
+	}
+	watch_close(program, &program->input);
+}
+
+/* Reads what is there, a bounded amount a turn. Closes the watch at the end of the stream. */
+static void read_output(struct program *program)
+{
+	char *chunk = program->attempt.exec->chunk;
+
+	for (int reads = 0; reads < OUTPUT_READS && program->output.fd >= 0; reads++) {
+		ssize_t got = read(program->output.fd, chunk, OUTPUT_CHUNK);
+
+		if (got > 0)
+			capture_write(&program->attempt.output, chunk, (size_t)got);
+		else if (got < 0 && errno == EAGAIN)
+			return;
+		else if (got == 0 || errno != EINTR)
+			watch_close(program, &program->output);
+	}
+}
+
+static void on_output(uv_poll_t *poll, int status, int events)
+{
+	struct program *program = program_of(poll->data);
+
+	read_output(program);
+	if (status != 0)
+		watch_close(program, &program->output);
+	if (program->state == PROGRAM_LINGERING && program->output.fd < 0)
+		program_finish(program);
+}
+
+/* --- results --- */
+
+/* exec's ENOENT for a file that is there means the program it names in its first line. */
+static void set_failure(struct program *program, const struct child_failure *failure)
+{
+	const struct exec_target *target = &program->attempt.action->exec;
+	const char *why = strerror(failure->error);
+	const char *hint = "";
+
+	switch (failure->stage) {
+	case CHILD_STDIO:
+		attempt_set_error(&program->attempt, "cannot connect input and output of %s: %s",
+			program->path, why);
+		return;
+	case CHILD_USER:
+		attempt_set_error(&program->attempt, "cannot become user '%s': %s%s", target->user,
+			why, failure->error == EPERM ? " (the server must run as root)" : "");
+		return;
+	case CHILD_CWD:
+		attempt_set_error(
+			&program->attempt, "cannot change to folder %s: %s", target->cwd, why);
+		return;
+	case CHILD_EXEC:
+		if (failure->error == ENOENT && access(program->path, F_OK) == 0)
+			hint = " (the file is there; the interpreter it names is not)";
+		else if (failure->error == ENOEXEC)
+			hint = " (a script must begin with #! and its interpreter)";
+		attempt_set_error(
+			&program->attempt, "cannot run %s: %s%s", program->path, why, hint);
+		return;
+	}
+	must_fail("a stage that child.c knows", __FILE__, __LINE__);
+}
+
+static void set_exit(struct program *program, const siginfo_t *info)
+{
+	struct attempt *attempt = &program->attempt;
+	bool by_signal = info->si_code != CLD_EXITED;
+	char text[ENDING_TEXT_SIZE];
+
+	attempt->result.exit_code = by_signal ? 128 + info->si_status : info->si_status;
+	if (attempt->ending != ATTEMPT_SUCCEEDED) {
+		attempt->result.outcome = attempt->ending;
+		attempt_set_error(attempt, "%s; %s", attempt_ending_text(attempt, text),
+			program->state == PROGRAM_KILLED ? "killed" : "it ended upon TERM");
+	} else if (by_signal) {
+		const char *name = sigdescr_np(info->si_status);
+
+		attempt_set_error(attempt, "ended by signal %d (%s)%s", info->si_status,
+			name != NULL ? name : "real-time signal",
+			info->si_code == CLD_DUMPED ? ", core dumped" : "");
+	} else if (info->si_status != 0) {
+		attempt_set_error(attempt, "exit status %d", info->si_status);
+	} else {
+		attempt->result.outcome = ATTEMPT_SUCCEEDED;
+	}
+}
+
+/* The child never became the program: the number it exited with means nothing. */
+static void set_result(struct program *program, const siginfo_t *info)
+{
+	struct child_failure failure;
+
+	if (info == NULL)
+		attempt_set_error(&program->attempt,
+			"%s ended, but its exit status was taken by somebody else", program->path);
+	else if (child_failed(&program->child, &failure))
+		set_failure(program, &failure);
+	else
+		set_exit(program, info);
+}
+
+/* --- the end --- */
+
+static void on_lingered(uv_timer_t *timer)
+{
+	program_finish(program_of(timer->data));
+}
+
+/* Before the leader is reaped. A keeper that does not listen is worse than none. */
+static void withdraw(const struct program *program)
+{
+	struct keeper *keeper = &program->attempt.exec->keeper;
+
+	if (!keeper_withdraw(keeper->fd, program->child.pid))
+		keeper_stop(keeper);
+}
+
+static void on_child_exit(uv_poll_t *poll, int status, int events)
+{
+	struct program *program = program_of(poll->data);
+	siginfo_t info;
+	bool is_known;
+
+	if (!child_has_exited(&program->child))
+		return;
+	/* While the leader is unreaped its number cannot belong to anybody else. */
+	child_signal(&program->child, SIGKILL);
+	withdraw(program);
+	is_known = child_reap(&program->child, &info);
+	set_result(program, is_known ? &info : NULL);
+	program->state = PROGRAM_LINGERING;
+	watch_close(program, &program->exit);
+	watch_close(program, &program->input);
+	read_output(program);
+	if (program->output.fd >= 0)
+		attempt_arm(&program->attempt, OUTPUT_LINGER_MS, on_lingered);
+	else
+		program_finish(program);
+}
+
+static void on_unkillable(uv_timer_t *timer)
+{
+	struct program *program = program_of(timer->data);
+
+	program->attempt.result.outcome = program->attempt.ending;
+	attempt_set_error(&program->attempt,
+		"process %d did not end within %d s after KILL and was given up; it may still be "
+		"there (stuck in the kernel, or running as another user)",
+		(int)program->child.pid, KILL_WAIT_MS / 1000);
+	program_finish(program);
+}
+
+static void program_kill(struct attempt *attempt)
+{
+	struct program *program = program_of(attempt);
+
+	if (program->state == PROGRAM_LINGERING) {
+		program_finish(program);
+		return;
+	}
+	child_signal(&program->child, SIGKILL);
+	if (program->state != PROGRAM_KILLED)
+		attempt_arm(attempt, KILL_WAIT_MS, on_unkillable);
+	program->state = PROGRAM_KILLED;
+}
+
+static void on_grace_over(uv_timer_t *timer)
+{
+	program_kill(timer->data);
+}
+
+/* A stopped process would not see TERM, hence CONT. */
+static void program_end(struct attempt *attempt)
+{
+	struct program *program = program_of(attempt);
+
+	program->state = PROGRAM_ENDING;
+	child_signal(&program->child, SIGTERM);
+	child_signal(&program->child, SIGCONT);
+	attempt_arm(attempt, attempt->exec->opts.term_grace_ms, on_grace_over);
+}
+
+static bool program_has_ended(const struct attempt *attempt)
+{
+	const struct program *program = program_of(attempt);
+
+	return program->state == PROGRAM_LINGERING || child_has_exited(&program->child);
+}
+
+/* --- the beginning --- */
+
+/* From here on the descriptors are the watches'. */
+static bool watch_child(struct program *program)
+{
+	program->exit.fd = program->child.pidfd;
+	program->output.fd = program->child.output_fd;
+	program->input.fd = program->child.stdin_fd;
+	return watch_start(program, &program->exit, UV_READABLE, on_child_exit) &&
+	       watch_start(program, &program->output, UV_READABLE, on_output) &&
+	       watch_start(program, &program->input, UV_WRITABLE, on_input);
+}
+
+static int launch(
+	struct program *program, const struct account *account, bool becomes, struct err *err)
+{
+	const struct attempt *attempt = &program->attempt;
+	const struct exec_target *target = &attempt->action->exec;
+	char *const shell_argv[] = {"sh", "-c", target->command[0], NULL};
+	char **env = env_create(attempt->run, account);
+	const struct child_spec spec = {
+		.path = program->path,
+		.argv = target->use_shell ? shell_argv : target->command,
+		.env = env,
+		.cwd = target->cwd,
+		.account = becomes ? account : NULL,
+		.has_stdin = target->stdin_text != NULL,
+		.null_fd = attempt->exec->null_fd,
+		.keeper_fd = attempt->exec->keeper.fd,
+	};
+	int code = child_start(&spec, &program->child, err);
+
+	env_free(env);
+	return code;
+}
+
+static int find_and_launch(struct program *program, struct err *err)
+{
+	const struct exec *exec = program->attempt.exec;
+	const struct exec_target *target = &program->attempt.action->exec;
+	bool becomes = target->user != NULL && strcmp(target->user, exec->own.name) != 0;
+	struct account other = {0};
+	int code = program_check_user(exec, target, err);
+
+	if (code == 0)
+		code = program_find(exec, target, &program->path, err);
+	if (code == 0 && becomes)
+		code = account_find(target->user, &other, err);
+	if (code == 0)
+		code = launch(program, becomes ? &other : &exec->own, becomes, err);
+	account_fini(&other);
+	return code;
+}
+
+static void program_start(struct attempt *attempt)
+{
+	struct program *program = program_of(attempt);
+	struct err err = {0};
+
+	if (find_and_launch(program, &err) != 0) {
+		attempt_set_error(attempt, "%s", err.text);
+		program_finish(program);
+		return;
+	}
+	program->state = PROGRAM_RUNNING;
+	program->input_len = attempt->action->exec.stdin_text != NULL
+				     ? strlen(attempt->action->exec.stdin_text)
+				     : 0;
+	if (watch_child(program))
+		return;
+	attempt_set_error(attempt, "cannot watch %s: the event loop takes no more descriptors",
+		program->path);
+	child_signal(&program->child, SIGKILL);
+	withdraw(program);
+	child_discard(&program->child);
+	program_finish(program);
+}
+
+const struct exec_kind program_kind = {
+	.create = program_create,
+	.destroy = program_destroy,
+	.start = program_start,
+	.has_ended = program_has_ended,
+	.end = program_end,
+	.kill = program_kill,
+	.check = program_check,
+};
