@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Commands about the server itself: version, configuration, schema, health, instances. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/text.h"
+#include "cli/cli_priv.h"
+#include "conf/conf.h"
+#include "store/store.h"
+
+#define CONF_TEXT_MAX (1u << 20)
+
+int cmd_version(struct cli *cli)
+{
+	if (cli->is_json)
+		(void) puts("{\"version\": \"" GATHERING_VERSION "\"}");
+	else
+		(void) puts("gathering " GATHERING_VERSION);
+	return 0;
+}
+
+int cmd_check_config(struct cli *cli)
+{
+	char **argv = xcalloc(cli->arg_count + 2, sizeof(*argv));
+	struct conf conf = {0};
+	struct err err = {0};
+	struct buf out;
+	int code;
+
+	argv[0] = (char *) "check-config";
+	memcpy(argv + 1, cli->args, cli->arg_count * sizeof(*argv));
+	code = conf_load((int) cli->arg_count + 1, argv, &conf, &err);
+	free(argv);
+	if (code)
+		return cli_fail(&err);
+	buf_init(&out, CONF_TEXT_MAX);
+	conf_write_effective(&conf, &out);
+	(void) fputs(buf_text(&out), stdout);
+	buf_fini(&out);
+	conf_fini(&conf);
+	return 0;
+}
+
+/* --- migrate --- */
+
+struct migration_list {
+	json_t *names;
+	bool is_json;
+	const char *verb;
+};
+
+static void on_migration(const char *name, void *data)
+{
+	struct migration_list *list = data;
+
+	(void) json_array_append_new(list->names, json_string(name));
+	if (!list->is_json)
+		(void) printf("%s %s\n", list->verb, name);
+}
+
+/* The database `gathering serve` would use, with the flags of this command on top. */
+static int load_conf(const struct cli *cli, struct conf *ret_conf, struct err *err)
+{
+	static const char *const names[] = {"database", "config"};
+	static const char *const options[] = {"--database", "--config"};
+	char *argv[2 * COUNT_OF(names) + 2] = {(char *) "migrate"};
+	int argc = 1;
+
+	for (size_t i = 0; i < COUNT_OF(names); i++) {
+		const char *value = cli_flag(cli, names[i]);
+
+		if (value) {
+			argv[argc++] = (char *) options[i];
+			argv[argc++] = (char *) value;
+		}
+	}
+	return conf_load(argc, argv, ret_conf, err);
+}
+
+int cmd_migrate(struct cli *cli)
+{
+	bool is_dry = cli_has(cli, "dry-run");
+	struct migration_list list = {
+		.is_json = cli->is_json, .verb = is_dry ? "would apply" : "applied"};
+	struct conf conf = {0};
+	struct err err = {0};
+	int code = load_conf(cli, &conf, &err);
+
+	if (code)
+		return cli_fail(&err);
+	list.names = json_array();
+	code = store_migrate(conf.database, is_dry ? STORE_MIGRATE_DRY_RUN : STORE_MIGRATE_APPLY,
+		on_migration, &list, &err);
+	if (!code && cli->is_json) {
+		json_t *answer = json_pack("{s:s, s:b, s:O}", "database", conf.database, "dry_run",
+			(int) is_dry, "migrations", list.names);
+
+		print_json(answer);
+		json_decref(answer);
+	} else if (!code && json_array_size(list.names) == 0) {
+		(void) printf("%s is up to date\n", conf.database);
+	}
+	json_decref(list.names);
+	conf_fini(&conf);
+	return code ? cli_fail(&err) : 0;
+}
+
+/* --- status --- */
+
+static void print_checks(const struct cli *cli, const json_t *checks)
+{
+	static const struct column columns[] = {{"CHECK"}, {"STATUS"}, {"DETAIL", .shrinks = true}};
+	json_t *list = json_object_get(checks, "checks"), *check;
+	struct table table;
+	size_t i;
+
+	table_init(&table, columns, COUNT_OF(columns));
+	json_array_foreach(list, i, check)
+	{
+		const char *detail = json_text(check, "detail");
+
+		table_add(&table, json_text(check, "name"));
+		table_add(&table, json_text(check, "status"));
+		table_add(&table, detail ? detail : json_text(check, "message"));
+	}
+	table_print(&table, cli);
+	table_fini(&table);
+}
+
+int cmd_status(struct cli *cli)
+{
+	json_t *health = NULL, *checks = NULL;
+	const char *overall;
+	int status = remote_call(cli, "GET", "/health", NULL, &health);
+
+	if (!status)
+		status = remote_call(cli, "GET", "/health/checks", NULL, &checks);
+	if (status) {
+		json_decref(health);
+		return status;
+	}
+	overall = json_text(checks, "overall_status");
+	status = overall && strcmp(overall, "critical") == 0;
+	if (cli->is_json) {
+		json_t *both = json_pack("{s:O, s:O}", "health", health, "checks", checks);
+
+		print_json(both);
+		json_decref(both);
+	} else {
+		print_object(health, NULL);
+		(void) putchar('\n');
+		print_checks(cli, checks);
+	}
+	json_decref(health);
+	json_decref(checks);
+	return status;
+}
+
+/* --- instances --- */
+
+static void print_instances(const struct cli *cli, json_t *items)
+{
+	static const struct column columns[] = {
+		{"ID"}, {"STATE"}, {"STARTED"}, {"VERSION"}, {"HOST", .shrinks = true}};
+	struct table table;
+	json_t *item;
+	size_t i;
+
+	table_init(&table, columns, COUNT_OF(columns));
+	json_array_foreach(items, i, item)
+	{
+		table_add(&table, json_text(item, "id"));
+		table_add(&table, json_text(item, "state"));
+		table_add_time(&table, cli, json_object_get(item, "started_at"));
+		table_add(&table, json_text(item, "version"));
+		table_add(&table, json_text(item, "host"));
+	}
+	table_print(&table, cli);
+	table_fini(&table);
+}
+
+int cmd_instance_list(struct cli *cli)
+{
+	json_t *answer;
+	int status = remote_call(cli, "GET", "/api/v1/instances", NULL, &answer);
+
+	if (status)
+		return status;
+	if (cli->is_json)
+		print_json(answer);
+	else
+		print_instances(cli, json_object_get(answer, "items"));
+	json_decref(answer);
+	return 0;
+}
+
+static int change_instance(struct cli *cli, const char *verb, const char *done)
+{
+	const char *name = cli->arg_count ? cli->args[0] : "self";
+	auto_free char *after = xasprintf("/%s", verb);
+	auto_free char *path = remote_path("/api/v1/instances/", name, after);
+	json_t *answer = NULL;
+	int status = remote_call(cli, "POST", path, NULL, &answer);
+
+	if (status)
+		return status;
+	if (cli->is_json)
+		print_json(answer);
+	else
+		(void) printf("%s: %s\n", json_text(answer, "id") ? json_text(answer, "id") : name, done);
+	json_decref(answer);
+	return 0;
+}
+
+int cmd_instance_drain(struct cli *cli)
+{
+	return change_instance(cli, "drain", "draining: not ready, takes no new work");
+}
+
+int cmd_instance_undrain(struct cli *cli)
+{
+	return change_instance(cli, "undrain", "ready");
+}

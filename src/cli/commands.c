@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Every command and every flag, once. Parsing (parse.c), help and doc/cli.md (help.c), usage errors and
+ * the JSON that flags make (define.c) read these tables; a new flag is a row here and, unless it names
+ * a member of the definition, one line in its command. */
+#include "cli/cli_priv.h"
+#include "model/model.h"
+#include "plan/plan.h"
+
+static const char *const output_names[] = {"table", "json", NULL};
+
+/* clang-format off */
+const struct flag cli_global_flags[] = {
+	{"server", .type = FLAG_TEXT, .value = "URL", .preset = "$GATHERING_SERVER, else http://127.0.0.1:8080",
+		.help = "the server to talk to: http://host:port or unix:PATH"},
+	{"output", .letter = 'o', .type = FLAG_CHOICE, .value = "FORM", .choices = output_names, .preset = "table",
+		.help = "what to print: tables and text for people, or the JSON of the API"},
+	{"no-color", .type = FLAG_SWITCH, .help = "no colors, as NO_COLOR in the environment"},
+	{"help", .letter = 'h', .type = FLAG_SWITCH, .help = "explain the command"},
+	{0}};
+
+static const struct flag schedule_flags[] = {
+	{"timezone", .letter = 'z', .type = FLAG_TEXT, .value = "ZONE", .preset = "UTC", .pointer = "/schedule/timezone",
+		.help = "IANA name of the zone the schedule is meant in, such as Europe/Paris"},
+	{"dst-gap", .type = FLAG_CHOICE, .value = "RULE", .choices = dst_gap_names, .preset = "run_after", .pointer = "/schedule/dst_gap",
+		.help = "a local time that the clock skips in spring: run at the first moment after, or skip it"},
+	{"dst-overlap", .type = FLAG_CHOICE, .value = "RULE", .choices = dst_overlap_names, .preset = "first", .pointer = "/schedule/dst_overlap",
+		.help = "a local time that comes twice in autumn: run at the first, the last, or both"},
+	{"day-match", .type = FLAG_CHOICE, .value = "RULE", .choices = day_match_names, .preset = "either", .pointer = "/schedule/day_match",
+		.help = "day of month and day of week both given: either is enough (as cron), or both must match"},
+	{0}};
+
+static const struct flag next_flags[] = {
+	{"from", .type = FLAG_TIME, .value = "TIME", .preset = "now", .help = "list due times strictly after this moment"},
+	{"count", .letter = 'n', .type = FLAG_INT, .value = "N", .min = 1, .max = 100000, .preset = "5", .help = "how many due times"},
+	{"notes", .type = FLAG_SWITCH, .help = "say behind a due time what daylight saving did to it"},
+	{"json", .type = FLAG_SWITCH, .help = "the same as --output json"},
+	{0}};
+
+static const struct flag when_flags[] = {
+	{"cron", .type = FLAG_TEXT, .value = "EXPR", .pointer = "/schedule/cron", .help = "cron expression of 5 fields (6: seconds first) or a macro such as @daily"},
+	{"every", .type = FLAG_TEXT, .value = "DURATION", .pointer = "/schedule/every", .help = "interval, such as 90s or 1h30m"},
+	{"anchor", .type = FLAG_TEXT, .value = "TIME", .pointer = "/schedule/anchor", .help = "with --every: a moment the interval is counted from"},
+	{"at", .type = FLAG_TEXT, .value = "TIME", .pointer = "/schedule/at", .help = "once, at this moment (RFC 3339 with offset)"},
+	{"manual", .type = FLAG_SWITCH, .help = "no schedule: runs only when told to"},
+	{0}};
+
+static const struct flag definition_flags[] = {
+	{"name", .type = FLAG_TEXT, .value = "NAME", .pointer = "/name", .help = "name of the action; with edit: its new name"},
+	{"description", .type = FLAG_TEXT, .value = "TEXT", .pointer = "/description", .help = "a remark for people"},
+	{"tag", .type = FLAG_LIST, .value = "TAG", .pointer = "/tags", .help = "a tag; may be repeated"},
+	{"url", .type = FLAG_TEXT, .value = "URL", .pointer = "/http/url", .help = "call this URL (an http action)"},
+	{"method", .type = FLAG_TEXT, .value = "METHOD", .pointer = "/http/method", .preset = "GET, with a body POST", .help = "method of the call"},
+	{"header", .letter = 'H', .type = FLAG_PAIR, .separator = ':', .value = "'NAME: VALUE'", .pointer = "/http/headers", .help = "a header of the call; may be repeated"},
+	{"body", .type = FLAG_TEXT, .value = "TEXT", .pointer = "/http/body", .help = "body of the call"},
+	{"expect-status", .type = FLAG_TEXT, .value = "RANGE", .pointer = "/http/expect_status", .preset = "200-299", .help = "HTTP status that counts as success, 204 or 200-299"},
+	{"shell", .type = FLAG_TEXT, .value = "TEXT", .pointer = "/exec/command", .help = "run this text with /bin/sh -c (an exec action)"},
+	{"cwd", .type = FLAG_TEXT, .value = "PATH", .pointer = "/exec/cwd", .help = "folder the program starts in"},
+	{"env", .letter = 'e', .type = FLAG_PAIR, .separator = '=', .value = "NAME=VALUE", .pointer = "/exec/env", .help = "a variable for the program; may be repeated"},
+	{"stdin", .type = FLAG_TEXT, .value = "TEXT", .pointer = "/exec/stdin", .help = "standard input of the program"},
+	{"user", .type = FLAG_TEXT, .value = "USER", .pointer = "/exec/user", .help = "run the program as this user (option exec_users of the server)"},
+	{"timeout", .type = FLAG_DURATION, .value = "DURATION", .pointer = "/timeout", .preset = "10m", .help = "an attempt that takes longer is ended"},
+	{"overlap", .type = FLAG_CHOICE, .value = "RULE", .choices = overlap_names, .pointer = "/overlap", .preset = "skip", .help = "what a due time does while an earlier run is unfinished"},
+	{"queue-limit", .type = FLAG_INT, .value = "N", .min = 1, .max = INT32_MAX, .pointer = "/queue_limit", .preset = "1", .help = "with overlap queue: how many may wait"},
+	{"misfire", .type = FLAG_CHOICE, .value = "RULE", .choices = misfire_names, .pointer = "/misfire", .preset = "latest", .help = "which of the due times missed while the server was away still run"},
+	{"misfire-grace", .type = FLAG_DURATION, .value = "DURATION", .pointer = "/misfire_grace", .preset = "1m", .help = "later than this is missed"},
+	{"max-lateness", .type = FLAG_DURATION, .value = "DURATION", .pointer = "/max_lateness", .preset = "1d", .help = "older than this never runs"},
+	{"max-catchup", .type = FLAG_INT, .value = "N", .min = 0, .max = INT32_MAX, .pointer = "/max_catchup", .preset = "100", .help = "at most so many missed due times run"},
+	{"retries", .type = FLAG_INT, .value = "N", .min = 0, .max = 1000, .plus = 1, .pointer = "/retry/max_attempts", .preset = "0", .help = "further attempts after one that failed"},
+	{"backoff", .type = FLAG_CHOICE, .value = "RULE", .choices = backoff_names, .pointer = "/retry/backoff", .preset = "exponential", .help = "how the pause before a retry grows"},
+	{"retry-initial", .type = FLAG_DURATION, .value = "DURATION", .pointer = "/retry/initial", .preset = "10s", .help = "pause before the first retry"},
+	{"retry-max", .type = FLAG_DURATION, .value = "DURATION", .pointer = "/retry/max", .preset = "10m", .help = "longest pause before a retry"},
+	{"on-interrupt", .type = FLAG_CHOICE, .value = "RULE", .choices = on_interrupt_names, .pointer = "/on_interrupt", .preset = "retry", .help = "an attempt that a crash or a shutdown cut off"},
+	{"priority", .type = FLAG_INT, .value = "N", .min = -100, .max = 100, .pointer = "/priority", .preset = "0", .help = "higher goes first when there is more to do than can run"},
+	{"file", .letter = 'f', .type = FLAG_TEXT, .value = "FILE", .help = "take the definition from a JSON file, '-' for standard input"},
+	{0}};
+
+static const struct flag action_list_flags[] = {
+	{"name", .type = FLAG_TEXT, .value = "PART", .help = "only names that contain this"},
+	{"tag", .type = FLAG_TEXT, .value = "TAG", .help = "only actions with this tag"},
+	{"kind", .type = FLAG_CHOICE, .value = "KIND", .choices = action_kind_names, .help = "only this kind"},
+	{"state", .type = FLAG_CHOICE, .value = "STATE", .choices = action_state_names, .help = "only this state"},
+	{"limit", .letter = 'n', .type = FLAG_INT, .value = "N", .min = 0, .max = 1000000, .preset = "0, all", .help = "at most so many"},
+	{0}};
+
+static const struct flag action_run_flags[] = {
+	{"wait", .letter = 'w', .type = FLAG_SWITCH, .help = "wait for the end and print the output; exit status 1 unless it succeeded"},
+	{"wait-timeout", .type = FLAG_DURATION, .value = "DURATION", .preset = "1h", .help = "with --wait: give up waiting after this (exit status 3); the run goes on"},
+	{0}};
+
+static const struct flag run_list_flags[] = {
+	{"action", .letter = 'a', .type = FLAG_TEXT, .value = "ACTION", .help = "only runs of this action (name or id)"},
+	{"state", .type = FLAG_CHOICE, .value = "STATE", .choices = run_state_names, .help = "only this state"},
+	{"trigger", .type = FLAG_CHOICE, .value = "TRIGGER", .choices = run_trigger_names, .help = "only runs begun by this"},
+	{"since", .type = FLAG_TIME, .value = "TIME", .help = "only due at or after this moment; 2h means two hours ago"},
+	{"until", .type = FLAG_TIME, .value = "TIME", .help = "only due before this moment"},
+	{"limit", .letter = 'n', .type = FLAG_INT, .value = "N", .min = 0, .max = 1000000, .preset = "20", .help = "at most so many, the newest; 0: all"},
+	{0}};
+
+static const struct flag run_logs_flags[] = {
+	{"attempt", .type = FLAG_INT, .value = "N", .min = 1, .max = 1000000, .preset = "the last", .help = "which attempt"},
+	{0}};
+
+static const struct flag import_flags[] = {
+	{"dry-run", .type = FLAG_SWITCH, .help = "only show what would be created; needs no server"},
+	{"keep-going", .type = FLAG_SWITCH, .help = "import the rest although some lines are refused"},
+	{"system", .type = FLAG_SWITCH, .help = "the file has the user column (known by itself for /etc/crontab and /etc/cron.d/*)"},
+	{"user", .letter = 'u', .type = FLAG_TEXT, .value = "USER", .help = "run all jobs as this user, whatever the column says; '-': as the server"},
+	{"timezone", .letter = 'z', .type = FLAG_TEXT, .value = "ZONE", .preset = "that of this machine", .help = "zone of the schedules; CRON_TZ in the file wins"},
+	{"prefix", .type = FLAG_TEXT, .value = "TEXT", .preset = "cron-", .help = "begins the names of the actions"},
+	{"overlap", .type = FLAG_CHOICE, .value = "RULE", .choices = overlap_names, .preset = "allow, as cron does", .help = "what a due time does while an earlier run is unfinished"},
+	{"misfire", .type = FLAG_CHOICE, .value = "RULE", .choices = misfire_names, .preset = "skip, as cron does", .help = "which of the missed due times still run"},
+	{"timeout", .type = FLAG_DURATION, .value = "DURATION", .preset = "1d", .help = "an attempt that takes longer is ended (cron has no limit)"},
+	{0}};
+
+static const struct flag migrate_flags[] = {
+	{"database", .type = FLAG_TEXT, .value = "URL", .preset = "as `gathering serve` would use", .help = "sqlite:PATH"},
+	{"config", .type = FLAG_TEXT, .value = "FILE", .help = "configuration file"},
+	{"dry-run", .type = FLAG_SWITCH, .help = "only list what would be applied"},
+	{0}};
+
+static const struct flag help_flags[] = {
+	{"markdown", .type = FLAG_SWITCH, .help = "all commands as Markdown: the reference part of doc/cli.md"},
+	{0}};
+
+const struct command cli_commands[] = {
+	{"serve", "", .raw = true, .summary = "run the server",
+		.examples = "gathering serve --database sqlite:/var/lib/gathering/gathering.db"},
+	{"check-config", "", .raw = true, .run = cmd_check_config,
+		.summary = "validate the configuration; print every value and where it came from",
+		.detail = "Takes the options of `gathering serve`, reads the same file and environment, starts nothing."},
+	{"migrate", "", .flags = {migrate_flags}, .run = cmd_migrate, .summary = "bring the database schema up to date without a server"},
+	{"next", "EXPR", .min_args = 1, .max_args = 6, .flags = {next_flags, schedule_flags}, .run = cmd_next,
+		.summary = "list the next due times of a schedule; needs no server",
+		.detail = "EXPR is a cron expression (one argument, or its fields as several), a macro such as @daily, a duration such as 90s for an interval, or an RFC 3339 time. "
+			  "Prints one local time with offset a line. Exit status 2 when EXPR is not acceptable, 3 when there is no due time after --from.",
+		.examples = "gathering next '30 2 * * *' --timezone Europe/Paris --notes\ngathering next 90s --count 3"},
+	{"action add", "[NAME] [-- PROGRAM [ARG...]]", .max_args = 1, .takes_rest = true, .flags = {when_flags, schedule_flags, definition_flags}, .run = cmd_action_add,
+		.summary = "create an action: a program behind `--`, a --shell text or a --url, and when",
+		.detail = "With --file: an object, or many as an array or {\"items\": [...]}, created all or none.",
+		.examples = "gathering action add backup --cron '0 2 * * *' -- /usr/bin/backup --all\n"
+			    "gathering action add ping --every 30s --url http://127.0.0.1:9000/ping --retries 2\n"
+			    "gathering action add report --cron @daily --timezone Europe/Paris --shell 'make report | mail -s report ops'"},
+	{"action list", "", .flags = {action_list_flags}, .run = cmd_action_list, .summary = "list actions, by name"},
+	{"action show", "ACTION", .min_args = 1, .max_args = 1, .run = cmd_action_show, .summary = "show one action (name or id)"},
+	{"action edit", "ACTION [-- PROGRAM [ARG...]]", .min_args = 1, .max_args = 1, .takes_rest = true, .flags = {when_flags, schedule_flags, definition_flags}, .run = cmd_action_edit,
+		.summary = "change an action: the flags given, a whole definition (--file), or in $EDITOR",
+		.detail = "Flags change what they name and leave the rest. --file replaces the definition. With neither, on a terminal, the definition is opened in $VISUAL or $EDITOR; nothing is written when somebody else changed the action meanwhile.",
+		.examples = "gathering action edit backup --cron '30 3 * * *' --timeout 2h"},
+	{"action pause", "ACTION...", .min_args = 1, .max_args = 1000, .run = cmd_action_pause, .summary = "stop actions from running until resumed"},
+	{"action resume", "ACTION...", .min_args = 1, .max_args = 1000, .run = cmd_action_resume, .summary = "let paused actions run again, from the next due time on"},
+	{"action run", "ACTION", .min_args = 1, .max_args = 1, .flags = {action_run_flags}, .run = cmd_action_run, .summary = "run an action now",
+		.examples = "gathering action run backup --wait"},
+	{"action delete", "ACTION...", .min_args = 1, .max_args = 1000, .run = cmd_action_delete, .summary = "delete actions with their history"},
+	{"action export", "[ACTION...]", .max_args = 1000, .run = cmd_action_export, .summary = "print definitions as JSON that `action add --file` takes; all without a name"},
+	{"run list", "", .flags = {run_list_flags}, .run = cmd_run_list, .summary = "list runs, newest first",
+		.examples = "gathering run list --action backup --since 7d\ngathering run list --state failed"},
+	{"run show", "RUN", .min_args = 1, .max_args = 1, .run = cmd_run_show, .summary = "show one run"},
+	{"run cancel", "RUN...", .min_args = 1, .max_args = 1000, .run = cmd_run_cancel, .summary = "cancel runs that have not ended"},
+	{"run logs", "RUN|ACTION", .min_args = 1, .max_args = 1, .flags = {run_logs_flags}, .run = cmd_run_logs, .summary = "print the output of a run, or of an action's latest run"},
+	{"instance list", "", .run = cmd_instance_list, .summary = "list the instances of the service"},
+	{"instance drain", "[INSTANCE]", .max_args = 1, .run = cmd_instance_drain, .summary = "let an instance take no new work (without a name: the one that answers)"},
+	{"instance undrain", "[INSTANCE]", .max_args = 1, .run = cmd_instance_undrain, .summary = "let it work again"},
+	{"import crontab", "FILE", .min_args = 1, .max_args = 1, .flags = {import_flags}, .run = cmd_import_crontab,
+		.summary = "create an action for each line of a crontab ('-': standard input)",
+		.detail = "Lines that were imported before are recognised and left alone, so the command can be repeated. A line that cannot be taken is reported with its number, and stops the import before anything is created unless --keep-going. doc/crontab.md tells what becomes of what.",
+		.examples = "crontab -l | gathering import crontab - --dry-run\ngathering import crontab /etc/crontab"},
+	{"status", "", .run = cmd_status, .summary = "one glance at the server; exit status 1 when a check is critical"},
+	{"version", "", .run = cmd_version, .summary = "print the version"},
+	{"help", "[COMMAND]", .max_args = 2, .flags = {help_flags}, .run = cmd_help, .summary = "explain a command, or list them all"},
+	{0}};
+/* clang-format on */

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Flags to the JSON of an action's definition. Each flag's row says which member it sets (a JSON
+ * pointer); only what excludes each other is written out here. Values are not judged: the server does
+ * that, for every client alike, and names the member. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/text.h"
+#include "cli/cli_priv.h"
+#include "model/model.h"
+
+static void put(json_t *object, const char *key, json_t *value_take)
+{
+	must(json_object_set_new(object, key, value_take) == 0);
+}
+
+/* The object that holds the last segment of `pointer`, made on the way; *ret_key is that segment. */
+static json_t *parent_of(json_t *root, const char *pointer, const char **ret_key)
+{
+	const char *slash;
+
+	pointer++;
+	while ((slash = strchr(pointer, '/'))) {
+		auto_free char *key = xstrndup(pointer, (size_t) (slash - pointer));
+
+		if (!json_object_get(root, key))
+			put(root, key, json_object());
+		root = json_object_get(root, key);
+		pointer = slash + 1;
+	}
+	*ret_key = pointer;
+	return root;
+}
+
+/* NULL: the text is not UTF-8. */
+static json_t *flag_value(const struct given_flag *given)
+{
+	int64_t number = 0;
+
+	if (given->flag->type == FLAG_SWITCH)
+		return json_true();
+	if (given->flag->type != FLAG_INT)
+		return json_string(given->value);
+	must(parse_i64(given->value, given->flag->min, given->flag->max, &number));
+	return json_integer(number + given->flag->plus);
+}
+
+static bool add_pair(json_t *parent, const char *key, const struct given_flag *given)
+{
+	const char *separator = strchr(given->value, given->flag->separator);
+	auto_free char *name = xstrndup(given->value, (size_t) (separator - given->value));
+	const char *value = separator + 1;
+
+	if (given->flag->separator == ':')
+		value += strspn(value, " ");
+	if (!json_object_get(parent, key))
+		put(parent, key, json_object());
+	return json_object_set_new(json_object_get(parent, key), name, json_string(value)) == 0;
+}
+
+static bool set_member(json_t *root, const struct given_flag *given)
+{
+	const char *key;
+	json_t *parent = parent_of(root, given->flag->pointer, &key);
+	json_t *value;
+
+	if (given->flag->type == FLAG_PAIR)
+		return add_pair(parent, key, given);
+	value = flag_value(given);
+	if (!value)
+		return false;
+	if (given->flag->type != FLAG_LIST)
+		return json_object_set_new(parent, key, value) == 0;
+	if (!json_object_get(parent, key))
+		put(parent, key, json_array());
+	return json_array_append_new(json_object_get(parent, key), value) == 0;
+}
+
+/* --- what excludes each other --- */
+
+static int check_flags(const struct cli *cli, struct err *err)
+{
+	int schedules = cli_has(cli, "cron") + cli_has(cli, "every") + cli_has(cli, "at") +
+		cli_has(cli, "manual");
+	int targets = cli_has(cli, "url") + cli_has(cli, "shell") + (cli->rest != NULL);
+
+	if (schedules > 1)
+		return err_set(err, ERR_INVALID, "--cron, --every, --at and --manual: only one of them");
+	if (targets > 1)
+		return err_set(err, ERR_INVALID,
+			"a program behind `--`, --shell and --url: only one of them");
+	if (cli->rest && cli->rest_count == 0)
+		return err_set(err, ERR_INVALID, "no program behind `--`");
+	return 0;
+}
+
+static int add_program(const struct cli *cli, json_t *root, struct err *err)
+{
+	const char *key;
+	json_t *exec = parent_of(root, "/exec/command", &key), *command = json_array();
+
+	put(exec, key, command);
+	for (size_t i = 0; i < cli->rest_count; i++)
+		if (json_array_append_new(command, json_string(cli->rest[i])) != 0)
+			return err_set(err, ERR_INVALID, "argument %zu of the program is not UTF-8", i + 1);
+	return 0;
+}
+
+/* A new schedule or target pushes out the old one. */
+static void null_others(const struct cli *cli, json_t *root)
+{
+	static const char *const kinds[] = {"cron", "every", "at"};
+	json_t *schedule = json_object_get(root, "schedule");
+	bool has_kind = cli_has(cli, "cron") || cli_has(cli, "every") || cli_has(cli, "at");
+
+	for (size_t i = 0; has_kind && i < COUNT_OF(kinds); i++)
+		if (!cli_has(cli, kinds[i]))
+			put(schedule, kinds[i], json_null());
+	if (has_kind && !cli_has(cli, "anchor"))
+		put(schedule, "anchor", json_null());
+	if (cli_has(cli, "url"))
+		put(root, "exec", json_null());
+	if (cli->rest || cli_has(cli, "shell"))
+		put(root, "http", json_null());
+	if (cli->rest)
+		put(json_object_get(root, "exec"), "shell", json_false());
+	if (cli_has(cli, "manual"))
+		put(root, "schedule", json_null());
+}
+
+static int fill(const struct cli *cli, enum define_mode mode, json_t *root, struct err *err)
+{
+	for (size_t i = 0; i < cli->given_count; i++)
+		if (cli->given[i].flag->pointer && !set_member(root, &cli->given[i]))
+			return err_set(
+				err, ERR_INVALID, "--%s: the value is not UTF-8", cli->given[i].flag->name);
+	if (cli->rest && add_program(cli, root, err))
+		return err->code;
+	if (cli_has(cli, "shell"))
+		put(json_object_get(root, "exec"), "shell", json_true());
+	if (cli->rest || cli_has(cli, "shell"))
+		put(root, "kind", json_string(action_kind_names[ACTION_EXEC]));
+	if (cli_has(cli, "url"))
+		put(root, "kind", json_string(action_kind_names[ACTION_HTTP]));
+	if (mode == DEFINE_PATCH)
+		null_others(cli, root);
+	return 0;
+}
+
+int define_from_flags(const struct cli *cli, enum define_mode mode, json_t **ret_json, struct err *err)
+{
+	json_t *root;
+	int code = check_flags(cli, err);
+
+	if (code)
+		return code;
+	root = json_object();
+	code = fill(cli, mode, root, err);
+	if (code)
+		json_decref(root);
+	else
+		*ret_json = root;
+	return code;
+}
+
+bool define_is_asked(const struct cli *cli)
+{
+	for (size_t i = 0; i < cli->given_count; i++)
+		if (cli->given[i].flag->pointer)
+			return true;
+	return cli->rest || cli_has(cli, "manual");
+}
+
+json_t *define_only(const json_t *action)
+{
+	struct faults faults = {0};
+	struct action *parsed = NULL;
+	json_t *json;
+
+	/* a newer server may show members this program does not know: then all of it is better than nothing */
+	if (action_from_json(action, NULL, &parsed, &faults))
+		return json_deep_copy(action);
+	json = action_definition_json(parsed);
+	action_unref(parsed);
+	return json;
+}

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * `gathering run ...`, and waiting for a run. */
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/id.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "cli/cli_priv.h"
+#include "model/model.h"
+
+#define RUNS_PATH       "/api/v1/runs"
+#define RUNS_PRESET     20
+#define POLL_FIRST_MS   50
+#define POLL_LAST_MS    2000
+
+static char *run_path(const char *id, const char *after)
+{
+	return remote_path(RUNS_PATH "/", id, after);
+}
+
+/* --- list, show, cancel --- */
+
+/* "exit 1", "HTTP 200", else the reason. */
+static void add_result(struct table *table, const json_t *run)
+{
+	if (json_is_integer(json_object_get(run, "http_status")))
+		table_printf(table, "HTTP %lld", (long long) json_number(run, "http_status", 0));
+	else if (json_is_integer(json_object_get(run, "exit_code")))
+		table_printf(table, "exit %lld", (long long) json_number(run, "exit_code", 0));
+	else
+		table_add(table, json_text(run, "reason"));
+}
+
+static void add_duration(struct table *table, const json_t *run)
+{
+	char text[DURATION_TEXT_SIZE];
+	int64_t took_ms = json_number(run, "duration_ms", -1);
+
+	table_add(table, took_ms < 0 ? NULL : format_duration(took_ms, text));
+}
+
+static void print_runs(const struct cli *cli, const json_t *items)
+{
+	static const struct column columns[] = {{"RUN"}, {"ACTION", .shrinks = true}, {"STATE"},
+		{"RESULT"}, {"TRIGGER"}, {"DUE"}, {"TOOK", .right = true}, {"ERROR", .shrinks = true}};
+	struct table table;
+	json_t *item;
+	size_t i;
+
+	table_init(&table, columns, COUNT_OF(columns));
+	json_array_foreach(items, i, item)
+	{
+		table_add(&table, json_text(item, "id"));
+		table_add(&table, json_text(item, "action"));
+		table_add(&table, json_text(item, "state"));
+		add_result(&table, item);
+		table_add(&table, json_text(item, "trigger"));
+		table_add_time(&table, cli, json_object_get(item, "due_at"));
+		add_duration(&table, item);
+		table_add(&table, json_text(item, "error"));
+	}
+	table_print(&table, cli);
+	table_fini(&table);
+}
+
+static void add_time_query(const struct cli *cli, struct buf *path, const char *flag)
+{
+	int64_t at_ms = cli_flag_time(cli, flag, clock_wall_ms(), NO_TIME);
+	char text[RFC3339_TEXT_SIZE];
+
+	if (at_ms != NO_TIME)
+		remote_query(path, flag, format_rfc3339(at_ms, text));
+}
+
+static int fetch_runs(struct cli *cli, json_t **ret_items, bool *ret_has_more)
+{
+	static const char *const filters[] = {"action", "state", "trigger"};
+	struct buf path;
+	int status;
+
+	buf_init(&path, 4096);
+	buf_puts(&path, RUNS_PATH);
+	for (size_t i = 0; i < COUNT_OF(filters); i++)
+		remote_query(&path, filters[i], cli_flag(cli, filters[i]));
+	add_time_query(cli, &path, "since");
+	add_time_query(cli, &path, "until");
+	status = remote_list(cli, buf_text(&path), (size_t) cli_flag_int(cli, "limit", RUNS_PRESET),
+		ret_items, ret_has_more);
+	buf_fini(&path);
+	return status;
+}
+
+int cmd_run_list(struct cli *cli)
+{
+	bool has_more;
+	json_t *items;
+	int status = fetch_runs(cli, &items, &has_more);
+
+	if (status)
+		return status;
+	if (cli->is_json) {
+		json_t *answer = json_pack("{s:O}", "items", items);
+
+		print_json(answer);
+		json_decref(answer);
+	} else {
+		print_runs(cli, items);
+	}
+	if (has_more && cli->is_terminal)
+		(void) fprintf(stderr, "there are more: --limit N, --since TIME\n");
+	json_decref(items);
+	return 0;
+}
+
+int cmd_run_show(struct cli *cli)
+{
+	auto_free char *path = run_path(cli->args[0], "");
+	json_t *run;
+	int status = remote_call(cli, "GET", path, NULL, &run);
+
+	if (status)
+		return status;
+	if (cli->is_json)
+		print_json(run);
+	else
+		print_object(run, NULL);
+	json_decref(run);
+	return 0;
+}
+
+int cmd_run_cancel(struct cli *cli)
+{
+	int first = 0;
+
+	for (size_t i = 0; i < cli->arg_count; i++) {
+		auto_free char *path = run_path(cli->args[i], "/cancel");
+		json_t *run = NULL;
+		int status = remote_call(cli, "POST", path, NULL, &run);
+		const char *state = json_text(run, "state");
+
+		if (!status && cli->is_json)
+			print_json(run);
+		else if (!status)
+			(void) printf("run %s: %s\n", cli->args[i],
+				state && strcmp(state, "running") == 0 ? "is being ended" : "cancelled");
+		json_decref(run);
+		first = first ? first : status;
+	}
+	return first;
+}
+
+/* --- logs --- */
+
+int print_run_output(struct cli *cli, const char *run_id, int64_t attempt)
+{
+	auto_free char *path = run_path(run_id, "/output"), *bytes = NULL;
+	struct buf full;
+	char number[24];
+	size_t len;
+	int status;
+
+	buf_init(&full, 4096);
+	buf_puts(&full, path);
+	(void) snprintf(number, sizeof(number), "%lld", (long long) attempt);
+	remote_query(&full, "attempt", attempt > 0 ? number : NULL);
+	status = remote_bytes(cli, buf_text(&full), &bytes, &len);
+	if (!status)
+		print_output(cli, bytes, len);
+	buf_fini(&full);
+	return status;
+}
+
+/* The id of the newest run of an action that was started at all; owned, NULL after telling why not. */
+static char *latest_run(struct cli *cli, const char *action, int *ret_status)
+{
+	auto_free char *path = remote_path("/api/v1/actions/", action, "/runs");
+	struct buf full;
+	json_t *items;
+	char *id;
+
+	buf_init(&full, 4096);
+	buf_puts(&full, path);
+	for (int state = 0; state < RUN_STATE_COUNT; state++)
+		if (state != RUN_SKIPPED && state != RUN_PENDING)
+			remote_query(&full, "state", run_state_names[state]);
+	*ret_status = remote_list(cli, buf_text(&full), 1, &items, NULL);
+	buf_fini(&full);
+	if (*ret_status)
+		return NULL;
+	id = xstrdup(json_text(json_array_get(items, 0), "id"));
+	json_decref(items);
+	if (!id) {
+		(void) fprintf(stderr, "gathering: no run of '%s' has been started yet\n", action);
+		*ret_status = 3;
+	}
+	return id;
+}
+
+int cmd_run_logs(struct cli *cli)
+{
+	int64_t attempt = cli_flag_int(cli, "attempt", 0);
+	auto_free char *latest = NULL;
+	struct id id;
+	int status = 0;
+
+	if (id_parse(cli->args[0], &id))
+		return print_run_output(cli, cli->args[0], attempt);
+	latest = latest_run(cli, cli->args[0], &status);
+	return latest ? print_run_output(cli, latest, attempt) : status;
+}
+
+/* --- waiting --- */
+
+static bool is_over(const json_t *run)
+{
+	const char *state = json_text(run, "state");
+
+	for (int i = 0; state && i < RUN_STATE_COUNT; i++)
+		if (strcmp(run_state_names[i], state) == 0)
+			return run_state_is_final((enum run_state) i) || i == RUN_HELD;
+	return true; /* a state of a newer server: do not wait for ever */
+}
+
+/* Asks at growing intervals until the run is over; NULL after telling why not. */
+static json_t *await_run(struct cli *cli, const char *path, int64_t timeout_ms, int *ret_status)
+{
+	int64_t deadline_mono_ms = clock_mono_ms() + timeout_ms, pause_ms = POLL_FIRST_MS, left_ms;
+
+	for (;;) {
+		json_t *run;
+
+		*ret_status = remote_call(cli, "GET", path, NULL, &run);
+		if (*ret_status)
+			return NULL;
+		if (is_over(run))
+			return run;
+		json_decref(run);
+		left_ms = deadline_mono_ms - clock_mono_ms();
+		if (left_ms <= 0)
+			break;
+		(void) poll(NULL, 0, (int) (pause_ms < left_ms ? pause_ms : left_ms));
+		pause_ms = pause_ms * 3 / 2 < POLL_LAST_MS ? pause_ms * 3 / 2 : POLL_LAST_MS;
+	}
+	(void) fputs("gathering: the run goes on, but the time to wait is over (--wait-timeout)\n", stderr);
+	*ret_status = 3;
+	return NULL;
+}
+
+static void tell_end(const json_t *run)
+{
+	const char *error = json_text(run, "error"), *reason = json_text(run, "reason");
+	char took[DURATION_TEXT_SIZE];
+	struct buf line;
+
+	buf_init(&line, 8192);
+	buf_printf(&line, "run %s %s", json_text(run, "id"), json_text(run, "state"));
+	if (json_number(run, "duration_ms", -1) >= 0)
+		buf_printf(&line, " in %s", format_duration(json_number(run, "duration_ms", 0), took));
+	if (error || reason) {
+		buf_puts(&line, ": ");
+		append_safe(&line, error ? error : reason);
+	}
+	(void) fprintf(stderr, "%s\n", buf_text(&line));
+	buf_fini(&line);
+}
+
+int wait_for_run(struct cli *cli, const char *run_id, int64_t timeout_ms)
+{
+	auto_free char *path = run_path(run_id, "");
+	int status;
+	json_t *run = await_run(cli, path, timeout_ms, &status);
+	const char *state;
+
+	if (!run)
+		return status;
+	state = json_text(run, "state");
+	if (cli->is_json)
+		print_json(run);
+	else if (json_number(run, "output_bytes", 0) > 0)
+		status = print_run_output(cli, run_id, 0);
+	(void) fflush(stdout);
+	if (!cli->is_json)
+		tell_end(run);
+	if (!state || strcmp(state, run_state_names[RUN_SUCCEEDED]) != 0)
+		status = 1;
+	json_decref(run);
+	return status;
+}
