@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * HTTP/1.1 server on the loop: libmicrohttpd behind its epoll descriptor, on our own listening
- * socket, behind a strict gate (gate.c) that answers malformed or ambiguous requests with 400, 501 or
- * 505 and `Connection: close` before any handler sees them (RFC 9112). Nothing else includes
+ * socket, behind a strict gate (gate.c) that answers malformed or ambiguous requests with 400, 501
+ * or 505 and `Connection: close` before any handler sees them (RFC 9112). Nothing else includes
  * microhttpd.h. */
 #pragma once
 
@@ -20,15 +20,16 @@ struct http_request;
 
 struct http_opts {
 	uv_loop_t *loop;
-	const char *listen;           /* "127.0.0.1:8080", "[::1]:0" (0: any free port), "unix:/path" */
+	const char *listen; /* "127.0.0.1:8080", "[::1]:0" (0: any free port), "unix:/path" */
 	int backlog;
 	int connections_max;
 	int connections_per_address;
-	size_t header_max;            /* bytes of request line and headers together: 431, 414 */
-	size_t body_max;              /* 413 */
-	int64_t header_timeout_ms;    /* from connect or first byte to the end of the head: 408 or close */
-	int64_t body_timeout_ms;      /* from the end of the head to the end of the body */
-	int64_t idle_timeout_ms;      /* keep-alive */
+	size_t header_max;         /* bytes of request line and headers together: 431, 414 */
+	size_t body_max;           /* 413 */
+	int64_t header_timeout_ms; /* from connect or first byte to the end of the head: 408 or
+				      close */
+	int64_t body_timeout_ms;   /* from the end of the head to the end of the body */
+	int64_t idle_timeout_ms;   /* keep-alive */
 };
 
 /* Called on the loop once the whole request has arrived (head and body, both within limits). Must
@@ -49,8 +50,8 @@ void http_set_closing(struct http *http, bool is_closing);
 /* Monotonic time of the last request that was not for a /health path; for the notice phase. */
 int64_t http_last_request_mono_ms(const struct http *http);
 
-/* Stops accepting: everything already in the accept queue is accepted and served, then the listening
- * socket is closed, then `closed` runs. */
+/* Stops accepting: everything already in the accept queue is accepted and served, then the
+ * listening socket is closed, then `closed` runs. */
 typedef void http_done_fn(void *data);
 void http_close_listener(struct http *http, http_done_fn *closed, void *data);
 
@@ -69,7 +70,14 @@ void http_destroy(struct http *http, http_done_fn *destroyed, void *data);
 /* --- a request; all borrowed, valid until the reply --- */
 
 enum http_method {
-	HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_PATCH, HTTP_DELETE, HTTP_OPTIONS, HTTP_OTHER
+	HTTP_GET,
+	HTTP_HEAD,
+	HTTP_POST,
+	HTTP_PUT,
+	HTTP_PATCH,
+	HTTP_DELETE,
+	HTTP_OPTIONS,
+	HTTP_OTHER
 };
 enum http_method http_method(const struct http_request *request);
 const char *http_method_name(const struct http_request *request);
@@ -78,8 +86,8 @@ const char *http_method_name(const struct http_request *request);
  * encoded, so that a router can split at '/' before decoding. */
 const char *http_path_raw(const struct http_request *request);
 
-/* One query parameter, decoded (UTF-8 checked by the gate); NULL when absent; "" when without value.
- * http_query_each calls back for all, in order, so that unknown ones can be refused. */
+/* One query parameter, decoded (UTF-8 checked by the gate); NULL when absent; "" when without
+ * value. http_query_each calls back for all, in order, so that unknown ones can be refused. */
 const char *http_query(const struct http_request *request, const char *name);
 void http_query_each(const struct http_request *request,
 	void (*each)(const char *name, const char *value, void *data), void *data);
@@ -110,6 +118,6 @@ struct http_answer {
 	const char *const *headers; /* name, value, name, value, ..., NULL; copied */
 };
 
-/* Answers. Exactly once a request; the request is gone afterwards. Loop thread. When the client left
- * meanwhile, the answer is dropped. */
+/* Answers. Exactly once a request; the request is gone afterwards. Loop thread. When the client
+ * left meanwhile, the answer is dropped. */
 void http_reply(struct http_request *request, const struct http_answer *answer);
