@@ -5,6 +5,7 @@
  * for the eye: what a job is, for finding it again, is its hash. */
 #include "cli/crontab.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,18 +18,19 @@
 static const char *const stage_words[] = {
 	"cd", "test", "[", "[[", ":", "true", ".", "source", "set", "export", "umask", "sleep", "if", NULL};
 
-/* Programs that start another; the number of words they take before it, options aside. */
-static const struct {
+/* Programs that start another: how many words they take before it, and which of their options take a
+ * word of their own ("nice -n 10 x"). */
+static const struct wrapper {
 	const char *name;
 	int words;
-} wrappers[] = {{"nice", 0}, {"ionice", 0}, {"chrt", 1}, {"env", 0}, {"exec", 0}, {"time", 0},
-	{"nohup", 0}, {"chronic", 0}, {"setsid", 0}, {"sudo", 0}, {"timeout", 1}, {"flock", 1},
-	{"setlock", 1}, {"sh", 0}, {"bash", 0}, {"dash", 0}, {"ksh", 0}, {"zsh", 0}, {"python", 0},
-	{"python3", 0}, {"perl", 0}, {"php", 0}, {"ruby", 0}, {"node", 0}, {"run-parts", 0}, {"then", 0},
-	{"do", 0}, {"eval", 0}, {"systemd-cat", 0}, {"command", 0}};
-
-/* Options of those that take a word of their own. */
-static const char *const valued_options[] = {"-n", "-c2", "-u", "-g", "-p", "-k", "-s", "-w", "-E", "-t", NULL};
+	const char *valued;
+} wrappers[] = {{"nice", 0, "n"}, {"ionice", 0, "cnp"}, {"chrt", 1, ""}, {"env", 0, "uC"},
+	{"exec", 0, "a"}, {"time", 0, "of"}, {"nohup", 0, ""}, {"chronic", 0, ""}, {"setsid", 0, ""},
+	{"sudo", 0, "ugpCh"}, {"timeout", 1, "ks"}, {"flock", 1, "wE"}, {"setlock", 1, ""}, {"sh", 0, ""},
+	{"bash", 0, ""}, {"dash", 0, ""}, {"ksh", 0, ""}, {"zsh", 0, ""}, {"python", 0, "mWX"},
+	{"python3", 0, "WX"}, {"perl", 0, "IM"}, {"php", 0, "cd"}, {"ruby", 0, "Ir"}, {"node", 0, "r"},
+	{"run-parts", 0, ""}, {"then", 0, ""}, {"do", 0, ""}, {"eval", 0, ""}, {"systemd-cat", 0, "tp"},
+	{"command", 0, ""}};
 
 static const char *const endings[] = {".sh", ".bash", ".py", ".pl", ".php", ".rb", ".js", NULL};
 
@@ -47,12 +49,12 @@ static const char *base_of(const char *path)
 	return slash && slash[1] ? slash + 1 : path;
 }
 
-static int wrapper_words(const char *word)
+static const struct wrapper *wrapper_find(const char *word)
 {
 	for (size_t i = 0; i < COUNT_OF(wrappers); i++)
 		if (strcmp(wrappers[i].name, base_of(word)) == 0)
-			return wrappers[i].words;
-	return -1;
+			return &wrappers[i];
+	return NULL;
 }
 
 /* The next word, quotes taken off; *ret_ends when a separator (&& || ; | and brackets) came instead
@@ -88,29 +90,47 @@ static bool is_assignment(const char *word)
 	return equals && equals > word && strcspn(word, "/-.") > (size_t) (equals - word);
 }
 
-static bool finds_nothing(const char *word)
+/* Words that name no program: expansions, options, leftovers. */
+static bool finds_nothing(const char *path)
 {
+	const char *word = base_of(path);
+
 	return word[0] == '\0' || word[0] == '$' || word[0] == '-' || word[0] == '>' || word[0] == '<';
 }
 
-/* Reads one simple command; true and `word` set when it names a program worth a name. */
+static void skip_command(const char **at, char *word)
+{
+	bool ends = false;
+
+	while (!ends)
+		(void) next_token(at, word, &ends);
+}
+
+/* An option of the wrapper; does it take the next word? "-n10" holds its value. */
+static bool takes_value(const struct wrapper *wrapper, const char *option)
+{
+	return option[1] && !option[2] && strchr(wrapper->valued, option[1]);
+}
+
+/* Reads one simple command; true and `word` set when it names a program worth a name. A wrapper with
+ * nothing behind it is that program itself. */
 static bool find_in_command(const char **at, char *word)
 {
+	const struct wrapper *wrapper = NULL, *next;
 	int skip = 0;
-	bool ends, found_wrapper = false;
-	char last[NAME_WORD_MAX] = "";
+	bool ends;
 
 	for (;;) {
 		size_t len = next_token(at, word, &ends);
 
-		if (ends) {
-			memcpy(word, last, sizeof(last));
-			return found_wrapper && last[0] != '\0';
-		}
+		if (ends && wrapper)
+			(void) snprintf(word, NAME_WORD_MAX, "%s", wrapper->name);
+		if (ends)
+			return wrapper != NULL;
 		if (len == 0 || is_assignment(word))
 			continue;
-		if (found_wrapper && word[0] == '-') {
-			skip += is_one_of(word, valued_options);
+		if (wrapper && word[0] == '-') {
+			skip += takes_value(wrapper, word);
 			continue;
 		}
 		if (skip > 0) {
@@ -118,15 +138,14 @@ static bool find_in_command(const char **at, char *word)
 			continue;
 		}
 		if (is_one_of(word, stage_words)) {
-			while (!ends)
-				(void) next_token(at, word, &ends);
+			skip_command(at, word);
 			return false;
 		}
-		if (wrapper_words(word) < 0)
+		next = wrapper_find(word);
+		if (!next)
 			return !finds_nothing(word);
-		skip = wrapper_words(word);
-		found_wrapper = true;
-		memcpy(last, base_of(word), strlen(base_of(word)) + 1);
+		wrapper = next;
+		skip = wrapper->words;
 	}
 }
 
