@@ -83,6 +83,7 @@ void action_unref(struct action *action)
 	free(action);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): one parameter a column of the row */
 struct action *action_with_row(const struct action *action, const struct id *id, int64_t version,
 	bool is_paused, int64_t next_due_ms, int64_t created_at_ms, int64_t updated_at_ms)
 {

@@ -144,35 +144,35 @@ static json_t *write_tags(const void *object)
 /* clang-format off */
 #define RETRY(field) offsetof(struct retry_policy, field)
 static const struct member retry_members[] = {
-	{"max_attempts", MEMBER_INT, RETRY(max_attempts), .min = 1, .max = ACTION_ATTEMPTS_MAX, .fallback = 1},
-	{"backoff", MEMBER_ENUM, RETRY(backoff), .fallback = BACKOFF_EXPONENTIAL, .names = backoff_names},
-	{"initial", MEMBER_DURATION, RETRY(initial_ms), .max = RETRY_DELAY_MAX_MS, .fallback = 10 * SECOND},
-	{"max", MEMBER_DURATION, RETRY(max_ms), .max = RETRY_DELAY_MAX_MS, .fallback = 10 * MINUTE},
-	{"jitter", MEMBER_SHARE, RETRY(jitter), .max = 1000000, .fallback = 200000},
+	{"max_attempts", RETRY(max_attempts), MEMBER_INT, .min = 1, .max = ACTION_ATTEMPTS_MAX, .fallback = 1},
+	{"backoff", RETRY(backoff), MEMBER_ENUM, .fallback = BACKOFF_EXPONENTIAL, .names = backoff_names},
+	{"initial", RETRY(initial_ms), MEMBER_DURATION, .max = RETRY_DELAY_MAX_MS, .fallback = 10 * SECOND},
+	{"max", RETRY(max_ms), MEMBER_DURATION, .max = RETRY_DELAY_MAX_MS, .fallback = 10 * MINUTE},
+	{"jitter", RETRY(jitter), MEMBER_SHARE, .max = 1000000, .fallback = 200000},
 	{0}};
 #undef RETRY
 
 #define ACTION(field) offsetof(struct action, field)
 /* `kind` stands before the targets, which depend on it. */
 static const struct member action_members[] = {
-	{"name", MEMBER_TEXT, ACTION(name), .is_required = true, .min = 1, .max = ACTION_NAME_MAX, .check = check_name},
-	{"description", MEMBER_TEXT, ACTION(description), .min = 0, .max = ACTION_DESCRIPTION_MAX},
-	{"kind", MEMBER_ENUM, ACTION(kind), .is_required = true, .fallback = ACTION_KIND_COUNT, .names = action_kind_names},
-	{"http", MEMBER_CUSTOM, .read = read_http, .write = write_http},
-	{"exec", MEMBER_CUSTOM, .read = read_exec, .write = write_exec},
-	{"schedule", MEMBER_CUSTOM, .read = read_schedule, .write = write_schedule},
-	{"timeout", MEMBER_DURATION, ACTION(timeout_ms), .min = 1, .max = 7 * DAY, .fallback = 10 * MINUTE},
-	{"overlap", MEMBER_ENUM, ACTION(overlap), .fallback = OVERLAP_SKIP, .names = overlap_names},
-	{"queue_limit", MEMBER_INT, ACTION(queue_limit), .min = 1, .max = ACTION_QUEUE_LIMIT_MAX, .fallback = 1},
-	{"misfire", MEMBER_ENUM, ACTION(misfire.policy), .fallback = MISFIRE_LATEST, .names = misfire_names},
-	{"misfire_grace", MEMBER_DURATION, ACTION(misfire.grace_ms), .max = 7 * DAY, .fallback = MINUTE},
-	{"max_lateness", MEMBER_DURATION, ACTION(misfire.max_lateness_ms), .max = 366 * DAY, .fallback = DAY},
-	{"max_catchup", MEMBER_INT, ACTION(misfire.max_catchup), .max = ACTION_CATCHUP_MAX, .fallback = 100},
-	{"pause_records", MEMBER_BOOL, ACTION(pause_records), .fallback = true},
-	{"on_interrupt", MEMBER_ENUM, ACTION(on_interrupt), .fallback = ON_INTERRUPT_RETRY, .names = on_interrupt_names},
-	{"retry", MEMBER_OBJECT, ACTION(retry), .members = retry_members},
-	{"priority", MEMBER_INT, ACTION(priority), .min = -100, .max = 100, .fallback = 0},
-	{"tags", MEMBER_CUSTOM, .read = read_tags, .write = write_tags},
+	{"name", ACTION(name), MEMBER_TEXT, .is_required = true, .min = 1, .max = ACTION_NAME_MAX, .check = check_name},
+	{"description", ACTION(description), MEMBER_TEXT, .min = 0, .max = ACTION_DESCRIPTION_MAX},
+	{"kind", ACTION(kind), MEMBER_ENUM, .is_required = true, .fallback = ACTION_KIND_COUNT, .names = action_kind_names},
+	{"http", .type = MEMBER_CUSTOM, .read = read_http, .write = write_http},
+	{"exec", .type = MEMBER_CUSTOM, .read = read_exec, .write = write_exec},
+	{"schedule", .type = MEMBER_CUSTOM, .read = read_schedule, .write = write_schedule},
+	{"timeout", ACTION(timeout_ms), MEMBER_DURATION, .min = 1, .max = 7 * DAY, .fallback = 10 * MINUTE},
+	{"overlap", ACTION(overlap), MEMBER_ENUM, .fallback = OVERLAP_SKIP, .names = overlap_names},
+	{"queue_limit", ACTION(queue_limit), MEMBER_INT, .min = 1, .max = ACTION_QUEUE_LIMIT_MAX, .fallback = 1},
+	{"misfire", ACTION(misfire.policy), MEMBER_ENUM, .fallback = MISFIRE_LATEST, .names = misfire_names},
+	{"misfire_grace", ACTION(misfire.grace_ms), MEMBER_DURATION, .max = 7 * DAY, .fallback = MINUTE},
+	{"max_lateness", ACTION(misfire.max_lateness_ms), MEMBER_DURATION, .max = 366 * DAY, .fallback = DAY},
+	{"max_catchup", ACTION(misfire.max_catchup), MEMBER_INT, .max = ACTION_CATCHUP_MAX, .fallback = 100},
+	{"pause_records", ACTION(pause_records), MEMBER_BOOL, .fallback = true},
+	{"on_interrupt", ACTION(on_interrupt), MEMBER_ENUM, .fallback = ON_INTERRUPT_RETRY, .names = on_interrupt_names},
+	{"retry", ACTION(retry), MEMBER_OBJECT, .members = retry_members},
+	{"priority", ACTION(priority), MEMBER_INT, .min = -100, .max = 100, .fallback = 0},
+	{"tags", .type = MEMBER_CUSTOM, .read = read_tags, .write = write_tags},
 	{0}};
 #undef ACTION
 /* clang-format on */
@@ -183,9 +183,6 @@ static const struct member action_members[] = {
  * member is noticed even then. `target` is changed; `patch` only gains references. */
 static json_t *merge_patch(json_t *target_take, json_t *patch)
 {
-	const char *name;
-	json_t *value;
-
 	if (!json_is_object(patch)) {
 		json_decref(target_take);
 		return json_incref(patch);
@@ -194,8 +191,13 @@ static json_t *merge_patch(json_t *target_take, json_t *patch)
 		json_decref(target_take);
 		target_take = json_new_object();
 	}
-	json_object_foreach(patch, name, value) json_put(target_take, name,
-		merge_patch(json_incref(json_object_get(target_take, name)), value));
+	for (void *it = json_object_iter(patch); it != NULL;
+		it = json_object_iter_next(patch, it)) {
+		const char *name = json_object_iter_key(it);
+		json_t *old = json_incref(json_object_get(target_take, name));
+
+		json_put(target_take, name, merge_patch(old, json_object_iter_value(it)));
+	}
 	return target_take;
 }
 

@@ -8,7 +8,7 @@
 #include "base/text.h"
 #include "model/model_priv.h"
 
-#define FAULT_TEXT_MAX 1024
+#define FAULT_TEXT_MAX ((size_t)1024)
 
 /* Copies what fits, ending between two characters. */
 static void copy_clean(char *to, size_t size, const char *from)
@@ -29,26 +29,25 @@ static void copy_clean(char *to, size_t size, const char *from)
 	buf_fini(&clean);
 }
 
-__attribute__((format(printf, 3, 0))) static void faults_vadd(
-	struct faults *faults, const char *pointer, const char *fmt, va_list args)
+static void add(struct faults *faults, const char *pointer, const char *detail)
 {
-	char text[FAULT_TEXT_MAX];
 	size_t i = faults->count++;
 
 	if (i >= FAULTS_MAX)
 		return;
-	(void)vsnprintf(text, sizeof(text), fmt, args);
 	copy_clean(faults->item[i].pointer, sizeof(faults->item[i].pointer), pointer);
-	copy_clean(faults->item[i].detail, sizeof(faults->item[i].detail), text);
+	copy_clean(faults->item[i].detail, sizeof(faults->item[i].detail), detail);
 }
 
 void faults_add(struct faults *faults, const char *pointer, const char *fmt, ...)
 {
+	char detail[FAULT_TEXT_MAX];
 	va_list args;
 
 	va_start(args, fmt);
-	faults_vadd(faults, pointer, fmt, args);
+	(void)vsnprintf(detail, sizeof(detail), fmt, args);
 	va_end(args);
+	add(faults, pointer, detail);
 }
 
 struct place place_member(const struct place *parent, const char *name)
@@ -90,13 +89,15 @@ static void append_place(struct buf *out, const struct place *place)
 
 void place_fault(const struct place *place, const char *fmt, ...)
 {
+	char detail[FAULT_TEXT_MAX];
 	struct buf pointer;
 	va_list args;
 
+	va_start(args, fmt);
+	(void)vsnprintf(detail, sizeof(detail), fmt, args);
+	va_end(args);
 	buf_init(&pointer, sizeof(place->faults->item[0].pointer) * 2);
 	append_place(&pointer, place);
-	va_start(args, fmt);
-	faults_vadd(place->faults, buf_text(&pointer), fmt, args);
-	va_end(args);
+	add(place->faults, buf_text(&pointer), detail);
 	buf_fini(&pointer);
 }

@@ -310,28 +310,35 @@ static bool is_known(const struct member *members, const char *const *ignored, c
 	return false;
 }
 
+static void fault_unknowns(const struct member *members, const char *const *ignored,
+	const json_t *json, const struct place *place)
+{
+	json_t *object = (json_t *)json; /* iterators take no const */
+
+	for (void *it = json_object_iter(object); it != NULL;
+		it = json_object_iter_next(object, it))
+		if (!is_known(members, ignored, json_object_iter_key(it)))
+			fault_unknown(members, json_object_iter_key(it), place);
+}
+
 void members_read(const struct member *members, const char *const *ignored, const json_t *json,
 	void *object, const struct place *place)
 {
 	size_t found = 0;
-	const char *name;
-	json_t *value;
-
 	if (json != NULL && !json_is_object(json)) {
 		place_fault(place, "must be an object, not %s", json_kind(json));
 		return;
 	}
 	for (const struct member *member = members; member->name != NULL; member++) {
 		struct place at = place_member(place, member->name);
+		const json_t *value = json_object_get(json, member->name);
 
-		value = json_object_get(json, member->name);
 		found += value != NULL;
 		read_member(member, json_is_null(value) ? NULL : value, object, &at);
 	}
 	if (found == json_object_size(json))
 		return; /* the usual case: nothing but what we know */
-	json_object_foreach((json_t *)json, name, value) if (!is_known(members, ignored, name))
-		fault_unknown(members, name, place);
+	fault_unknowns(members, ignored, json, place);
 }
 
 /* --- writing --- */

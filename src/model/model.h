@@ -30,23 +30,45 @@ void faults_add(struct faults *faults, const char *pointer, const char *fmt, ...
 
 /* --- action --- */
 
-enum action_kind { ACTION_HTTP, ACTION_EXEC, ACTION_KIND_COUNT };
+enum action_kind {
+	ACTION_HTTP,
+	ACTION_EXEC,
+	ACTION_KIND_COUNT
+};
 extern const char *const action_kind_names[]; /* NULL at the end, as all name tables here */
 
-enum overlap { OVERLAP_SKIP, OVERLAP_QUEUE, OVERLAP_ALLOW, OVERLAP_CANCEL_RUNNING };
+enum overlap {
+	OVERLAP_SKIP,
+	OVERLAP_QUEUE,
+	OVERLAP_ALLOW,
+	OVERLAP_CANCEL_RUNNING
+};
 extern const char *const overlap_names[];
 
-enum on_interrupt { ON_INTERRUPT_RETRY, ON_INTERRUPT_FAIL, ON_INTERRUPT_HOLD };
+enum on_interrupt {
+	ON_INTERRUPT_RETRY,
+	ON_INTERRUPT_FAIL,
+	ON_INTERRUPT_HOLD
+};
 extern const char *const on_interrupt_names[];
 
-enum backoff { BACKOFF_FIXED, BACKOFF_LINEAR, BACKOFF_EXPONENTIAL };
+enum backoff {
+	BACKOFF_FIXED,
+	BACKOFF_LINEAR,
+	BACKOFF_EXPONENTIAL
+};
 extern const char *const backoff_names[];
 
-enum action_state { ACTION_ACTIVE, ACTION_PAUSED, ACTION_COMPLETED };
+enum action_state {
+	ACTION_ACTIVE,
+	ACTION_PAUSED,
+	ACTION_COMPLETED
+};
 extern const char *const action_state_names[];
 
-/* Limits of a definition; bytes where nothing else is said. Durations: timeout 1ms .. 7d, misfire_grace
- * up to 7d, max_lateness up to 366d, retry.initial and retry.max up to RETRY_DELAY_MAX_MS. */
+/* Limits of a definition; bytes where nothing else is said. Durations: timeout 1ms .. 7d,
+ * misfire_grace up to 7d, max_lateness up to 366d, retry.initial and retry.max up to
+ * RETRY_DELAY_MAX_MS. */
 #define ACTION_NAME_MAX          128
 #define ACTION_DESCRIPTION_MAX   4096
 #define ACTION_TAGS_MAX          32 /* tags */
@@ -55,10 +77,10 @@ extern const char *const action_state_names[];
 #define ACTION_HEADERS_MAX       64 /* headers */
 #define ACTION_HEADER_NAME_MAX   128
 #define ACTION_HEADER_VALUE_MAX  8192
-#define ACTION_HEADERS_BYTES_MAX 65536 /* names and values in all */
+#define ACTION_HEADERS_BYTES_MAX 65536  /* names and values in all */
 #define ACTION_BODY_MAX          262144 /* also stdin */
 #define ACTION_ARGV_MAX          256    /* arguments */
-#define ACTION_ARGV_BYTES_MAX    131072 /* in all, with their NULs; Linux's limit for one (MAX_ARG_STRLEN) */
+#define ACTION_ARGV_BYTES_MAX    131072 /* in all; for one, too (Linux: MAX_ARG_STRLEN) */
 #define ACTION_ENV_MAX           256    /* variables */
 #define ACTION_ENV_NAME_MAX      256
 #define ACTION_ENV_BYTES_MAX     131072 /* in all */
@@ -82,12 +104,13 @@ struct http_target {
 	char *url;
 	struct name_value *headers;
 	size_t header_count;
-	char *body; /* NULL: none */
+	char *body;                 /* NULL: none */
 	int expect_min, expect_max; /* status range that counts as success; default 200..299 */
 };
 
 struct exec_target {
-	char **command; /* argv, NULL at the end; with use_shell exactly one element, given to sh -c */
+	char **command; /* argv, NULL at the end; with use_shell exactly one element, given to sh -c
+			 */
 	char *cwd;      /* NULL: the state of the server */
 	struct name_value *env;
 	size_t env_count;
@@ -104,12 +127,12 @@ struct retry_policy {
 };
 
 /* An action: its definition (what a person writes) and the facts of its row. Immutable once shared,
- * counted references, freed by the last action_unref. The counts are atomic: a reference may be taken
- * and dropped on any thread. */
+ * counted references, freed by the last action_unref. The counts are atomic: a reference may be
+ * taken and dropped on any thread. */
 struct action {
 	/* facts of the row */
 	struct id id;
-	int64_t version;     /* 1, then +1 with each change; its ETag */
+	int64_t version; /* 1, then +1 with each change; its ETag */
 	bool is_paused;
 	int64_t next_due_ms; /* the cursor; NO_TIME: nothing more to come */
 	int64_t created_at_ms, updated_at_ms;
@@ -121,8 +144,8 @@ struct action {
 	enum action_kind kind;
 	struct http_target http;
 	struct exec_target exec;
-	struct schedule *schedule;  /* owned; NULL: manual only */
-	json_t *schedule_json;      /* owned; as written and normalised; NULL: manual only */
+	struct schedule *schedule; /* owned; NULL: manual only */
+	json_t *schedule_json;     /* owned; as written and normalised; NULL: manual only */
 	int64_t timeout_ms;
 	enum overlap overlap;
 	int queue_limit;
@@ -134,33 +157,35 @@ struct action {
 
 	/* private to model/ */
 	int refs;
-	struct action *origin; /* one reference; the action whose definition this one shares. NULL: own */
+	struct action
+		*origin; /* one reference; the action whose definition this one shares. NULL: own */
 };
 
 struct action *action_ref(struct action *action);
 void action_unref(struct action *action); /* NULL is fine */
 enum action_state action_state(const struct action *action);
 
-/* Reads a definition. Unknown members, wrong types and out-of-range values are faults, each with its
- * JSON pointer; ERR_INVALID then. `base` (may be NULL) is what a PATCH starts from: members absent in
- * `json` keep its values, null restores the default; nested objects merge (RFC 7396). What the merge
- * yields is judged as a whole: a PATCH from cron to every, or to the other kind, has to null the old.
- * The members that action_to_json adds (id, version, state, next_due_at, created_at, updated_at) are
- * accepted with any value and ignored, so that GET, edit, PUT works. Without `base`, too, a null
- * counts as absent. The facts of the row are left zero (next_due_ms NO_TIME). *ret_action has one
- * reference. `faults` gains; start with {0}. */
-int action_from_json(
-	const json_t *json, const struct action *base, struct action **ret_action, struct faults *faults);
+/* Reads a definition. Unknown members, wrong types and out-of-range values are faults, each with
+ * its JSON pointer; ERR_INVALID then. `base` (may be NULL) is what a PATCH starts from: members
+ * absent in `json` keep its values, null restores the default; nested objects merge (RFC 7396).
+ * What the merge yields is judged as a whole: a PATCH from cron to every, or to the other kind, has
+ * to null the old. The members that action_to_json adds (id, version, state, next_due_at,
+ * created_at, updated_at) are accepted with any value and ignored, so that GET, edit, PUT works.
+ * Without `base`, too, a null counts as absent. The facts of the row are left zero (next_due_ms
+ * NO_TIME). *ret_action has one reference. `faults` gains; start with {0}. */
+int action_from_json(const json_t *json, const struct action *base, struct action **ret_action,
+	struct faults *faults);
 
 /* The definition alone, defaults written out, members without a value (no schedule, no description)
- * left out: what the store keeps and PUT takes back unchanged. New reference, owned by the caller; it
- * shares nothing with the action. */
+ * left out: what the store keeps and PUT takes back unchanged. New reference, owned by the caller;
+ * it shares nothing with the action. */
 json_t *action_definition_json(const struct action *action);
 
 /* For json_dumps of anything from here: shares such as 0.2 are written as they were read. */
 #define JSON_WRITE_FLAGS (JSON_COMPACT | JSON_REAL_PRECISION(15))
 
-/* The definition plus id, version, state, next_due_at, created_at, updated_at: what the API shows. */
+/* The definition plus id, version, state, next_due_at, created_at, updated_at: what the API shows.
+ */
 json_t *action_to_json(const struct action *action);
 
 /* The definition as compact text (owned by the caller) and back. action_from_text gives ERR_CORRUPT
@@ -169,19 +194,20 @@ char *action_definition_text(const struct action *action);
 int action_from_text(const char *text, size_t len, struct action **ret_action, struct err *err);
 
 /* A schedule object ({"cron": ...,"timezone": ...}) by itself, for previews. `pointer` is where it
- * stands in the input ("/schedule", or "" when it is the input). Members: exactly one of cron, every,
- * at; anchor (with every); timezone, dst_gap, dst_overlap, day_match (the last three have an effect
- * on cron only; elsewhere they are checked, then forgotten). 0 or ERR_INVALID with faults. */
+ * stands in the input ("/schedule", or "" when it is the input). Members: exactly one of cron,
+ * every, at; anchor (with every); timezone, dst_gap, dst_overlap, day_match (the last three have an
+ * effect on cron only; elsewhere they are checked, then forgotten). 0 or ERR_INVALID with faults.
+ */
 int schedule_from_json(const json_t *json, const char *pointer, struct schedule **ret_schedule,
 	struct faults *faults);
 
-/* JSON text from outside to a value: depth <= JSON_MAX_DEPTH, no duplicate keys, valid UTF-8, no NUL,
- * one value only. ERR_BAD_REQUEST with position. */
+/* JSON text from outside to a value: depth <= JSON_MAX_DEPTH, no duplicate keys, valid UTF-8, no
+ * NUL, one value only. ERR_BAD_REQUEST with position. */
 #define JSON_MAX_DEPTH 32
 int json_from_text(const char *text, size_t len, json_t **ret_json, struct err *err);
 
-/* A copy of an action that differs in the facts of its row only. Cheap: the definition is shared. One
- * reference, owned by the caller; `action` may go before it. */
+/* A copy of an action that differs in the facts of its row only. Cheap: the definition is shared.
+ * One reference, owned by the caller; `action` may go before it. */
 struct action *action_with_row(const struct action *action, const struct id *id, int64_t version,
 	bool is_paused, int64_t next_due_ms, int64_t created_at_ms, int64_t updated_at_ms);
 
@@ -213,14 +239,20 @@ enum run_reason {
 	REASON_SHUTDOWN     /* failed or held by on_interrupt: interrupted by a shutdown */
 };
 
-enum run_trigger { TRIGGER_SCHEDULE, TRIGGER_MANUAL, TRIGGER_EVENT, TRIGGER_BACKFILL, TRIGGER_RETRY };
+enum run_trigger {
+	TRIGGER_SCHEDULE,
+	TRIGGER_MANUAL,
+	TRIGGER_EVENT,
+	TRIGGER_BACKFILL,
+	TRIGGER_RETRY
+};
 
 extern const char *const run_state_names[];
 extern const char *const run_reason_names[]; /* [REASON_NONE] is "" and written as null in JSON */
 extern const char *const run_trigger_names[];
 
-/* The ledger row. Strings owned; run_fini frees them. `action` is set (one reference) where a run is
- * to be started, else NULL. */
+/* The ledger row. Strings owned; run_fini frees them. `action` is set (one reference) where a run
+ * is to be started, else NULL. */
 struct run {
 	struct id id;
 	struct id action_id;
@@ -235,13 +267,13 @@ struct run {
 	int64_t epoch;
 	struct id instance_id; /* owner while running, last owner after; zero: none */
 	int priority;
-	int64_t not_before_ms; /* NO_TIME: at once */
+	int64_t not_before_ms;                                               /* NO_TIME: at once */
 	int64_t created_at_ms, claimed_at_ms, started_at_ms, finished_at_ms; /* NO_TIME: not yet */
-	int http_status;   /* 0: none */
-	int exit_code;     /* -1: none; 128+n: ended by signal n */
-	char *error;       /* NULL: none */
+	int http_status;                                                     /* 0: none */
+	int exit_code; /* -1: none; 128+n: ended by signal n */
+	char *error;   /* NULL: none */
 	int64_t output_bytes;
-	int64_t missed_count; /* > 1: this skipped row stands for so many due times ... */
+	int64_t missed_count;    /* > 1: this skipped row stands for so many due times ... */
 	int64_t missed_until_ms; /* ... up to this one */
 	bool cancel_requested;
 	struct action *action;
@@ -249,12 +281,13 @@ struct run {
 
 void run_fini(struct run *run);
 
-/* As in API.md; new reference. Absent values are null; not_before_at, missed_count, missed_until and
- * cancel_requested are members only when they say something. Ill-formed UTF-8 in `error` is replaced. */
+/* As in API.md; new reference. Absent values are null; not_before_at, missed_count, missed_until
+ * and cancel_requested are members only when they say something. Ill-formed UTF-8 in `error` is
+ * replaced. */
 json_t *run_to_json(const struct run *run);
 
-/* The only writer of run->state (a run is born in its first state). False, and nothing changed, when
- * the move is not allowed.
+/* The only writer of run->state (a run is born in its first state). False, and nothing changed,
+ * when the move is not allowed.
  *
  *   pending -> running -> succeeded | failed | timed_out | cancelled | held
  *   pending -> cancelled | held | failed        running -> pending (handed back, retry, owner lost)
@@ -288,7 +321,7 @@ struct attempt_result {
 	char *error;            /* owned; NULL: none; for people */
 	char *output;           /* owned; binary-safe; NULL: none */
 	size_t output_len;
-	int64_t output_total;   /* bytes produced, kept or not */
+	int64_t output_total; /* bytes produced, kept or not */
 };
 void attempt_result_fini(struct attempt_result *result);
 
@@ -296,8 +329,8 @@ void attempt_result_fini(struct attempt_result *result);
 struct run_follow_up {
 	enum run_state state;
 	enum run_reason reason;
-	int64_t delay_ms;  /* pending: not before so long from now; 0: at once */
-	bool counts;       /* false: the attempt is not used up (interruption) */
+	int64_t delay_ms; /* pending: not before so long from now; 0: at once */
+	bool counts;      /* false: the attempt is not used up (interruption) */
 };
 
 #define INTERRUPTIONS_MAX 3 /* the 4th interruption: the attempt counts as failed */
@@ -307,18 +340,19 @@ struct run_follow_up {
  *
  *   succeeded             succeeded
  *   cancelled             cancelled (user; overlap when run->reason says so already)
- *   failed, timed out     while run->attempt < max_attempts: pending (retry) after the delay, else final
- *   interrupted           on_interrupt `retry`: pending at once with reason_if_interrupted, not counted;
- *                         the 4th time as failed; `hold`: held, not counted; `fail`: failed. Reason of
- *                         the last three: owner_lost, or shutdown
- *   handed back unbegun   (interrupted, HANDED_BACK, result->started_at_ms NO_TIME): always pending at
- *                         once, not counted: nothing can have happened twice
+ *   failed, timed out     while run->attempt < max_attempts: pending (retry) after the delay, else
+ * final interrupted           on_interrupt `retry`: pending at once with reason_if_interrupted, not
+ * counted; the 4th time as failed; `hold`: held, not counted; `fail`: failed. Reason of the last
+ * three: owner_lost, or shutdown handed back unbegun   (interrupted, HANDED_BACK,
+ * result->started_at_ms NO_TIME): always pending at once, not counted: nothing can have happened
+ * twice
  *
- * With run->cancel_requested, cancelled (user) stands in place of pending, held and an interruption's
- * failed.
+ * With run->cancel_requested, cancelled (user) stands in place of pending, held and an
+ * interruption's failed.
  *
  * The delay before attempt n+1 is initial (fixed), initial * n (linear) or initial * 2^(n-1)
  * (exponential), at most max; the share `jitter` of it is taken at random; then not less than
  * Retry-After, and never above RETRY_DELAY_MAX_MS. */
 struct run_follow_up run_follow_up(const struct run *run, const struct action *action,
-	const struct attempt_result *result, enum run_reason reason_if_interrupted, uint32_t random);
+	const struct attempt_result *result, enum run_reason reason_if_interrupted,
+	uint32_t random);

@@ -51,8 +51,8 @@ typedef json_t *member_write_fn(const void *object);
 
 struct member {
 	const char *name; /* NULL ends a table */
-	enum member_type type;
 	size_t offset;
+	enum member_type type;
 	bool is_required;
 	int64_t min, max, fallback;
 	const char *const *names;

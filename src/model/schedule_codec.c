@@ -20,14 +20,14 @@ struct input {
 #define INPUT(field) offsetof(struct input, field)
 /* clang-format off */
 static const struct member schedule_members[] = {
-	{"cron", MEMBER_TEXT, INPUT(cron), .min = 1, .max = SCHEDULE_TEXT_MAX},
-	{"every", MEMBER_TEXT, INPUT(every), .min = 1, .max = SCHEDULE_TEXT_MAX},
-	{"at", MEMBER_TEXT, INPUT(at), .min = 1, .max = SCHEDULE_TEXT_MAX},
-	{"anchor", MEMBER_TEXT, INPUT(anchor), .min = 1, .max = SCHEDULE_TEXT_MAX},
-	{"timezone", MEMBER_TEXT, INPUT(timezone), .min = 1, .max = TIMEZONE_MAX},
-	{"dst_gap", MEMBER_ENUM, INPUT(dst_gap), .fallback = DST_GAP_RUN_AFTER, .names = dst_gap_names},
-	{"dst_overlap", MEMBER_ENUM, INPUT(dst_overlap), .fallback = DST_OVERLAP_FIRST, .names = dst_overlap_names},
-	{"day_match", MEMBER_ENUM, INPUT(day_match), .fallback = DAY_MATCH_EITHER, .names = day_match_names},
+	{"cron", INPUT(cron), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
+	{"every", INPUT(every), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
+	{"at", INPUT(at), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
+	{"anchor", INPUT(anchor), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
+	{"timezone", INPUT(timezone), MEMBER_TEXT, .min = 1, .max = TIMEZONE_MAX},
+	{"dst_gap", INPUT(dst_gap), MEMBER_ENUM, .fallback = DST_GAP_RUN_AFTER, .names = dst_gap_names},
+	{"dst_overlap", INPUT(dst_overlap), MEMBER_ENUM, .fallback = DST_OVERLAP_FIRST, .names = dst_overlap_names},
+	{"day_match", INPUT(day_match), MEMBER_ENUM, .fallback = DAY_MATCH_EITHER, .names = day_match_names},
 	{0}};
 /* clang-format on */
 #undef INPUT

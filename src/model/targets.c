@@ -52,36 +52,48 @@ static void read_pair(const struct pair_rules *rules, const char *name, const js
 	ret_pair->value = xstrdup(json_is_string(value) ? json_string_value(value) : "");
 }
 
+/* Those that are null have been taken out by a PATCH (RFC 7396). */
+static size_t count_present(json_t *map)
+{
+	size_t count = 0;
+
+	for (void *it = json_object_iter(map); it != NULL; it = json_object_iter_next(map, it))
+		count += !json_is_null(json_object_iter_value(it));
+	return count;
+}
+
+static bool map_fits(
+	const struct pair_rules *rules, const json_t *json, size_t count, const struct place *place)
+{
+	if (!json_is_object(json))
+		place_fault(
+			place, "must be an object of names and strings, not %s", json_kind(json));
+	else if (count > rules->count_max)
+		place_fault(
+			place, "%zu entries are above the limit of %zu", count, rules->count_max);
+	return json_is_object(json) && count <= rules->count_max;
+}
+
 static size_t read_pairs(const struct pair_rules *rules, const json_t *json,
 	struct name_value **ret_pairs, const struct place *place)
 {
-	size_t count = 0, bytes = 0;
-	const char *name;
-	json_t *value;
+	json_t *map = (json_t *)json; /* iterators take no const */
+	size_t count = count_present(map), bytes = 0, i = 0;
 
-	if (json != NULL && !json_is_object(json)) {
-		place_fault(
-			place, "must be an object of names and strings, not %s", json_kind(json));
+	if (json == NULL || !map_fits(rules, json, count, place) || count == 0)
 		return 0;
-	}
-	if (json_object_size(json) > rules->count_max) {
-		place_fault(place, "%zu entries are above the limit of %zu", json_object_size(json),
-			rules->count_max);
-		return 0;
-	}
-	if (json_object_size(json) > 0)
-		*ret_pairs = xcalloc(json_object_size(json), sizeof(**ret_pairs));
-	json_object_foreach((json_t *)json, name, value)
-	{
+	*ret_pairs = xcalloc(count, sizeof(**ret_pairs));
+	for (void *it = json_object_iter(map); it != NULL; it = json_object_iter_next(map, it)) {
+		const char *name = json_object_iter_key(it);
+		const json_t *value = json_object_iter_value(it);
 		struct place at = place_member(place, name);
 
 		if (json_is_null(value))
-			continue; /* taken out (RFC 7396) */
-		if (rules->ignores_case && is_listed(*ret_pairs, count, name))
+			continue;
+		if (rules->ignores_case && is_listed(*ret_pairs, i, name))
 			place_fault(&at, "is given twice; upper and lower case are the same here");
-		read_pair(rules, name, value, &(*ret_pairs)[count], &at);
+		read_pair(rules, name, value, &(*ret_pairs)[i++], &at);
 		bytes += strlen(name) + json_string_length(value) + 2; /* '=' or ':', and an end */
-		count++;
 	}
 	if (bytes > rules->total_max)
 		place_fault(place, "%zu bytes in all are above the limit of %zu", bytes,
@@ -165,11 +177,11 @@ static json_t *write_expect_status(const void *object)
 #define HTTP(field) offsetof(struct http_target, field)
 /* clang-format off */
 const struct member http_members[] = {
-	{"method", MEMBER_TEXT, HTTP(method), .min = 1, .max = 16, .check = check_method},
-	{"url", MEMBER_TEXT, HTTP(url), .is_required = true, .min = 1, .max = ACTION_URL_MAX, .check = check_url},
-	{"headers", MEMBER_CUSTOM, .read = read_headers, .write = write_headers},
-	{"body", MEMBER_TEXT, HTTP(body), .min = 0, .max = ACTION_BODY_MAX},
-	{"expect_status", MEMBER_CUSTOM, .read = read_expect_status, .write = write_expect_status},
+	{"method", HTTP(method), MEMBER_TEXT, .min = 1, .max = 16, .check = check_method},
+	{"url", HTTP(url), MEMBER_TEXT, .is_required = true, .min = 1, .max = ACTION_URL_MAX, .check = check_url},
+	{"headers", .type = MEMBER_CUSTOM, .read = read_headers, .write = write_headers},
+	{"body", HTTP(body), MEMBER_TEXT, .min = 0, .max = ACTION_BODY_MAX},
+	{"expect_status", .type = MEMBER_CUSTOM, .read = read_expect_status, .write = write_expect_status},
 	{0}};
 /* clang-format on */
 #undef HTTP
@@ -258,12 +270,12 @@ static json_t *write_env(const void *object)
 /* `shell` stands before `command`, whose form depends on it. */
 /* clang-format off */
 const struct member exec_members[] = {
-	{"shell", MEMBER_BOOL, EXEC(use_shell), .fallback = false},
-	{"command", MEMBER_CUSTOM, .read = read_command, .write = write_command},
-	{"cwd", MEMBER_TEXT, EXEC(cwd), .min = 1, .max = ACTION_PATH_MAX, .check = check_path},
-	{"env", MEMBER_CUSTOM, .read = read_env, .write = write_env},
-	{"stdin", MEMBER_TEXT, EXEC(stdin_text), .min = 0, .max = ACTION_BODY_MAX},
-	{"user", MEMBER_TEXT, EXEC(user), .min = 1, .max = ACTION_USER_MAX, .check = check_user},
+	{"shell", EXEC(use_shell), MEMBER_BOOL, .fallback = false},
+	{"command", .type = MEMBER_CUSTOM, .read = read_command, .write = write_command},
+	{"cwd", EXEC(cwd), MEMBER_TEXT, .min = 1, .max = ACTION_PATH_MAX, .check = check_path},
+	{"env", .type = MEMBER_CUSTOM, .read = read_env, .write = write_env},
+	{"stdin", EXEC(stdin_text), MEMBER_TEXT, .min = 0, .max = ACTION_BODY_MAX},
+	{"user", EXEC(user), MEMBER_TEXT, .min = 1, .max = ACTION_USER_MAX, .check = check_user},
 	{0}};
 /* clang-format on */
 #undef EXEC

@@ -260,6 +260,25 @@ static void test_patch_that_makes_a_bad_whole_is_refused(void **state)
 	action_unref(base);
 }
 
+static void test_patch_at_a_limit_may_replace_one(void **state)
+{
+	struct action *base, *patched;
+	struct buf input;
+
+	buf_init(&input, INPUT_MAX);
+	buf_puts(&input, "{'name':'a','kind':'http','http':{'url':'http://h/','headers':{");
+	for (int i = 0; i < ACTION_HEADERS_MAX; i++)
+		buf_printf(&input, "%s'X-%d':''", i ? "," : "", i);
+	buf_puts(&input, "}}}");
+	base = input_action(buf_text(&input));
+	patched = input_patch("{'http':{'headers':{'X-3':null,'Y':''}}}", base);
+	assert_int_equal(patched->http.header_count, ACTION_HEADERS_MAX);
+	assert_string_equal(patched->http.headers[ACTION_HEADERS_MAX - 1].name, "Y");
+	action_unref(base);
+	action_unref(patched);
+	buf_fini(&input);
+}
+
 /* --- random definitions --- */
 
 static void add_text(struct buf *out, struct seed *seed, const char *name, size_t most)
@@ -469,6 +488,7 @@ int main(void)
 		cmocka_unit_test(test_to_json_shows_the_row_and_can_be_sent_back),
 		cmocka_unit_test(test_patch_merges_over_the_base),
 		cmocka_unit_test(test_patch_that_makes_a_bad_whole_is_refused),
+		cmocka_unit_test(test_patch_at_a_limit_may_replace_one),
 		cmocka_unit_test(test_definition_comes_back_from_its_text_as_it_was),
 		cmocka_unit_test(test_speed_of_reading_a_stored_definition),
 	};
