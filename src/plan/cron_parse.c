@@ -140,7 +140,8 @@ static const char *item_text(const struct parser *parser, char shown[static EXCE
 
 /* --- numbers and names --- */
 
-/* Digits from parser->at on, checked against a range. */
+/* Digits from parser->at on, checked against a range; never at the beginning of an item without
+ * having seen one. `what` goes before the number in a message. */
 static int take_number(struct parser *parser, const char *what, int min, int max, int *ret_number)
 {
 	const char *start = parser->at;
@@ -151,7 +152,8 @@ static int take_number(struct parser *parser, const char *what, int min, int max
 		if (number <= max)
 			number = number * 10 + (*parser->at - '0');
 	if (parser->at == start)
-		return fail(parser, "'%s': %sa number is missing", item_text(parser, shown), what);
+		return fail(parser, "'%s': a number must follow '%c'", item_text(parser, shown),
+			start[-1]);
 	(void)excerpt(start, (size_t)(parser->at - start), shown);
 	if (number < min)
 		return fail(parser, "%s%s is below %d", what, shown, min);
@@ -239,7 +241,7 @@ struct range {
 static int fail_backwards(const struct parser *parser, const struct range *range)
 {
 	const struct field_rule *rule = parser->rule;
-	char shown[EXCERPT_SIZE], head[16] = "", tail[16];
+	char shown[EXCERPT_SIZE], head[32] = "", tail[32];
 
 	(void)item_text(parser, shown);
 	if (range->from < rule->last)

@@ -11,6 +11,10 @@
 #include "base/mem.h"
 #include "base/text.h"
 
+/* 2026-01-01, before which this program did not exist: a time that only the past had is no due time
+ * of anybody's, whatever `now` is. */
+#define BORN_AT_S INT64_C(1767225600)
+
 const char *const dst_gap_names[] = {"run_after", "skip", NULL};
 const char *const dst_overlap_names[] = {"first", "last", "both", NULL};
 const char *const day_match_names[] = {"either", "both", NULL};
@@ -51,7 +55,7 @@ static int parse_cron(const struct schedule_spec *spec, struct schedule *schedul
 	local->dst_gap = spec->dst_gap;
 	local->dst_overlap = spec->dst_overlap;
 	/* The date exists; the time of day may still lie in each year's gap. */
-	if (!local_next(local, 0, &due))
+	if (!local_next(local, BORN_AT_S, &due))
 		return err_field(err, ERR_INVALID, "/cron",
 			"cron expression can never be due in zone '%s': each of its times falls "
 			"into a "

@@ -169,18 +169,14 @@ static size_t insert_change(
 	return count + 1;
 }
 
-/* Of changes at one instant the later one counts (a rule of DST all the year round, RFC 8536
- * section 3.3.1), and what changes nothing goes. */
+/* Drops what changes nothing: a rule may come to where the listed changes already are. */
 static size_t merge_changes(struct zone_change *changes, size_t count)
 {
 	size_t kept = 1;
 
-	for (size_t i = 1; i < count; i++) {
-		if (i + 1 < count && changes[i].at_s == changes[i + 1].at_s)
-			continue;
+	for (size_t i = 1; i < count; i++)
 		if (changes[i].offset_s != changes[kept - 1].offset_s)
 			changes[kept++] = changes[i];
-	}
 	return kept;
 }
 

@@ -66,7 +66,9 @@ static void search_compare(
 {
 	size_t found = distance(&search->wanted, spelling);
 
-	if (found >= search->best_distance)
+	/* Of equally near ones the shorter: UTC, not Etc/UTC. */
+	if (found > search->best_distance ||
+		(found == search->best_distance && name->len >= search->best.len))
 		return;
 	search->best_distance = found;
 	search->best = *name;
@@ -136,7 +138,7 @@ bool zone_nearest_name(const char *name, char ret_name[static ZONE_NAME_SIZE])
 	if (search.wanted.len >= ZONE_NAME_SIZE)
 		return false;
 	/* A quarter of the letters may be wrong; a wrong three-letter guess would mislead. */
-	search.best_distance = search.wanted.len / 4 + 1;
+	search.best_distance = search.wanted.len / 4;
 	text = xmalloc(NAMES_MAX_BYTES);
 	at = text;
 	end = text + read_names(text);

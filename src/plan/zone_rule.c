@@ -112,29 +112,6 @@ static bool take_offset(struct cursor *in, int32_t *ret_offset_s)
 	return true;
 }
 
-bool zone_rule_parse(const char *text, size_t len, struct zone_rule *ret_rule)
-{
-	struct cursor in = {text, text + len};
-	struct zone_rule rule = {0};
-
-	if (!take_name(&in) || !take_offset(&in, &rule.std_offset_s))
-		return false;
-	if (in.at < in.end) {
-		rule.has_dst = true;
-		rule.dst_offset_s = rule.std_offset_s + 3600;
-		if (!take_name(&in))
-			return false;
-		if (in.at < in.end && *in.at != ',' && !take_offset(&in, &rule.dst_offset_s))
-			return false;
-		if (!take_date(&in, &rule.to_dst) || !take_date(&in, &rule.to_std))
-			return false;
-	}
-	if (in.at != in.end)
-		return false;
-	*ret_rule = rule;
-	return true;
-}
-
 /* The day a rule names in `year`, since 1970. */
 static int64_t rule_day(const struct rule_date *date, int year)
 {
@@ -164,4 +141,42 @@ void zone_rule_changes(const struct zone_rule *rule, int year, struct zone_chang
 
 	*ret_to_dst = (struct zone_change){dst_local_s - rule->std_offset_s, rule->dst_offset_s};
 	*ret_to_std = (struct zone_change){std_local_s - rule->dst_offset_s, rule->std_offset_s};
+}
+
+/* RFC 8536 section 3.3.1 writes daylight saving all the year round as one that ends when it begins
+ * again. Without this every new year would be an edge. */
+static void drop_idle_dst(struct zone_rule *rule)
+{
+	struct zone_change to_dst, to_std, next_to_dst, next_to_std;
+
+	zone_rule_changes(rule, 2001, &to_dst, &to_std);
+	zone_rule_changes(rule, 2002, &next_to_dst, &next_to_std);
+	if (to_std.at_s == next_to_dst.at_s)
+		rule->std_offset_s = rule->dst_offset_s;
+	rule->has_dst = rule->std_offset_s != rule->dst_offset_s && to_dst.at_s != to_std.at_s;
+}
+
+bool zone_rule_parse(const char *text, size_t len, struct zone_rule *ret_rule)
+{
+	struct cursor in = {text, text + len};
+	struct zone_rule rule = {0};
+
+	if (!take_name(&in) || !take_offset(&in, &rule.std_offset_s))
+		return false;
+	if (in.at < in.end) {
+		rule.has_dst = true;
+		rule.dst_offset_s = rule.std_offset_s + 3600;
+		if (!take_name(&in))
+			return false;
+		if (in.at < in.end && *in.at != ',' && !take_offset(&in, &rule.dst_offset_s))
+			return false;
+		if (!take_date(&in, &rule.to_dst) || !take_date(&in, &rule.to_std))
+			return false;
+	}
+	if (in.at != in.end)
+		return false;
+	if (rule.has_dst)
+		drop_idle_dst(&rule);
+	*ret_rule = rule;
+	return true;
 }
