@@ -63,9 +63,7 @@ static void close_pipes(struct pipes *pipes)
 	close_fd(&pipes->status.write_fd);
 }
 
-/* A server that was started with 0, 1 or 2 closed gets pipes with these numbers, which the child's
- * dup2 would then overwrite: move them up. */
-static bool lift(int *fd)
+bool child_lift_fd(int *fd)
 {
 	int lifted;
 
@@ -86,7 +84,7 @@ static bool open_pipe(struct pipe *pipe)
 	if (pipe2(fds, O_CLOEXEC) != 0)
 		return false;
 	*pipe = (struct pipe){fds[0], fds[1]};
-	return lift(&pipe->read_fd) && lift(&pipe->write_fd);
+	return child_lift_fd(&pipe->read_fd) && child_lift_fd(&pipe->write_fd);
 }
 
 /* Ours alone: what the program sees as its 0, 1 and 2 stays blocking. */

@@ -68,7 +68,7 @@ int exec_create(const struct exec_opts *opts, struct exec **ret_exec, struct err
 	list_init(&exec->attempts);
 	account_find_own(&exec->own);
 	exec->null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	if (exec->null_fd < 0) {
+	if (exec->null_fd < 0 || !child_lift_fd(&exec->null_fd)) {
 		code = err_set(err, ERR_IO, "cannot open /dev/null: %s", strerror(errno));
 		exec_free(exec);
 		return code;

@@ -221,6 +221,10 @@ struct child {
 	int status_fd; /* see child_failed */
 };
 
+/* A server that was started with 0, 1 or 2 closed is given these numbers for descriptors of its
+ * own, which a child's dup2 would overwrite: moves *fd above them, CLOEXEC. False: errno. */
+bool child_lift_fd(int *fd);
+
 /* ERR_IO with a text when there is no process. */
 int child_start(const struct child_spec *spec, struct child *ret_child, struct err *err);
 /* Sends `signo` to the whole group. Only before the child was reaped: its number is ours till then.

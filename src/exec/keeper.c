@@ -98,7 +98,7 @@ int keeper_start(int groups_max, struct keeper *ret_keeper, struct err *err)
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
 		return err_set(err, ERR_IO, "cannot make the keeper's socket: %s", strerror(errno));
-	pid = fork();
+	pid = child_lift_fd(&pair[0]) && child_lift_fd(&pair[1]) ? fork() : -1;
 	if (pid == 0) {
 		(void)close(pair[0]);
 		keep(pair[1], groups, groups_max);

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Bounded output: what is kept, what is counted, what the mark says; against a plain model. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "exec/exec_priv.h"
+#include "seed.h"
+
+static void assert_copy(const struct capture *capture, const char *expected, size_t expected_len)
+{
+	size_t len;
+	char *copy = capture_copy(capture, &len);
+
+	assert_int_equal(len, expected_len);
+	assert_memory_equal(copy, expected, len);
+	assert_int_equal(copy[len], '\0');
+	free(copy);
+}
+
+static void test_short_output_is_kept_whole(void **state)
+{
+	struct capture capture;
+
+	capture_init(&capture, 8);
+	assert_copy(&capture, "", 0);
+	capture_write(&capture, "abc", 3);
+	capture_write(&capture, "", 0);
+	capture_write(&capture, "\0\377def", 5);
+	assert_copy(&capture, "abc\0\377def", 8);
+	assert_int_equal(capture.total, 8);
+	capture_fini(&capture);
+}
+
+static void test_long_output_keeps_the_tail_after_a_mark(void **state)
+{
+	static const char expected[] = "[... 5 bytes left out ...]\nfghijklm";
+	struct capture capture;
+
+	capture_init(&capture, 8);
+	capture_write(&capture, "abcdefgh", 8);
+	capture_write(&capture, "ijklm", 5);
+	assert_copy(&capture, expected, sizeof(expected) - 1);
+	assert_int_equal(capture.total, 13);
+	capture_fini(&capture);
+}
+
+static void test_one_write_larger_than_the_limit(void **state)
+{
+	static const char expected[] = "[... 18 bytes left out ...]\nstuvwxyz";
+	struct capture capture;
+
+	capture_init(&capture, 8);
+	capture_write(&capture, "abcdefghijklmnopqrstuvwxyz", 26);
+	assert_copy(&capture, expected, sizeof(expected) - 1);
+	capture_fini(&capture);
+}
+
+static void test_the_cut_does_not_split_a_character(void **state)
+{
+	static const char expected[] = "[... 4 bytes left out ...]\nabc";
+	struct capture capture;
+
+	capture_init(&capture, 5);
+	capture_write(&capture,
+		"x\xe2\x82\xac"
+		"abc",
+		7); /* the cut falls behind the first byte of the euro sign */
+	assert_copy(&capture, expected, sizeof(expected) - 1);
+	capture_fini(&capture);
+}
+
+static void test_nothing_kept_still_counts(void **state)
+{
+	struct capture capture;
+	size_t len;
+	char *copy;
+
+	capture_init(&capture, 0);
+	capture_write(&capture, "abc", 3);
+	assert_int_equal(capture.total, 3);
+	copy = capture_copy(&capture, &len);
+	assert_string_equal(copy, "[... 3 bytes left out ...]\n");
+	free(copy);
+	capture_fini(&capture);
+}
+
+/* Bytes below 0x80 only, so that the cut stays where the model has it. */
+static void try_random(struct seed *seed)
+{
+	static char all[20000], expected[20100];
+	struct capture capture;
+	size_t max = 1 + seed_below(seed, 2000);
+	size_t total = 0, kept, mark = 0;
+
+	capture_init(&capture, max);
+	while (total < 15000) {
+		size_t len = seed_below(seed, seed_below(seed, 4) == 0 ? 5000 : 50);
+
+		for (size_t i = 0; i < len; i++)
+			all[total + i] = (char)seed_below(seed, 128);
+		capture_write(&capture, all + total, len);
+		total += len;
+		kept = total < max ? total : max;
+		if (kept < total)
+			mark = (size_t)snprintf(expected, sizeof(expected),
+				"[... %zu bytes left out ...]\n", total - kept);
+		memcpy(expected + mark, all + total - kept, kept);
+		assert_copy(&capture, expected, mark + kept);
+	}
+	assert_int_equal(capture.total, total);
+	capture_fini(&capture);
+}
+
+static void test_random_writes_agree_with_a_model(void **state)
+{
+	struct seed seed = seed_start("capture");
+
+	for (int i = 0; i < 50; i++)
+		try_random(&seed);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_short_output_is_kept_whole),
+		cmocka_unit_test(test_long_output_keeps_the_tail_after_a_mark),
+		cmocka_unit_test(test_one_write_larger_than_the_limit),
+		cmocka_unit_test(test_the_cut_does_not_split_a_character),
+		cmocka_unit_test(test_nothing_kept_still_counts),
+		cmocka_unit_test(test_random_writes_agree_with_a_model),
+	};
+
+	return cmocka_run_group_tests_name("exec_capture", tests, NULL, NULL);
+}
