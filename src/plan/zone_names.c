@@ -131,8 +131,7 @@ bool zone_nearest_name(const char *name, char ret_name[static ZONE_NAME_SIZE])
 {
 	auto_free char *text = NULL;
 	struct search search = {
-		.wanted = {name, strlen(name)}
-        };
+		.wanted.at = name, .wanted.len = strlen(name), .best.len = SIZE_MAX};
 	const char *at = NULL, *end = NULL;
 
 	if (search.wanted.len >= ZONE_NAME_SIZE)
