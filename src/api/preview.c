@@ -33,6 +33,15 @@ static void read_from(const json_t *json, struct preview *preview, struct faults
 		faults_add(faults, "/from", "must be a time such as 2026-11-22T01:30:00Z");
 }
 
+/* A name that needs escapes in a pointer (RFC 6901) is only told. */
+static void fault_unknown(struct faults *faults, const char *key)
+{
+	auto_free char *pointer = xasprintf("/%s", key);
+
+	faults_add(faults, strpbrk(key, "/~") ? "" : pointer,
+		"unknown member '%.48s'; schedule, count and from are known", key);
+}
+
 static void read_preview(json_t *json, struct preview *preview, struct faults *faults)
 {
 	const char *key;
@@ -53,8 +62,7 @@ static void read_preview(json_t *json, struct preview *preview, struct faults *f
 		else if (strcmp(key, "from") == 0)
 			read_from(value, preview, faults);
 		else
-			faults_add(faults, "",
-				"unknown member '%.48s'; schedule, count and from are known", key);
+			fault_unknown(faults, key);
 	}
 }
 
