@@ -22,7 +22,7 @@ static char *action_path(const char *name, const char *after)
 /* What was done to an action, in one line. */
 static void tell_action(const struct cli *cli, const char *verb, const json_t *action)
 {
-	const char *due = json_text(action, "next_due_at");
+	const char *due = get_text(action, "next_due_at");
 	char relative[RELATIVE_TEXT_SIZE];
 	int64_t at_ms;
 
@@ -30,14 +30,15 @@ static void tell_action(const struct cli *cli, const char *verb, const json_t *a
 		print_json(action);
 		return;
 	}
-	(void) printf("%s %s", verb, json_text(action, "name"));
+	(void)printf("%s %s", verb, get_text(action, "name"));
 	if (due && parse_rfc3339(due, &at_ms))
-		(void) printf("; next due %s (%s)", due,
+		(void)printf("; next due %s (%s)", due,
 			format_relative(at_ms, clock_wall_ms(), relative));
 	else if (json_is_null(json_object_get(action, "next_due_at")) &&
-		!json_is_object(json_object_get(action, "schedule")))
-		(void) printf("; no schedule: `gathering action run %s` runs it", json_text(action, "name"));
-	(void) putchar('\n');
+		 !json_is_object(json_object_get(action, "schedule")))
+		(void)printf("; no schedule: `gathering action run %s` runs it",
+			get_text(action, "name"));
+	(void)putchar('\n');
 }
 
 /* --- add --- */
@@ -73,10 +74,12 @@ static int check_add(const struct cli *cli, const char *name, struct err *err)
 	if (!name)
 		return err_set(err, ERR_INVALID, "the action needs a name");
 	if (flag && strcmp(flag, name) != 0)
-		return err_set(err, ERR_INVALID, "two names, '%.60s' and --name '%.60s'", name, flag);
+		return err_set(
+			err, ERR_INVALID, "two names, '%.60s' and --name '%.60s'", name, flag);
 	if (!cli->rest && !cli_has(cli, "shell") && !cli_has(cli, "url"))
 		return err_set(err, ERR_INVALID,
-			"what shall '%.60s' do? a program behind `--`, --shell TEXT or --url URL", name);
+			"what shall '%.60s' do? a program behind `--`, --shell TEXT or --url URL",
+			name);
 	return 0;
 }
 
@@ -92,7 +95,7 @@ int cmd_action_add(struct cli *cli)
 		return add_file(cli, file);
 	if (check_add(cli, name, &err) || define_from_flags(cli, DEFINE_WHOLE, &json, &err))
 		return cli_usage(cli, "%s", err.text);
-	(void) json_object_set_new(json, "name", json_string(name));
+	(void)json_object_set_new(json, "name", json_string(name));
 	status = remote_call(cli, "POST", ACTIONS_PATH, json, &answer);
 	json_decref(json);
 	if (status)
@@ -107,29 +110,30 @@ int cmd_action_add(struct cli *cli)
 static char *schedule_text(const json_t *action)
 {
 	const json_t *schedule = json_object_get(action, "schedule");
-	const char *cron = json_text(schedule, "cron"), *zone = json_text(schedule, "timezone");
+	const char *cron = get_text(schedule, "cron"), *zone = get_text(schedule, "timezone");
 	bool has_zone = zone && strcmp(zone, "UTC") != 0;
 
 	if (cron)
 		return xasprintf("%s%s%s", cron, has_zone ? "  " : "", has_zone ? zone : "");
-	if (json_text(schedule, "every"))
-		return xasprintf("every %s", json_text(schedule, "every"));
-	if (json_text(schedule, "at"))
-		return xasprintf("at %s", json_text(schedule, "at"));
+	if (get_text(schedule, "every"))
+		return xasprintf("every %s", get_text(schedule, "every"));
+	if (get_text(schedule, "at"))
+		return xasprintf("at %s", get_text(schedule, "at"));
 	return xstrdup("manual");
 }
 
 static char *target_text(const json_t *action)
 {
-	const json_t *http = json_object_get(action, "http"), *exec = json_object_get(action, "exec");
+	const json_t *http = json_object_get(action, "http"),
+		     *exec = json_object_get(action, "exec");
 	const json_t *command = json_object_get(exec, "command"), *word;
 	struct buf out;
 	char *text;
 	size_t i;
 
 	if (http)
-		return xasprintf("%s %s", json_text(http, "method") ? json_text(http, "method") : "",
-			json_text(http, "url"));
+		return xasprintf("%s %s", get_text(http, "method") ? get_text(http, "method") : "",
+			get_text(http, "url"));
 	buf_init(&out, 1u << 20);
 	if (json_is_string(command))
 		buf_puts(&out, json_string_value(command));
@@ -142,8 +146,14 @@ static char *target_text(const json_t *action)
 
 static void print_actions(const struct cli *cli, const json_t *items)
 {
-	static const struct column columns[] = {{"NAME", .shrinks = true}, {"STATE"},
-		{"SCHEDULE", .shrinks = true}, {"NEXT DUE"}, {"KIND"}, {"TARGET", .shrinks = true}};
+	static const struct column columns[] = {
+		{"NAME",     COLUMN_SHRINKS},
+		{"STATE",    COLUMN_PLAIN  },
+		{"SCHEDULE", COLUMN_SHRINKS},
+		{"NEXT DUE", COLUMN_PLAIN  },
+		{"KIND",     COLUMN_PLAIN  },
+		{"TARGET",   COLUMN_SHRINKS},
+	};
 	struct table table;
 	json_t *item;
 	size_t i;
@@ -153,11 +163,11 @@ static void print_actions(const struct cli *cli, const json_t *items)
 	{
 		auto_free char *schedule = schedule_text(item), *target = target_text(item);
 
-		table_add(&table, json_text(item, "name"));
-		table_add(&table, json_text(item, "state"));
+		table_add(&table, get_text(item, "name"));
+		table_add(&table, get_text(item, "state"));
 		table_add(&table, schedule);
 		table_add_time(&table, cli, json_object_get(item, "next_due_at"));
-		table_add(&table, json_text(item, "kind"));
+		table_add(&table, get_text(item, "kind"));
 		table_add(&table, target);
 	}
 	table_print(&table, cli);
@@ -175,7 +185,7 @@ static int fetch_actions(struct cli *cli, json_t **ret_items)
 	for (size_t i = 0; i < COUNT_OF(filters); i++)
 		remote_query(&path, filters[i], cli_flag(cli, filters[i]));
 	status = remote_list(
-		cli, buf_text(&path), (size_t) cli_flag_int(cli, "limit", 0), ret_items, NULL);
+		cli, buf_text(&path), (size_t)cli_flag_int(cli, "limit", 0), ret_items, NULL);
 	buf_fini(&path);
 	return status;
 }
@@ -200,7 +210,7 @@ int cmd_action_list(struct cli *cli)
 		return 0;
 	}
 	if (json_array_size(items) == 0 && cli->is_terminal)
-		(void) puts("no actions; `gathering action add --help` shows how to make one");
+		(void)puts("no actions; `gathering action add --help` shows how to make one");
 	else
 		print_actions(cli, items);
 	json_decref(items);
@@ -237,7 +247,7 @@ static int export_named(struct cli *cli, json_t *ret_items)
 
 		if (status)
 			return status;
-		(void) json_array_append_new(ret_items, define_only(action));
+		(void)json_array_append_new(ret_items, define_only(action));
 		json_decref(action);
 	}
 	return 0;
@@ -251,8 +261,8 @@ static int export_all(struct cli *cli, json_t *ret_items)
 
 	if (status)
 		return status;
-	json_array_foreach(items, i, item)
-		(void) json_array_append_new(ret_items, define_only(item));
+	json_array_foreach(items, i, item)(void)
+		json_array_append_new(ret_items, define_only(item));
 	json_decref(items);
 	return 0;
 }
@@ -314,19 +324,19 @@ static int edit_in_editor(struct cli *cli)
 
 	if (status)
 		return status;
-	version = xasprintf("\"%lld\"", (long long) json_number(action, "version", 0));
+	version = xasprintf("\"%lld\"", (long long)get_number(action, "version", 0));
 	definition = define_only(action);
 	json_decref(action);
 	if (edit_json(definition, &edited, &path, &err))
 		status = cli_fail(&err);
 	else if (!edited)
-		(void) fputs("nothing was changed\n", stderr);
+		(void)fputs("nothing was changed\n", stderr);
 	else
 		status = send_edit(cli, "PUT", edited, version);
 	if (path && status)
-		(void) fprintf(stderr, "what you wrote is kept in %s\n", path);
+		(void)fprintf(stderr, "what you wrote is kept in %s\n", path);
 	else if (path)
-		(void) unlink(path);
+		(void)unlink(path);
 	json_decref(definition);
 	json_decref(edited);
 	return status;
@@ -367,7 +377,7 @@ static int for_each_action(struct cli *cli, const char *method, const char *afte
 		if (!status && json_is_object(answer))
 			tell_action(cli, done, answer);
 		else if (!status && !cli->is_json)
-			(void) printf("%s %s\n", done, cli->args[i]);
+			(void)printf("%s %s\n", done, cli->args[i]);
 		json_decref(answer);
 		first = first ? first : status;
 	}
@@ -403,12 +413,12 @@ int cmd_action_run(struct cli *cli)
 	if (status)
 		return status;
 	if (cli_has(cli, "wait"))
-		status = wait_for_run(cli, json_text(run, "id"), timeout_ms);
+		status = wait_for_run(cli, get_text(run, "id"), timeout_ms);
 	else if (cli->is_json)
 		print_json(run);
 	else
-		(void) printf("run %s is %s; `gathering run logs %s` prints its output\n",
-			json_text(run, "id"), json_text(run, "state"), json_text(run, "id"));
+		(void)printf("run %s is %s; `gathering run logs %s` prints its output\n",
+			get_text(run, "id"), get_text(run, "state"), get_text(run, "id"));
 	json_decref(run);
 	return status;
 }

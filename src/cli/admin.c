@@ -16,9 +16,9 @@
 int cmd_version(struct cli *cli)
 {
 	if (cli->is_json)
-		(void) puts("{\"version\": \"" GATHERING_VERSION "\"}");
+		(void)puts("{\"version\": \"" GATHERING_VERSION "\"}");
 	else
-		(void) puts("gathering " GATHERING_VERSION);
+		(void)puts("gathering " GATHERING_VERSION);
 	return 0;
 }
 
@@ -30,15 +30,15 @@ int cmd_check_config(struct cli *cli)
 	struct buf out;
 	int code;
 
-	argv[0] = (char *) "check-config";
+	argv[0] = (char *)"check-config";
 	memcpy(argv + 1, cli->args, cli->arg_count * sizeof(*argv));
-	code = conf_load((int) cli->arg_count + 1, argv, &conf, &err);
+	code = conf_load((int)cli->arg_count + 1, argv, &conf, &err);
 	free(argv);
 	if (code)
 		return cli_fail(&err);
 	buf_init(&out, CONF_TEXT_MAX);
 	conf_write_effective(&conf, &out);
-	(void) fputs(buf_text(&out), stdout);
+	(void)fputs(buf_text(&out), stdout);
 	buf_fini(&out);
 	conf_fini(&conf);
 	return 0;
@@ -56,9 +56,9 @@ static void on_migration(const char *name, void *data)
 {
 	struct migration_list *list = data;
 
-	(void) json_array_append_new(list->names, json_string(name));
+	(void)json_array_append_new(list->names, json_string(name));
 	if (!list->is_json)
-		(void) printf("%s %s\n", list->verb, name);
+		(void)printf("%s %s\n", list->verb, name);
 }
 
 /* The database `gathering serve` would use, with the flags of this command on top. */
@@ -66,15 +66,15 @@ static int load_conf(const struct cli *cli, struct conf *ret_conf, struct err *e
 {
 	static const char *const names[] = {"database", "config"};
 	static const char *const options[] = {"--database", "--config"};
-	char *argv[2 * COUNT_OF(names) + 2] = {(char *) "migrate"};
+	char *argv[2 * COUNT_OF(names) + 2] = {(char *)"migrate"};
 	int argc = 1;
 
 	for (size_t i = 0; i < COUNT_OF(names); i++) {
 		const char *value = cli_flag(cli, names[i]);
 
 		if (value) {
-			argv[argc++] = (char *) options[i];
-			argv[argc++] = (char *) value;
+			argv[argc++] = (char *)options[i];
+			argv[argc++] = (char *)value;
 		}
 	}
 	return conf_load(argc, argv, ret_conf, err);
@@ -96,12 +96,12 @@ int cmd_migrate(struct cli *cli)
 		on_migration, &list, &err);
 	if (!code && cli->is_json) {
 		json_t *answer = json_pack("{s:s, s:b, s:O}", "database", conf.database, "dry_run",
-			(int) is_dry, "migrations", list.names);
+			(int)is_dry, "migrations", list.names);
 
 		print_json(answer);
 		json_decref(answer);
 	} else if (!code && json_array_size(list.names) == 0) {
-		(void) printf("%s is up to date\n", conf.database);
+		(void)printf("%s is up to date\n", conf.database);
 	}
 	json_decref(list.names);
 	conf_fini(&conf);
@@ -112,7 +112,11 @@ int cmd_migrate(struct cli *cli)
 
 static void print_checks(const struct cli *cli, const json_t *checks)
 {
-	static const struct column columns[] = {{"CHECK"}, {"STATUS"}, {"DETAIL", .shrinks = true}};
+	static const struct column columns[] = {
+		{"CHECK",  COLUMN_PLAIN  },
+		{"STATUS", COLUMN_PLAIN  },
+		{"DETAIL", COLUMN_SHRINKS},
+	};
 	json_t *list = json_object_get(checks, "checks"), *check;
 	struct table table;
 	size_t i;
@@ -120,11 +124,11 @@ static void print_checks(const struct cli *cli, const json_t *checks)
 	table_init(&table, columns, COUNT_OF(columns));
 	json_array_foreach(list, i, check)
 	{
-		const char *detail = json_text(check, "detail");
+		const char *detail = get_text(check, "detail");
 
-		table_add(&table, json_text(check, "name"));
-		table_add(&table, json_text(check, "status"));
-		table_add(&table, detail ? detail : json_text(check, "message"));
+		table_add(&table, get_text(check, "name"));
+		table_add(&table, get_text(check, "status"));
+		table_add(&table, detail ? detail : get_text(check, "message"));
 	}
 	table_print(&table, cli);
 	table_fini(&table);
@@ -142,7 +146,7 @@ int cmd_status(struct cli *cli)
 		json_decref(health);
 		return status;
 	}
-	overall = json_text(checks, "overall_status");
+	overall = get_text(checks, "overall_status");
 	status = overall && strcmp(overall, "critical") == 0;
 	if (cli->is_json) {
 		json_t *both = json_pack("{s:O, s:O}", "health", health, "checks", checks);
@@ -151,7 +155,7 @@ int cmd_status(struct cli *cli)
 		json_decref(both);
 	} else {
 		print_object(health, NULL);
-		(void) putchar('\n');
+		(void)putchar('\n');
 		print_checks(cli, checks);
 	}
 	json_decref(health);
@@ -164,7 +168,12 @@ int cmd_status(struct cli *cli)
 static void print_instances(const struct cli *cli, json_t *items)
 {
 	static const struct column columns[] = {
-		{"ID"}, {"STATE"}, {"STARTED"}, {"VERSION"}, {"HOST", .shrinks = true}};
+		{"ID",      COLUMN_PLAIN  },
+		{"STATE",   COLUMN_PLAIN  },
+		{"STARTED", COLUMN_PLAIN  },
+		{"VERSION", COLUMN_PLAIN  },
+		{"HOST",    COLUMN_SHRINKS},
+	};
 	struct table table;
 	json_t *item;
 	size_t i;
@@ -172,11 +181,11 @@ static void print_instances(const struct cli *cli, json_t *items)
 	table_init(&table, columns, COUNT_OF(columns));
 	json_array_foreach(items, i, item)
 	{
-		table_add(&table, json_text(item, "id"));
-		table_add(&table, json_text(item, "state"));
+		table_add(&table, get_text(item, "id"));
+		table_add(&table, get_text(item, "state"));
 		table_add_time(&table, cli, json_object_get(item, "started_at"));
-		table_add(&table, json_text(item, "version"));
-		table_add(&table, json_text(item, "host"));
+		table_add(&table, get_text(item, "version"));
+		table_add(&table, get_text(item, "host"));
 	}
 	table_print(&table, cli);
 	table_fini(&table);
@@ -210,7 +219,8 @@ static int change_instance(struct cli *cli, const char *verb, const char *done)
 	if (cli->is_json)
 		print_json(answer);
 	else
-		(void) printf("%s: %s\n", json_text(answer, "id") ? json_text(answer, "id") : name, done);
+		(void)printf(
+			"%s: %s\n", get_text(answer, "id") ? get_text(answer, "id") : name, done);
 	json_decref(answer);
 	return 0;
 }

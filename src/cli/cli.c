@@ -29,7 +29,7 @@ static int show_help(const struct cli *cli)
 		help_write_command(cli->command, &out, cli->width);
 	else
 		help_write_overview(&out, cli->width);
-	(void) fputs(buf_text(&out), stdout);
+	(void)fputs(buf_text(&out), stdout);
 	buf_fini(&out);
 	return 0;
 }

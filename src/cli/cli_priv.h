@@ -17,7 +17,7 @@
 /* --- tables --- */
 
 enum flag_type {
-	FLAG_SWITCH,   /* stands alone */
+	FLAG_SWITCH, /* stands alone */
 	FLAG_TEXT,
 	FLAG_INT,      /* min .. max */
 	FLAG_DURATION, /* "90s" */
@@ -33,9 +33,9 @@ struct flag {
 	char letter;      /* '\0': no short form */
 	char separator;   /* FLAG_PAIR: ':' or '=' */
 	enum flag_type type;
-	const char *value;   /* what stands for the value in help */
+	const char *value; /* what stands for the value in help */
 	const char *help;
-	const char *preset;  /* the default as help shows it; NULL: none worth a word */
+	const char *preset; /* the default as help shows it; NULL: none worth a word */
 	const char *const *choices;
 	int64_t min, max;
 	int64_t plus;        /* FLAG_INT: added before it becomes the member */
@@ -50,8 +50,8 @@ struct command {
 	const char *name; /* "action add": the words, one blank between */
 	const char *args; /* as shown in usage; "" for none */
 	int min_args, max_args;
-	bool takes_rest;   /* what follows `--` is a program and its arguments */
-	bool raw;          /* flags are options.def's: conf_load parses them */
+	bool takes_rest; /* what follows `--` is a program and its arguments */
+	bool raw;        /* flags are options.def's: conf_load parses them */
 	const struct flag *flags[COMMAND_FLAGS_MAX]; /* NULL: unused */
 	int (*run)(struct cli *cli); /* the exit status; NULL: not done here (serve) */
 	const char *summary;
@@ -73,20 +73,22 @@ struct cli {
 	const struct command *command;
 	struct given_flag *given; /* owned */
 	size_t given_count;
-	const char **args; /* owned array, borrowed texts, NULL at the end; not those after `--` of takes_rest */
+	const char **args; /* owned array, borrowed texts, NULL at the end; not those after `--` of
+			      takes_rest */
 	size_t arg_count;
 	char *const *rest; /* behind `--`; NULL when there was none */
 	size_t rest_count;
 	bool is_json;
 	bool is_terminal; /* standard output */
 	bool has_color;
-	int width; /* columns of the terminal; 0: not one, nothing is cut */
+	int width;             /* columns of the terminal; 0: not one, nothing is cut */
 	struct client *client; /* made on first use */
 };
 
-/* Fills `cli` from argv: finds the command, checks every flag against its tables. Errors: ERR_INVALID
- * with the text to print; *ret_wants_help is set when --help was met first (then 0 is returned and
- * `command` may be NULL). Release with cli_fini. Pure but for reading the environment. */
+/* Fills `cli` from argv: finds the command, checks every flag against its tables. Errors:
+ * ERR_INVALID with the text to print; *ret_wants_help is set when --help was met first (then 0 is
+ * returned and `command` may be NULL). Release with cli_fini. Pure but for reading the environment.
+ */
 int cli_parse(int argc, char *const *argv, struct cli *cli, bool *ret_wants_help, struct err *err);
 void cli_fini(struct cli *cli);
 
@@ -101,14 +103,14 @@ int64_t cli_flag_time(const struct cli *cli, const char *name, int64_t now_ms, i
 /* Index into the flag's choices, or `preset`. */
 int cli_flag_choice(const struct cli *cli, const char *name, int preset);
 
-/* The row whose name is the first word, or the first two words, of `words`; *ret_used says how many.
- * NULL: none. */
+/* The row whose name is the first word, or the first two words, of `words`; *ret_used says how
+ * many. NULL: none. */
 const struct command *command_find(char *const *words, size_t count, size_t *ret_used);
 
-/* The candidate that `word` was probably meant to be, or NULL when none is near. `get` gives the i-th
- * candidate, NULL at the end. */
-const char *nearest_word(const char *word, const char *(*get)(const void *data, size_t i),
-	const void *data);
+/* The candidate that `word` was probably meant to be, or NULL when none is near. `get` gives the
+ * i-th candidate, NULL at the end. */
+const char *nearest_word(
+	const char *word, const char *(*get)(const void *data, size_t i), const void *data);
 
 /* --- help.c --- */
 
@@ -127,12 +129,16 @@ int cli_usage(const struct cli *cli, const char *fmt, ...) __attribute__((format
 /* Prints JSON, indented, with a newline. */
 void print_json(const json_t *json);
 
-/* A table: rows of texts under titles. Columns marked `shrinks` give way when the terminal is narrow.
- * Texts are made safe (no control characters reach the terminal). */
+/* A table: rows of texts under titles. Texts are made safe (no control characters reach the
+ * terminal). */
+enum column_kind {
+	COLUMN_PLAIN,
+	COLUMN_SHRINKS, /* gives way when the terminal is narrow */
+	COLUMN_RIGHT    /* numbers */
+};
 struct column {
 	const char *title;
-	bool shrinks;
-	bool right; /* numbers */
+	enum column_kind kind;
 };
 #define TABLE_COLUMNS_MAX 12
 struct table {
@@ -152,13 +158,14 @@ void table_print(const struct table *table, const struct cli *cli);
 
 /* "in 3h12m", "5m ago", "now" */
 #define RELATIVE_TEXT_SIZE 64
-const char *format_relative(int64_t at_ms, int64_t now_ms, char ret_text[static RELATIVE_TEXT_SIZE]);
+const char *format_relative(
+	int64_t at_ms, int64_t now_ms, char ret_text[static RELATIVE_TEXT_SIZE]);
 
 /* A time of a JSON answer for a list: relative on a terminal, as it is elsewhere; "-" for null. */
 void table_add_time(struct table *table, const struct cli *cli, const json_t *time);
 
-/* Members of an answer for a person, one a line, nested ones indented, times also relative; nulls and
- * empty lists are left out. `skip` (may be NULL) names a member to leave out. */
+/* Members of an answer for a person, one a line, nested ones indented, times also relative; nulls
+ * and empty lists are left out. `skip` (may be NULL) names a member to leave out. */
 void print_object(const json_t *object, const char *skip);
 
 /* Output of a program: as it is, but on a terminal without its control characters. */
@@ -170,8 +177,8 @@ void append_safe(struct buf *out, const char *text);
 /* --- json helpers --- */
 
 /* The text of member `key`, or NULL when absent or no string. Borrowed. */
-const char *json_text(const json_t *json, const char *key);
-int64_t json_number(const json_t *json, const char *key, int64_t preset);
+const char *get_text(const json_t *json, const char *key);
+int64_t get_number(const json_t *json, const char *key, int64_t preset);
 
 /* --- remote.c: calls to the server, errors already told --- */
 
@@ -191,9 +198,10 @@ int remote_bytes(struct cli *cli, const char *path, char **ret_bytes, size_t *re
 char *remote_path(const char *before, const char *segment, const char *after);
 /* Appends "?key=value" or "&key=value", encoded; nothing when value is NULL. */
 void remote_query(struct buf *path, const char *key, const char *value);
-/* All pages of a list, at most `max` items (0: all); *ret_items is an owned array. *ret_has_more when
- * the limit left some out (may be NULL). */
-int remote_list(struct cli *cli, const char *path, size_t max, json_t **ret_items, bool *ret_has_more);
+/* All pages of a list, at most `max` items (0: all); *ret_items is an owned array. *ret_has_more
+ * when the limit left some out (may be NULL). */
+int remote_list(
+	struct cli *cli, const char *path, size_t max, json_t **ret_items, bool *ret_has_more);
 
 /* --- the commands, one function each --- */
 
@@ -223,11 +231,15 @@ int cmd_import_crontab(struct cli *cli);
 
 /* --- shared between commands --- */
 
-/* A definition, or a merge patch for one, from this command's flags and what stands behind `--`: in a
- * patch what cannot stand beside a new member becomes null. ERR_INVALID: flags that exclude each other.
- * *ret_json is a new reference. */
-enum define_mode { DEFINE_WHOLE, DEFINE_PATCH };
-int define_from_flags(const struct cli *cli, enum define_mode mode, json_t **ret_json, struct err *err);
+/* A definition, or a merge patch for one, from this command's flags and what stands behind `--`: in
+ * a patch what cannot stand beside a new member becomes null. ERR_INVALID: flags that exclude each
+ * other. *ret_json is a new reference. */
+enum define_mode {
+	DEFINE_WHOLE,
+	DEFINE_PATCH
+};
+int define_from_flags(
+	const struct cli *cli, enum define_mode mode, json_t **ret_json, struct err *err);
 /* Was any flag or program given that says something about the definition? */
 bool define_is_asked(const struct cli *cli);
 /* The definition alone, without the facts that the server shows with it; new reference. */

@@ -51,15 +51,17 @@ static int read_address(struct client *client, const char *server, struct err *e
 	}
 	if (len == 0 || strpbrk(server, " \t\r\n?#"))
 		return err_set(err, ERR_INVALID,
-			"server address '%.80s': written http://host:port or unix:PATH (--server)", server);
+			"server address '%.80s': written http://host:port or unix:PATH (--server)",
+			server);
 	if (strncmp(server, "http://", 7) == 0 || strncmp(server, "https://", 8) == 0)
 		client->base = xstrndup(server, len);
 	else if (strstr(server, "://"))
 		return err_set(err, ERR_INVALID,
-			"server address '%.80s': only http://, https:// and unix: are spoken (--server)",
+			"server address '%.80s': only http://, https:// and unix: are spoken "
+			"(--server)",
 			server);
 	else
-		client->base = xasprintf("http://%.*s", (int) len, server);
+		client->base = xasprintf("http://%.*s", (int)len, server);
 	return 0;
 }
 
@@ -81,14 +83,16 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *data)
 	char value[24];
 
 	if (len > sizeof(name) - 1 && strncasecmp(bytes, name, sizeof(name) - 1) == 0) {
-		int skip = (int) sizeof(name) - 1;
+		int skip = (int)sizeof(name) - 1;
 
-		while ((size_t) skip < len && bytes[skip] == ' ')
+		while ((size_t)skip < len && bytes[skip] == ' ')
 			skip++;
-		(void) snprintf(value, sizeof(value), "%.*s",
-			(int) strcspn(bytes + skip, "\r\n") > 20 ? 20 : (int) strcspn(bytes + skip, "\r\n"),
+		(void)snprintf(value, sizeof(value), "%.*s",
+			(int)strcspn(bytes + skip, "\r\n") > 20
+				? 20
+				: (int)strcspn(bytes + skip, "\r\n"),
 			bytes + skip);
-		(void) parse_i64(value, 0, INT32_MAX, &client->retry_after_s);
+		(void)parse_i64(value, 0, INT32_MAX, &client->retry_after_s);
 	}
 	return len;
 }
@@ -97,19 +101,19 @@ static void set_options(struct client *client)
 {
 	CURL *curl = client->curl;
 
-	(void) curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-	(void) curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long) CLIENT_CONNECT_MS);
-	(void) curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long) CLIENT_TOTAL_MS);
-	(void) curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-	(void) curl_easy_setopt(curl, CURLOPT_USERAGENT, "gathering-cli/" GATHERING_VERSION);
-	(void) curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
-	(void) curl_easy_setopt(curl, CURLOPT_WRITEDATA, client);
-	(void) curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
-	(void) curl_easy_setopt(curl, CURLOPT_HEADERDATA, client);
+	(void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+	(void)curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CLIENT_CONNECT_MS);
+	(void)curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)CLIENT_TOTAL_MS);
+	(void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+	(void)curl_easy_setopt(curl, CURLOPT_USERAGENT, "gathering-cli/" GATHERING_VERSION);
+	(void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
+	(void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, client);
+	(void)curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
+	(void)curl_easy_setopt(curl, CURLOPT_HEADERDATA, client);
 	if (client->socket_path)
-		(void) curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, client->socket_path);
+		(void)curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, client->socket_path);
 	if (client->socket_path || is_loopback(client->base))
-		(void) curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+		(void)curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
 }
 
 int client_create(const char *server, struct client **ret_client, struct err *err)
@@ -124,7 +128,7 @@ int client_create(const char *server, struct client **ret_client, struct err *er
 		client_destroy(client);
 		return code;
 	}
-	(void) curl_global_init(CURL_GLOBAL_DEFAULT);
+	(void)curl_global_init(CURL_GLOBAL_DEFAULT);
 	client->curl = curl_easy_init();
 	must(client->curl);
 	set_options(client);
@@ -159,10 +163,10 @@ static int fail_transfer(const struct client *client, CURLcode result, struct er
 	long os_error = 0;
 	const char *why = curl_easy_strerror(result);
 
-	(void) curl_easy_getinfo(client->curl, CURLINFO_OS_ERRNO, &os_error);
+	(void)curl_easy_getinfo(client->curl, CURLINFO_OS_ERRNO, &os_error);
 	switch (result) {
 	case CURLE_COULDNT_CONNECT:
-		why = os_error ? strerror((int) os_error) : why;
+		why = os_error ? strerror((int)os_error) : why;
 		[[fallthrough]];
 	case CURLE_COULDNT_RESOLVE_HOST:
 		return err_set(err, ERR_UNAVAILABLE,
@@ -190,7 +194,8 @@ static struct curl_slist *make_headers(const struct call *call)
 		xasprintf("Accept: %s", call->accept ? call->accept : "application/json");
 
 	headers = curl_slist_append(headers, accept);
-	headers = curl_slist_append(headers, "Expect:"); /* no 100-continue round trip for bulk bodies */
+	headers = curl_slist_append(
+		headers, "Expect:"); /* no 100-continue round trip for bulk bodies */
 	if (call->body)
 		headers = curl_slist_append(headers, "Content-Type: application/json");
 	if (call->if_match) {
@@ -210,16 +215,17 @@ static CURLcode perform(struct client *client, const struct call *call)
 
 	buf_clear(&client->body);
 	client->retry_after_s = -1;
-	(void) curl_easy_setopt(curl, CURLOPT_URL, url);
-	(void) curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-	(void) curl_easy_setopt(curl, CURLOPT_HTTPGET, 1L);
+	(void)curl_easy_setopt(curl, CURLOPT_URL, url);
+	(void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+	(void)curl_easy_setopt(curl, CURLOPT_HTTPGET, 1L);
 	if (call->body || strcmp(call->method, "GET") != 0) {
-		(void) curl_easy_setopt(curl, CURLOPT_POSTFIELDS, call->body ? call->body : "");
-		(void) curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) call->body_len);
+		(void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, call->body ? call->body : "");
+		(void)curl_easy_setopt(
+			curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body_len);
 	}
-	(void) curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, call->method);
+	(void)curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, call->method);
 	result = curl_easy_perform(curl);
-	(void) curl_easy_setopt(curl, CURLOPT_HTTPHEADER, NULL);
+	(void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, NULL);
 	curl_slist_free_all(headers);
 	return result;
 }
@@ -227,7 +233,7 @@ static CURLcode perform(struct client *client, const struct call *call)
 /* poll() rather than a sleep, since time.h stays behind its fence. */
 static void wait_seconds(int64_t seconds)
 {
-	(void) poll(NULL, 0, (int) seconds * 1000);
+	(void)poll(NULL, 0, (int)seconds * 1000);
 }
 
 static int64_t retry_wait_s(const struct client *client)
@@ -247,16 +253,17 @@ int client_call(
 
 		if (result != CURLE_OK)
 			return fail_transfer(client, result, err);
-		(void) curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
+		(void)curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
 		if (status != 429 || tries == CLIENT_RETRIES_MAX)
 			break;
 		if (isatty(STDERR_FILENO))
-			(void) fprintf(stderr, "too many requests; waiting %llds as the server asks\n",
-				(long long) retry_wait_s(client));
+			(void)fprintf(stderr,
+				"too many requests; waiting %llds as the server asks\n",
+				(long long)retry_wait_s(client));
 		wait_seconds(retry_wait_s(client));
 	}
-	*ret_answer = (struct answer){.status = status, .len = client->body.len,
-		.retry_after_s = client->retry_after_s};
+	*ret_answer = (struct answer){
+		.status = status, .len = client->body.len, .retry_after_s = client->retry_after_s};
 	ret_answer->body = buf_take(&client->body);
 	return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Blocking HTTP client of the command line: one server, JSON or bytes, every wait bounded. Private to
- * cli/; the only file of it that knows libcurl is client.c. */
+ * Blocking HTTP client of the command line: one server, JSON or bytes, every wait bounded. Private
+ * to cli/; the only file of it that knows libcurl is client.c. */
 #pragma once
 
 #include <stddef.h>
@@ -9,18 +9,18 @@
 
 #include "base/err.h"
 
-#define CLIENT_CONNECT_MS   5000
-#define CLIENT_TOTAL_MS     60000
-#define CLIENT_BODY_MAX     (64u << 20)
-#define CLIENT_RETRIES_MAX  5     /* answers 429 that are waited out */
-#define CLIENT_RETRY_MAX_S  70    /* one such wait; the limits count by the minute */
+#define CLIENT_CONNECT_MS  5000
+#define CLIENT_TOTAL_MS    60000
+#define CLIENT_BODY_MAX    (64u << 20)
+#define CLIENT_RETRIES_MAX 5  /* answers 429 that are waited out */
+#define CLIENT_RETRY_MAX_S 70 /* one such wait; the limits count by the minute */
 
 struct client;
 
 struct call {
 	const char *method;
-	const char *path;     /* "/api/v1/actions?limit=10", encoded */
-	const char *body;     /* JSON text; NULL: none */
+	const char *path; /* "/api/v1/actions?limit=10", encoded */
+	const char *body; /* JSON text; NULL: none */
 	size_t body_len;
 	const char *if_match; /* NULL: none */
 	const char *accept;   /* NULL: application/json */
@@ -41,11 +41,11 @@ void client_destroy(struct client *client); /* NULL is fine */
 /* The address as given, for messages. Borrowed. */
 const char *client_server(const struct client *client);
 
-/* One exchange; any HTTP status is a success here. An answer 429 is waited out as Retry-After says, at
- * most CLIENT_RETRIES_MAX times. ERR_UNAVAILABLE: no connection (the text says what to check);
+/* One exchange; any HTTP status is a success here. An answer 429 is waited out as Retry-After says,
+ * at most CLIENT_RETRIES_MAX times. ERR_UNAVAILABLE: no connection (the text says what to check);
  * ERR_TIMEOUT; ERR_TOO_LARGE: the answer; ERR_IO: broken off. */
-int client_call(struct client *client, const struct call *call, struct answer *ret_answer,
-	struct err *err);
+int client_call(
+	struct client *client, const struct call *call, struct answer *ret_answer, struct err *err);
 void answer_fini(struct answer *answer);
 
 /* Percent-encodes one path segment or query value. Owned by the caller. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Every command and every flag, once. Parsing (parse.c), help and doc/cli.md (help.c), usage errors and
- * the JSON that flags make (define.c) read these tables; a new flag is a row here and, unless it names
- * a member of the definition, one line in its command. */
+ * Every command and every flag, once. Parsing (parse.c), help and doc/cli.md (help.c), usage errors
+ * and the JSON that flags make (define.c) read these tables; a new flag is a row here and, unless
+ * it names a member of the definition, one line in its command. */
 #include "cli/cli_priv.h"
 #include "model/model.h"
 #include "plan/plan.h"
@@ -15,6 +15,7 @@ const struct flag cli_global_flags[] = {
 		.help = "the server to talk to: http://host:port or unix:PATH"},
 	{"output", .letter = 'o', .type = FLAG_CHOICE, .value = "FORM", .choices = output_names, .preset = "table",
 		.help = "what to print: tables and text for people, or the JSON of the API"},
+	{"json", .type = FLAG_SWITCH, .help = "the same as --output json"},
 	{"no-color", .type = FLAG_SWITCH, .help = "no colors, as NO_COLOR in the environment"},
 	{"help", .letter = 'h', .type = FLAG_SWITCH, .help = "explain the command"},
 	{0}};
@@ -34,7 +35,6 @@ static const struct flag next_flags[] = {
 	{"from", .type = FLAG_TIME, .value = "TIME", .preset = "now", .help = "list due times strictly after this moment"},
 	{"count", .letter = 'n', .type = FLAG_INT, .value = "N", .min = 1, .max = 100000, .preset = "5", .help = "how many due times"},
 	{"notes", .type = FLAG_SWITCH, .help = "say behind a due time what daylight saving did to it"},
-	{"json", .type = FLAG_SWITCH, .help = "the same as --output json"},
 	{0}};
 
 static const struct flag when_flags[] = {

@@ -4,9 +4,9 @@
  * as cron does, and cannot swallow a job: after a job's first field comes another field, never '='.
  *
  * Seen on Debian 12 (cron 3.0pl1-162) rather than read: in the command `\%` becomes `%` and `\\`
- * becomes `\`, any other backslash stays; in the standard input only `\%` changes, every other % is a
- * newline, and a newline is added when the text does not end in one. TZ is an ordinary variable of the
- * commands and moves no schedule. */
+ * becomes `\`, any other backslash stays; in the standard input only `\%` changes, every other % is
+ * a newline, and a newline is added when the text does not end in one. TZ is an ordinary variable
+ * of the commands and moves no schedule. */
 #include "cli/crontab.h"
 
 #include <stdarg.h>
@@ -18,9 +18,9 @@
 #include "base/mem.h"
 #include "base/text.h"
 
-#define CRON_FIELDS   5
-#define REMARK_CHARS  300
-#define BLANKS        " \t"
+#define CRON_FIELDS  5
+#define REMARK_CHARS 300
+#define BLANKS       " \t"
 
 struct reader {
 	struct crontab *crontab;
@@ -34,14 +34,14 @@ struct reader {
 
 /* --- remarks --- */
 
-static void remark_add(
-	struct crontab *crontab, int line, enum crontab_verdict verdict, const char *fmt, va_list args)
+static void remark_add(struct crontab *crontab, int line, enum crontab_verdict verdict,
+	const char *fmt, va_list args)
 {
 	char text[REMARK_CHARS];
 	struct buf clean;
 	size_t at = crontab->remark_count;
 
-	(void) vsnprintf(text, sizeof(text), fmt, args);
+	(void)vsnprintf(text, sizeof(text), fmt, args);
 	buf_init(&clean, sizeof(text) * 3);
 	utf8_clean(text, strlen(text), &clean); /* a cut may have split a character */
 	crontab->remarks =
@@ -75,7 +75,8 @@ __attribute__((format(printf, 2, 3))) static void note(struct reader *reader, co
 	va_end(args);
 }
 
-__attribute__((format(printf, 2, 3))) static void refuse(struct reader *reader, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static void refuse(
+	struct reader *reader, const char *fmt, ...)
 {
 	va_list args;
 
@@ -88,22 +89,30 @@ __attribute__((format(printf, 2, 3))) static void refuse(struct reader *reader, 
 
 /* What a variable means to us. */
 enum meaning {
-	MEANS_ENV,      /* handed to the commands that follow */
-	MEANS_ZONE,     /* schedules that follow are in this zone */
-	MEANS_SHELL,    /* commands that follow are given to this shell */
-	MEANS_NO_MAIL,  /* cron's mail; there is none here */
-	MEANS_FIXED,    /* cron sets it itself and ignores the file */
-	MEANS_FOREIGN   /* another cron's scheduling; not carried over */
+	MEANS_ENV,     /* handed to the commands that follow */
+	MEANS_ZONE,    /* schedules that follow are in this zone */
+	MEANS_SHELL,   /* commands that follow are given to this shell */
+	MEANS_NO_MAIL, /* cron's mail; there is none here */
+	MEANS_FIXED,   /* cron sets it itself and ignores the file */
+	MEANS_FOREIGN  /* another cron's scheduling; not carried over */
 };
 
 static const struct {
 	const char *name;
 	enum meaning meaning;
-} meanings[] = {{"CRON_TZ", MEANS_ZONE}, {"SHELL", MEANS_SHELL}, {"MAILTO", MEANS_NO_MAIL},
-	{"MAILFROM", MEANS_NO_MAIL}, {"CONTENT_TYPE", MEANS_NO_MAIL},
-	{"CONTENT_TRANSFER_ENCODING", MEANS_NO_MAIL}, {"LOGNAME", MEANS_FIXED}, {"USER", MEANS_FIXED},
-	{"RANDOM_DELAY", MEANS_FOREIGN}, {"START_HOURS_RANGE", MEANS_FOREIGN},
-	{"CRON_WITHIN", MEANS_FOREIGN}};
+} meanings[] = {
+	{"CRON_TZ",                   MEANS_ZONE   },
+        {"SHELL",                     MEANS_SHELL  },
+        {"MAILTO",                    MEANS_NO_MAIL},
+	{"MAILFROM",                  MEANS_NO_MAIL},
+        {"CONTENT_TYPE",              MEANS_NO_MAIL},
+	{"CONTENT_TRANSFER_ENCODING", MEANS_NO_MAIL},
+        {"LOGNAME",                   MEANS_FIXED  },
+	{"USER",		      MEANS_FIXED  },
+        {"RANDOM_DELAY",              MEANS_FOREIGN},
+	{"START_HOURS_RANGE",         MEANS_FOREIGN},
+        {"CRON_WITHIN",               MEANS_FOREIGN}
+};
 
 static enum meaning meaning_of(const char *name)
 {
@@ -123,11 +132,11 @@ static char *take_word(const char *text, const char *stops, const char **ret_end
 		if (!end)
 			return NULL;
 		*ret_end = end + 1;
-		return xstrndup(text + 1, (size_t) (end - text - 1));
+		return xstrndup(text + 1, (size_t)(end - text - 1));
 	}
 	end = text + strcspn(text, stops);
 	*ret_end = end;
-	return end == text ? NULL : xstrndup(text, (size_t) (end - text));
+	return end == text ? NULL : xstrndup(text, (size_t)(end - text));
 }
 
 /* The text without the blanks at its end. */
@@ -207,11 +216,14 @@ static void apply_variable(struct reader *reader, const char *name, char *value_
 		reader->shell = take_ptr(value);
 		return;
 	case MEANS_NO_MAIL:
-		note(reader, "%s is not carried over: output is kept with each run instead of being mailed",
+		note(reader,
+			"%s is not carried over: output is kept with each run instead of being "
+			"mailed",
 			name);
 		return;
 	case MEANS_FIXED:
-		note(reader, "%s is not carried over: cron ignores it too, it is the user's name", name);
+		note(reader, "%s is not carried over: cron ignores it too, it is the user's name",
+			name);
 		return;
 	case MEANS_FOREIGN:
 		note(reader, "%s is not carried over: not a setting of Debian's cron", name);
@@ -225,11 +237,13 @@ static void read_assignment(struct reader *reader, const char *name, const char 
 	char *value;
 
 	if (!is_variable_name(name)) {
-		refuse(reader, "'%.60s' is not a variable name: letters, digits and '_' only", name);
+		refuse(reader, "'%.60s' is not a variable name: letters, digits and '_' only",
+			name);
 		return;
 	}
 	if (strncmp(name, "GATHERING_", 10) == 0) {
-		refuse(reader, "%.60s: names that begin with GATHERING_ are set by the server", name);
+		refuse(reader, "%.60s: names that begin with GATHERING_ are set by the server",
+			name);
 		return;
 	}
 	if (*text != '"' && *text != '\'') {
@@ -242,7 +256,9 @@ static void read_assignment(struct reader *reader, const char *name, const char 
 		return;
 	}
 	if (end[strspn(end, BLANKS)] != '\0') {
-		refuse(reader, "%s: text behind the closing quote; cron takes the line for a bad job", name);
+		refuse(reader,
+			"%s: text behind the closing quote; cron takes the line for a bad job",
+			name);
 		free(value);
 		return;
 	}
@@ -289,7 +305,8 @@ static char *take_schedule(struct reader *reader, const char **at)
 		auto_free char *field = next_word(at);
 
 		if (!field) {
-			refuse(reader, "only %d of the %d time fields, and no command", i, CRON_FIELDS);
+			refuse(reader, "only %d of the %d time fields, and no command", i,
+				CRON_FIELDS);
 			buf_fini(&schedule);
 			return NULL;
 		}
@@ -357,7 +374,8 @@ static bool check_start(struct reader *reader, const char *text)
 		return false;
 	}
 	if (*text == '-') {
-		refuse(reader, "a leading '-' (no log line, in some crons) is nothing Debian's cron takes; "
+		refuse(reader, "a leading '-' (no log line, in some crons) is nothing Debian's "
+			       "cron takes; "
 			       "delete it");
 		return false;
 	}
@@ -380,8 +398,9 @@ static void read_job(struct reader *reader, const char *text)
 	at += strspn(at, BLANKS);
 	job.command = take_command(at, &rest);
 	if (job.command[strspn(job.command, BLANKS)] == '\0') {
-		refuse(reader, crontab->form == CRONTAB_SYSTEM ? "no command behind the time and the user"
-							      : "no command behind the time");
+		refuse(reader, crontab->form == CRONTAB_SYSTEM
+				       ? "no command behind the time and the user"
+				       : "no command behind the time");
 		job_fini(&job);
 		return;
 	}
@@ -395,7 +414,8 @@ static void read_job(struct reader *reader, const char *text)
 static bool check_line(struct reader *reader, const char *line, size_t len)
 {
 	if (len > CRONTAB_LINE_MAX)
-		refuse(reader, "%zu bytes; the longest line that is taken has %d", len, CRONTAB_LINE_MAX);
+		refuse(reader, "%zu bytes; the longest line that is taken has %d", len,
+			CRONTAB_LINE_MAX);
 	else if (memchr(line, '\0', len))
 		refuse(reader, "contains a NUL byte");
 	else if (!utf8_is_valid(line, len))
@@ -415,7 +435,8 @@ static void read_line(struct reader *reader, const char *line, size_t len)
 	if (len > 0 && line[len - 1] == '\r') {
 		len--;
 		if (!reader->cr_told)
-			note(reader, "lines end in CR LF; the CR is dropped (cron would hand it to the command)");
+			note(reader, "lines end in CR LF; the CR is dropped (cron would hand it to "
+				     "the command)");
 		reader->cr_told = true;
 	}
 	if (len == 0 || *line == '#' || !check_line(reader, line, len))
@@ -460,7 +481,7 @@ static bool looks_like_system(const char *text, size_t len)
 {
 	while (len > 0) {
 		const char *end = memchr(text, '\n', len);
-		size_t line_len = end ? (size_t) (end - text) : len;
+		size_t line_len = end ? (size_t)(end - text) : len;
 
 		if (line_len <= CRONTAB_LINE_MAX && names_root(text, line_len))
 			return true;
@@ -470,22 +491,24 @@ static bool looks_like_system(const char *text, size_t len)
 	return false;
 }
 
-void crontab_parse(const char *text, size_t len, enum crontab_form form, struct crontab *ret_crontab)
+void crontab_parse(
+	const char *text, size_t len, enum crontab_form form, struct crontab *ret_crontab)
 {
 	struct reader reader = {.crontab = ret_crontab};
-	bool is_system = form == CRONTAB_SYSTEM ||
-		(form == CRONTAB_AUTO && looks_like_system(text, len));
+	bool is_system =
+		form == CRONTAB_SYSTEM || (form == CRONTAB_AUTO && looks_like_system(text, len));
 
 	*ret_crontab = (struct crontab){.form = is_system ? CRONTAB_SYSTEM : CRONTAB_USER};
 	ret_crontab->jobs = xcalloc(count_lines(text, len), sizeof(*ret_crontab->jobs));
 	while (len > 0) {
 		const char *end = memchr(text, '\n', len);
-		size_t line_len = end ? (size_t) (end - text) : len;
+		size_t line_len = end ? (size_t)(end - text) : len;
 
 		reader.line++;
 		read_line(&reader, text, line_len);
 		if (!end && line_len > 0)
-			note(&reader, "no newline at the end of the file; taken all the same (cron ignores such a file)");
+			note(&reader, "no newline at the end of the file; taken all the same (cron "
+				      "ignores such a file)");
 		len -= line_len + (end != NULL);
 		text += line_len + (end != NULL);
 	}

@@ -14,9 +14,10 @@
 #define CRONTAB_ENV_MAX   100   /* variables in force at a time */
 
 enum crontab_form {
-	CRONTAB_AUTO,   /* system when a job's first command word is "root", which no program is called */
+	CRONTAB_AUTO, /* system when a job's first command word is "root", which no program is
+			 called */
 	CRONTAB_USER,
-	CRONTAB_SYSTEM  /* with the user column */
+	CRONTAB_SYSTEM /* with the user column */
 };
 
 struct crontab_env {
@@ -27,12 +28,13 @@ struct crontab_env {
 /* One job line. All strings owned. */
 struct crontab_job {
 	int line;
-	char *schedule; /* "17 * * * *" (fields one blank apart) or "@daily" */
-	char *timezone; /* CRON_TZ in force; NULL: none */
-	char *user;     /* the column; NULL: user form */
-	char *command;  /* up to the first unescaped %, escapes resolved */
+	char *schedule;   /* "17 * * * *" (fields one blank apart) or "@daily" */
+	char *timezone;   /* CRON_TZ in force; NULL: none */
+	char *user;       /* the column; NULL: user form */
+	char *command;    /* up to the first unescaped %, escapes resolved */
 	char *stdin_text; /* what follows the %, ends in a newline; NULL: no % */
-	struct crontab_env *env; /* in force at this line; without CRON_TZ and what cron keeps for itself */
+	struct crontab_env
+		*env; /* in force at this line; without CRON_TZ and what cron keeps for itself */
 	size_t env_count;
 	char *shell; /* SHELL in force; NULL: /bin/sh */
 };
@@ -56,19 +58,21 @@ struct crontab {
 	size_t remark_count;
 };
 
-/* Reads all lines; whatever cannot be taken becomes a remark, so this never fails. `text` need not end
- * in NUL or a newline. Release with crontab_fini. */
-void crontab_parse(const char *text, size_t len, enum crontab_form form, struct crontab *ret_crontab);
+/* Reads all lines; whatever cannot be taken becomes a remark, so this never fails. `text` need not
+ * end in NUL or a newline. Release with crontab_fini. */
+void crontab_parse(
+	const char *text, size_t len, enum crontab_form form, struct crontab *ret_crontab);
 void crontab_fini(struct crontab *crontab);
 
 /* Adds a remark in its place by line. */
-void crontab_remark(struct crontab *crontab, int line, enum crontab_verdict verdict, const char *fmt,
-	...) __attribute__((format(printf, 4, 5)));
+void crontab_remark(struct crontab *crontab, int line, enum crontab_verdict verdict,
+	const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
 /* --- names (crontab_name.c) --- */
 
 /* What the command is about, fit for an action's name: "backup" of
- * "cd /srv && nice -n 10 /usr/local/bin/backup.sh --all"; "job" when nothing better is found. Owned. */
+ * "cd /srv && nice -n 10 /usr/local/bin/backup.sh --all"; "job" when nothing better is found.
+ * Owned. */
 #define CRONTAB_BASE_MAX 40
 char *crontab_base_name(const char *command);
 

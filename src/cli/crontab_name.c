@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Names for crontab lines, which have none: the program that matters, past the words that only set
- * the stage (`cd /srv &&`, `test -x ... ||`, `FOO=1`, `nice -n 10`, `/bin/sh -c`). A guess, and only
- * for the eye: what a job is, for finding it again, is its hash. */
+ * the stage (`cd /srv &&`, `test -x ... ||`, `FOO=1`, `nice -n 10`, `/bin/sh -c`). A guess, and
+ * only for the eye: what a job is, for finding it again, is its hash. */
 #include "cli/crontab.h"
 
 #include <stdio.h>
@@ -15,22 +15,47 @@
 #define NAME_WORD_MAX 256
 
 /* Words that begin a command which only prepares the next one. */
-static const char *const stage_words[] = {
-	"cd", "test", "[", "[[", ":", "true", ".", "source", "set", "export", "umask", "sleep", "if", NULL};
+static const char *const stage_words[] = {"cd", "test", "[", "[[", ":", "true", ".", "source",
+	"set", "export", "umask", "sleep", "if", NULL};
 
-/* Programs that start another: how many words they take before it, and which of their options take a
- * word of their own ("nice -n 10 x"). */
+/* Programs that start another: how many words they take before it, and which of their options take
+ * a word of their own ("nice -n 10 x"). */
 static const struct wrapper {
 	const char *name;
 	int words;
 	const char *valued;
-} wrappers[] = {{"nice", 0, "n"}, {"ionice", 0, "cnp"}, {"chrt", 1, ""}, {"env", 0, "uC"},
-	{"exec", 0, "a"}, {"time", 0, "of"}, {"nohup", 0, ""}, {"chronic", 0, ""}, {"setsid", 0, ""},
-	{"sudo", 0, "ugpCh"}, {"timeout", 1, "ks"}, {"flock", 1, "wE"}, {"setlock", 1, ""}, {"sh", 0, ""},
-	{"bash", 0, ""}, {"dash", 0, ""}, {"ksh", 0, ""}, {"zsh", 0, ""}, {"python", 0, "mWX"},
-	{"python3", 0, "WX"}, {"perl", 0, "IM"}, {"php", 0, "cd"}, {"ruby", 0, "Ir"}, {"node", 0, "r"},
-	{"run-parts", 0, ""}, {"then", 0, ""}, {"do", 0, ""}, {"eval", 0, ""}, {"systemd-cat", 0, "tp"},
-	{"command", 0, ""}};
+} wrappers[] = {
+	{"nice",        0, "n"    },
+        {"ionice",      0, "cnp"  },
+        {"chrt",        1, ""     },
+        {"env",         0, "uC"   },
+        {"exec",        0, "a"    },
+	{"time",        0, "of"   },
+        {"nohup",       0, ""     },
+        {"chronic",     0, ""     },
+        {"setsid",      0, ""     },
+	{"sudo",        0, "ugpCh"},
+        {"timeout",     1, "ks"   },
+        {"flock",       1, "wE"   },
+        {"setlock",     1, ""     },
+	{"sh",          0, ""     },
+        {"bash",        0, ""     },
+        {"dash",        0, ""     },
+        {"ksh",         0, ""     },
+        {"zsh",         0, ""     },
+	{"python",      0, "mWX"  },
+        {"python3",     0, "WX"   },
+        {"perl",        0, "IM"   },
+        {"php",         0, "cd"   },
+	{"ruby",        0, "Ir"   },
+        {"node",        0, "r"    },
+        {"run-parts",   0, ""     },
+        {"then",        0, ""     },
+        {"do",          0, ""     },
+	{"eval",        0, ""     },
+        {"systemd-cat", 0, "tp"   },
+        {"command",     0, ""     }
+};
 
 static const char *const endings[] = {".sh", ".bash", ".py", ".pl", ".php", ".rb", ".js", NULL};
 
@@ -87,7 +112,7 @@ static bool is_assignment(const char *word)
 {
 	const char *equals = strchr(word, '=');
 
-	return equals && equals > word && strcspn(word, "/-.") > (size_t) (equals - word);
+	return equals && equals > word && strcspn(word, "/-.") > (size_t)(equals - word);
 }
 
 /* Words that name no program: expansions, options, leftovers. */
@@ -95,7 +120,8 @@ static bool finds_nothing(const char *path)
 {
 	const char *word = base_of(path);
 
-	return word[0] == '\0' || word[0] == '$' || word[0] == '-' || word[0] == '>' || word[0] == '<';
+	return word[0] == '\0' || word[0] == '$' || word[0] == '-' || word[0] == '>' ||
+	       word[0] == '<';
 }
 
 static void skip_command(const char **at, char *word)
@@ -103,7 +129,7 @@ static void skip_command(const char **at, char *word)
 	bool ends = false;
 
 	while (!ends)
-		(void) next_token(at, word, &ends);
+		(void)next_token(at, word, &ends);
 }
 
 /* An option of the wrapper; does it take the next word? "-n10" holds its value. */
@@ -112,8 +138,8 @@ static bool takes_value(const struct wrapper *wrapper, const char *option)
 	return option[1] && !option[2] && strchr(wrapper->valued, option[1]);
 }
 
-/* Reads one simple command; true and `word` set when it names a program worth a name. A wrapper with
- * nothing behind it is that program itself. */
+/* Reads one simple command; true and `word` set when it names a program worth a name. A wrapper
+ * with nothing behind it is that program itself. */
 static bool find_in_command(const char **at, char *word)
 {
 	const struct wrapper *wrapper = NULL, *next;
@@ -124,7 +150,7 @@ static bool find_in_command(const char **at, char *word)
 		size_t len = next_token(at, word, &ends);
 
 		if (ends && wrapper)
-			(void) snprintf(word, NAME_WORD_MAX, "%s", wrapper->name);
+			(void)snprintf(word, NAME_WORD_MAX, "%s", wrapper->name);
 		if (ends)
 			return wrapper != NULL;
 		if (len == 0 || is_assignment(word))
@@ -167,7 +193,7 @@ static char *sanitize(const char *word)
 		char c = word[i];
 
 		if (c >= 'A' && c <= 'Z')
-			c = (char) (c - 'A' + 'a');
+			c = (char)(c - 'A' + 'a');
 		if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c == '_' && name.len))
 			buf_putc(&name, c);
 		else if (name.len && name.data[name.len - 1] != '-')
@@ -202,7 +228,7 @@ static uint64_t hash_text(uint64_t hash, const char *text)
 {
 	text = text ? text : "";
 	do {
-		hash ^= (unsigned char) *text;
+		hash ^= (unsigned char)*text;
 		hash *= UINT64_C(0x100000001b3);
 	} while (*text++);
 	return hash;
@@ -217,5 +243,5 @@ uint64_t crontab_job_hash(const struct crontab_job *job, int twin)
 	hash = hash_text(hash, job->user);
 	hash = hash_text(hash, job->command);
 	hash = hash_text(hash, job->stdin_text);
-	return (hash ^ (uint64_t) twin) * UINT64_C(0x100000001b3);
+	return (hash ^ (uint64_t)twin) * UINT64_C(0x100000001b3);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Flags to the JSON of an action's definition. Each flag's row says which member it sets (a JSON
- * pointer); only what excludes each other is written out here. Values are not judged: the server does
- * that, for every client alike, and names the member. */
+ * pointer); only what excludes each other is written out here. Values are not judged: the server
+ * does that, for every client alike, and names the member. */
 #include <stdio.h>
 #include <string.h>
 
@@ -16,14 +16,15 @@ static void put(json_t *object, const char *key, json_t *value_take)
 	must(json_object_set_new(object, key, value_take) == 0);
 }
 
-/* The object that holds the last segment of `pointer`, made on the way; *ret_key is that segment. */
+/* The object that holds the last segment of `pointer`, made on the way; *ret_key is that segment.
+ */
 static json_t *parent_of(json_t *root, const char *pointer, const char **ret_key)
 {
 	const char *slash;
 
 	pointer++;
 	while ((slash = strchr(pointer, '/'))) {
-		auto_free char *key = xstrndup(pointer, (size_t) (slash - pointer));
+		auto_free char *key = xstrndup(pointer, (size_t)(slash - pointer));
 
 		if (!json_object_get(root, key))
 			put(root, key, json_object());
@@ -50,7 +51,7 @@ static json_t *flag_value(const struct given_flag *given)
 static bool add_pair(json_t *parent, const char *key, const struct given_flag *given)
 {
 	const char *separator = strchr(given->value, given->flag->separator);
-	auto_free char *name = xstrndup(given->value, (size_t) (separator - given->value));
+	auto_free char *name = xstrndup(given->value, (size_t)(separator - given->value));
 	const char *value = separator + 1;
 
 	if (given->flag->separator == ':')
@@ -83,11 +84,12 @@ static bool set_member(json_t *root, const struct given_flag *given)
 static int check_flags(const struct cli *cli, struct err *err)
 {
 	int schedules = cli_has(cli, "cron") + cli_has(cli, "every") + cli_has(cli, "at") +
-		cli_has(cli, "manual");
+			cli_has(cli, "manual");
 	int targets = cli_has(cli, "url") + cli_has(cli, "shell") + (cli->rest != NULL);
 
 	if (schedules > 1)
-		return err_set(err, ERR_INVALID, "--cron, --every, --at and --manual: only one of them");
+		return err_set(
+			err, ERR_INVALID, "--cron, --every, --at and --manual: only one of them");
 	if (targets > 1)
 		return err_set(err, ERR_INVALID,
 			"a program behind `--`, --shell and --url: only one of them");
@@ -104,7 +106,8 @@ static int add_program(const struct cli *cli, json_t *root, struct err *err)
 	put(exec, key, command);
 	for (size_t i = 0; i < cli->rest_count; i++)
 		if (json_array_append_new(command, json_string(cli->rest[i])) != 0)
-			return err_set(err, ERR_INVALID, "argument %zu of the program is not UTF-8", i + 1);
+			return err_set(err, ERR_INVALID, "argument %zu of the program is not UTF-8",
+				i + 1);
 	return 0;
 }
 
@@ -134,8 +137,8 @@ static int fill(const struct cli *cli, enum define_mode mode, json_t *root, stru
 {
 	for (size_t i = 0; i < cli->given_count; i++)
 		if (cli->given[i].flag->pointer && !set_member(root, &cli->given[i]))
-			return err_set(
-				err, ERR_INVALID, "--%s: the value is not UTF-8", cli->given[i].flag->name);
+			return err_set(err, ERR_INVALID, "--%s: the value is not UTF-8",
+				cli->given[i].flag->name);
 	if (cli->rest && add_program(cli, root, err))
 		return err->code;
 	if (cli_has(cli, "shell"))
@@ -149,7 +152,8 @@ static int fill(const struct cli *cli, enum define_mode mode, json_t *root, stru
 	return 0;
 }
 
-int define_from_flags(const struct cli *cli, enum define_mode mode, json_t **ret_json, struct err *err)
+int define_from_flags(
+	const struct cli *cli, enum define_mode mode, json_t **ret_json, struct err *err)
 {
 	json_t *root;
 	int code = check_flags(cli, err);
@@ -179,7 +183,8 @@ json_t *define_only(const json_t *action)
 	struct action *parsed = NULL;
 	json_t *json;
 
-	/* a newer server may show members this program does not know: then all of it is better than nothing */
+	/* a newer server may show members this program does not know: then all of it is better than
+	 * nothing */
 	if (action_from_json(action, NULL, &parsed, &faults))
 		return json_deep_copy(action);
 	json = action_definition_json(parsed);

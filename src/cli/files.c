@@ -28,12 +28,14 @@ static int read_all(int fd, const char *name, size_t limit, struct buf *text, st
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0)
-			return err_set(err, ERR_IO, "cannot read %.200s: %s", name, strerror(errno));
+			return err_set(
+				err, ERR_IO, "cannot read %.200s: %s", name, strerror(errno));
 		if (got == 0)
 			return 0;
-		buf_append(text, chunk, (size_t) got);
+		buf_append(text, chunk, (size_t)got);
 		if (text->is_cut)
-			return err_set(err, ERR_TOO_LARGE, "%.200s is larger than %zu bytes", name, limit);
+			return err_set(
+				err, ERR_TOO_LARGE, "%.200s is larger than %zu bytes", name, limit);
 	}
 }
 
@@ -45,8 +47,8 @@ int read_file(const char *path, size_t limit, char **ret_text, size_t *ret_len, 
 	int code;
 
 	if (fd < 0)
-		return err_set(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "cannot read %.200s: %s", path,
-			strerror(errno));
+		return err_set(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO,
+			"cannot read %.200s: %s", path, strerror(errno));
 	buf_init(&text, limit);
 	code = read_all(fd, is_stdin ? "standard input" : path, limit, &text, err);
 	if (!code) {
@@ -55,7 +57,7 @@ int read_file(const char *path, size_t limit, char **ret_text, size_t *ret_len, 
 	}
 	buf_fini(&text);
 	if (!is_stdin)
-		(void) close(fd);
+		(void)close(fd);
 	return code;
 }
 
@@ -76,18 +78,19 @@ int read_json_file(const char *path, json_t **ret_json, struct err *err)
 static int write_temporary(const char *text, char **ret_path, struct err *err)
 {
 	const char *folder = getenv("TMPDIR");
-	auto_free char *path = xasprintf("%s/gathering-XXXXXX.json", folder && *folder ? folder : "/tmp");
-	int fd = mkostemps(path, (int) strlen(".json"), O_CLOEXEC);
+	auto_free char *path =
+		xasprintf("%s/gathering-XXXXXX.json", folder && *folder ? folder : "/tmp");
+	int fd = mkostemps(path, (int)strlen(".json"), O_CLOEXEC);
 	size_t len = strlen(text);
 
 	if (fd < 0)
 		return err_set(err, ERR_IO, "cannot create %.200s: %s", path, strerror(errno));
-	if (write(fd, text, len) != (ssize_t) len) {
-		(void) close(fd);
-		(void) unlink(path);
+	if (write(fd, text, len) != (ssize_t)len) {
+		(void)close(fd);
+		(void)unlink(path);
 		return err_set(err, ERR_IO, "cannot write %.200s", path);
 	}
-	(void) close(fd);
+	(void)close(fd);
 	*ret_path = take_ptr(path);
 	return 0;
 }
@@ -103,7 +106,7 @@ static int spawn_editor(const char *path, struct err *err)
 	if (!editor || !*editor)
 		editor = getenv("EDITOR");
 	script = xasprintf("%s \"$1\"", editor && *editor ? editor : "vi");
-	char *argv[] = {(char *) "sh", (char *) "-c", script, (char *) "sh", (char *) path, NULL};
+	char *argv[] = {(char *)"sh", (char *)"-c", script, (char *)"sh", (char *)path, NULL};
 
 	if (posix_spawnp(&pid, "sh", NULL, NULL, argv, environ) != 0)
 		return err_set(err, ERR_IO, "cannot start an editor");
@@ -128,7 +131,7 @@ int edit_json(const json_t *json, json_t **ret_json, char **ret_path, struct err
 		code = read_file(path, JSON_FILE_MAX, &after, &len, err);
 	if (code || (len == strlen(before) && memcmp(after, before, len) == 0)) {
 		if (path)
-			(void) unlink(path);
+			(void)unlink(path);
 		if (!code)
 			*ret_json = NULL;
 		return code;

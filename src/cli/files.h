@@ -15,6 +15,6 @@ int read_file(const char *path, size_t limit, char **ret_text, size_t *ret_len, 
 /* The JSON in it; ERR_BAD_REQUEST with the position. */
 int read_json_file(const char *path, json_t **ret_json, struct err *err);
 
-/* Opens `json` in $VISUAL, $EDITOR or vi. *ret_json is NULL when nothing was changed, else owned, and
- * *ret_path (owned) is the file, the caller's to delete once the text is no longer needed. */
+/* Opens `json` in $VISUAL, $EDITOR or vi. *ret_json is NULL when nothing was changed, else owned,
+ * and *ret_path (owned) is the file, the caller's to delete once the text is no longer needed. */
 int edit_json(const json_t *json, json_t **ret_json, char **ret_path, struct err *err);

@@ -19,7 +19,7 @@
 static void write_wrapped(struct buf *out, const char *text, int indent, int column, int width)
 {
 	while (*text) {
-		int len = (int) strcspn(text, " ");
+		int len = (int)strcspn(text, " ");
 
 		if (column > indent && column + 1 + len > width) {
 			buf_printf(out, "\n%*s", indent, "");
@@ -28,7 +28,7 @@ static void write_wrapped(struct buf *out, const char *text, int indent, int col
 			buf_putc(out, ' ');
 			column++;
 		}
-		buf_append(out, text, (size_t) len);
+		buf_append(out, text, (size_t)len);
 		column += len;
 		text += len + (text[len] == ' ');
 	}
@@ -60,12 +60,13 @@ static void write_flag(struct buf *out, const struct flag *flag, int width)
 	int len;
 
 	if (flag->letter)
-		(void) snprintf(left, sizeof(left), "  -%c, --%s", flag->letter, flag->name);
+		(void)snprintf(left, sizeof(left), "  -%c, --%s", flag->letter, flag->name);
 	else
-		(void) snprintf(left, sizeof(left), "      --%s", flag->name);
+		(void)snprintf(left, sizeof(left), "      --%s", flag->name);
 	if (flag->value)
-		(void) snprintf(left + strlen(left), sizeof(left) - strlen(left), " %s", flag->value);
-	len = (int) strlen(left);
+		(void)snprintf(
+			left + strlen(left), sizeof(left) - strlen(left), " %s", flag->value);
+	len = (int)strlen(left);
 	buf_puts(out, left);
 	if (len + 2 > FLAG_INDENT + 4) {
 		buf_putc(out, '\n');
@@ -87,7 +88,7 @@ void help_write_usage(const struct command *command, struct buf *out)
 {
 	const char *args = command->args;
 	const char *rest = command->takes_rest ? strstr(args, "[-- ") : NULL;
-	int before = rest ? (int) (rest - args) : (int) strlen(args);
+	int before = rest ? (int)(rest - args) : (int)strlen(args);
 
 	buf_printf(out, "usage: gathering %s", command->name);
 	if (before)
@@ -104,7 +105,7 @@ void help_write_usage(const struct command *command, struct buf *out)
 static void write_examples(struct buf *out, const char *examples, const char *before)
 {
 	while (*examples) {
-		int len = (int) strcspn(examples, "\n");
+		int len = (int)strcspn(examples, "\n");
 
 		buf_printf(out, "%s%.*s\n", before, len, examples);
 		examples += len + (examples[len] == '\n');
@@ -142,19 +143,32 @@ void help_write_command(const struct command *command, struct buf *out, int widt
 
 #define NAME_INDENT 20
 
+/* The commands whose name begins with `group` ("": all); how many. */
+static size_t write_commands(struct buf *out, const char *group, int width)
+{
+	size_t count = 0;
+
+	for (const struct command *command = cli_commands; command->name; command++) {
+		if (strncmp(command->name, group, strlen(group)) != 0)
+			continue;
+		buf_printf(out, "  %-*s", NAME_INDENT - 2, command->name);
+		write_wrapped(out, command->summary, NAME_INDENT, NAME_INDENT,
+			width ? width : HELP_WIDTH);
+		count++;
+	}
+	return count;
+}
+
 void help_write_overview(struct buf *out, int width)
 {
-	width = width ? width : HELP_WIDTH;
 	buf_puts(out, "gathering " GATHERING_VERSION ": cron that survives crashes and deploys\n\n"
 		      "usage: gathering COMMAND [flags]\n\n");
-	for (const struct command *command = cli_commands; command->name; command++) {
-		buf_printf(out, "  %-*s", NAME_INDENT - 2, command->name);
-		write_wrapped(out, command->summary, NAME_INDENT, NAME_INDENT, width);
-	}
+	(void)write_commands(out, "", width);
 	buf_puts(out, "\nfor all commands:\n");
 	for (const struct flag *flag = cli_global_flags; flag->name; flag++)
-		write_flag(out, flag, width);
-	buf_puts(out, "\n`gathering help COMMAND` explains one. Exit status: 0 ok, 1 error, 2 usage or an\n"
+		write_flag(out, flag, width ? width : HELP_WIDTH);
+	buf_puts(out, "\n`gathering help COMMAND` explains one. Exit status: 0 ok, 1 error, 2 "
+		      "usage or an\n"
 		      "unacceptable value, 3 not found or a deadline passed.\n");
 }
 
@@ -188,11 +202,13 @@ static void write_markdown_command(struct buf *out, const struct command *comman
 	help_write_usage(command, &usage);
 	buf_printf(out, "\n### gathering %s\n\n```\n%s```\n\n%c%s.", command->name,
 		buf_text(&usage) + strlen("usage: "),
-		command->summary[0] >= 'a' && command->summary[0] <= 'z' ? command->summary[0] - 'a' + 'A'
-									 : command->summary[0],
+		command->summary[0] >= 'a' && command->summary[0] <= 'z'
+			? command->summary[0] - 'a' + 'A'
+			: command->summary[0],
 		command->summary + 1);
 	buf_fini(&usage);
-	buf_printf(out, "%s%s\n", command->detail ? " " : "", command->detail ? command->detail : "");
+	buf_printf(
+		out, "%s%s\n", command->detail ? " " : "", command->detail ? command->detail : "");
 	if (has_flags(command))
 		buf_puts(out, "\n| flag | meaning [default] |\n|---|---|\n");
 	for (size_t t = 0; t < COMMAND_FLAGS_MAX && command->flags[t]; t++)
@@ -223,9 +239,23 @@ static int print_help(const struct command *command, int width)
 		help_write_command(command, &out, width);
 	else
 		help_write_overview(&out, width);
-	(void) fputs(buf_text(&out), stdout);
+	(void)fputs(buf_text(&out), stdout);
 	buf_fini(&out);
 	return 0;
+}
+
+/* `gathering help action`; false: no such group. */
+static bool print_group(const char *name, int width)
+{
+	auto_free char *group = xasprintf("%s ", name);
+	struct buf out;
+	size_t count;
+
+	buf_init(&out, HELP_BYTES_MAX);
+	count = write_commands(&out, group, width);
+	(void)fputs(buf_text(&out), stdout);
+	buf_fini(&out);
+	return count > 0;
 }
 
 int cmd_help(struct cli *cli)
@@ -237,22 +267,25 @@ int cmd_help(struct cli *cli)
 	if (cli_has(cli, "markdown")) {
 		buf_init(&out, HELP_BYTES_MAX);
 		help_write_markdown(&out);
-		(void) fputs(buf_text(&out), stdout);
+		(void)fputs(buf_text(&out), stdout);
 		buf_fini(&out);
 		return 0;
 	}
 	if (cli->arg_count == 0)
 		return print_help(NULL, cli->width);
-	command = command_find((char *const *) cli->args, cli->arg_count, &used);
+	command = command_find((char *const *)cli->args, cli->arg_count, &used);
 	if (command)
 		return print_help(command, cli->width);
-	return cli_usage(cli, "no command '%.80s%s%.80s'; `gathering help` lists them", cli->args[0],
-		cli->arg_count > 1 ? " " : "", cli->arg_count > 1 ? cli->args[1] : "");
+	if (cli->arg_count == 1 && print_group(cli->args[0], cli->width))
+		return 0;
+	return cli_usage(cli, "no command '%.80s%s%.80s'; `gathering help` lists them",
+		cli->args[0], cli->arg_count > 1 ? " " : "",
+		cli->arg_count > 1 ? cli->args[1] : "");
 }
 
 int cli_help(const char *command)
 {
-	char *const words[] = {(char *) command, NULL};
+	char *const words[] = {(char *)command, NULL};
 	size_t used;
 	const struct command *found = command ? command_find(words, 1, &used) : NULL;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * `gathering import crontab`: lines to actions that behave as under cron, and a report of what could
- * not be taken. Nothing is created before the whole file has been judged.
+ * `gathering import crontab`: lines to actions that behave as under cron, and a report of what
+ * could not be taken. Nothing is created before the whole file has been judged.
  *
  * A job is recognised again by a tag, "crontab-" and the hash of what it runs, when and as whom; so
  * importing a file twice creates nothing twice, wherever the line has moved and whatever name or
@@ -60,8 +60,9 @@ static enum crontab_form find_form(const struct cli *cli, const char *path)
 	bool is_system;
 
 	real = resolved;
-	is_system = cli_has(cli, "system") ||
-		(real && (strcmp(real, "/etc/crontab") == 0 || strncmp(real, "/etc/cron.d/", 12) == 0));
+	is_system =
+		cli_has(cli, "system") || (real && (strcmp(real, "/etc/crontab") == 0 ||
+							   strncmp(real, "/etc/cron.d/", 12) == 0));
 	return is_system ? CRONTAB_SYSTEM : CRONTAB_AUTO;
 }
 
@@ -71,7 +72,8 @@ static char *home_of(const char *user)
 	const struct passwd *entry = user ? getpwnam(user) : NULL;
 	struct stat status;
 
-	if (!entry || !entry->pw_dir || stat(entry->pw_dir, &status) != 0 || !S_ISDIR(status.st_mode))
+	if (!entry || !entry->pw_dir || stat(entry->pw_dir, &status) != 0 ||
+		!S_ISDIR(status.st_mode))
 		return NULL;
 	return xstrdup(entry->pw_dir);
 }
@@ -142,12 +144,13 @@ static json_t *job_json(
 	const struct cli *cli = import->cli;
 	const char *timeout = cli_flag(cli, "timeout");
 	auto_free char *where = xasprintf("line %d of %s", job->line, import->source);
-	json_t *json = json_pack("{s:s, s:s, s:s, s:o, s:{s:s, s:s}, s:s, s:s, s:s, s:[s, s]}", "name", name,
-		"description", where, "kind", action_kind_names[ACTION_EXEC], "exec",
+	json_t *json = json_pack("{s:s, s:s, s:s, s:o, s:{s:s, s:s}, s:s, s:s, s:s, s:[s, s]}",
+		"name", name, "description", where, "kind", action_kind_names[ACTION_EXEC], "exec",
 		exec_json(import, job), "schedule", "cron", job->schedule, "timezone",
 		job_zone(import, job), "timeout", timeout ? timeout : DEFAULT_TIMEOUT, "overlap",
 		overlap_names[cli_flag_choice(cli, "overlap", DEFAULT_OVERLAP)], "misfire",
-		misfire_names[cli_flag_choice(cli, "misfire", DEFAULT_MISFIRE)], "tags", "crontab", tag);
+		misfire_names[cli_flag_choice(cli, "misfire", DEFAULT_MISFIRE)], "tags", "crontab",
+		tag);
 
 	must(json);
 	return json;
@@ -164,7 +167,8 @@ static bool take_name(json_t *taken, const char *name)
 }
 
 /* The plain name when it is free, else with as much of the hash as it takes. Owned. */
-static char *choose_name(const struct import *import, const char *command, uint64_t hash, json_t *taken)
+static char *choose_name(
+	const struct import *import, const char *command, uint64_t hash, json_t *taken)
 {
 	auto_free char *base = crontab_base_name(command);
 	const char *prefix = import->prefix;
@@ -175,7 +179,7 @@ static char *choose_name(const struct import *import, const char *command, uint6
 		free(name);
 		must(digits <= 16);
 		name = xasprintf("%s%s-%0*llx", has_prefix ? "" : prefix, base, digits,
-			(unsigned long long) (hash >> (64 - 4 * digits)));
+			(unsigned long long)(hash >> (64 - 4 * digits)));
 	}
 	return name;
 }
@@ -186,10 +190,10 @@ static uint64_t twin_hash(json_t *seen, const struct crontab_job *job)
 	char key[24];
 	json_int_t twin;
 
-	(void) snprintf(key, sizeof(key), "%llx", (unsigned long long) hash);
+	(void)snprintf(key, sizeof(key), "%llx", (unsigned long long)hash);
 	twin = json_integer_value(json_object_get(seen, key));
 	must(json_object_set_new(seen, key, json_integer(twin + 1)) == 0);
-	return crontab_job_hash(job, (int) twin);
+	return crontab_job_hash(job, (int)twin);
 }
 
 /* --- judging --- */
@@ -214,16 +218,14 @@ static void judge_job(struct import *import, const struct crontab_job *job, uint
 	struct faults faults = {0};
 	struct action *action;
 
-	(void) snprintf(row->tag, sizeof(row->tag), "crontab-%012llx", (unsigned long long) (hash >> 16));
+	(void)snprintf(
+		row->tag, sizeof(row->tag), "crontab-%012llx", (unsigned long long)(hash >> 16));
 	row->definition = job_json(import, job, "cron-line", row->tag);
 	if (action_from_json(row->definition, NULL, &action, &faults)) {
 		refuse_faults(import, job->line, &faults);
 		json_decref(row->definition);
 		return;
 	}
-	if (schedule_warning(action->schedule))
-		crontab_remark(&import->crontab, job->line, CRONTAB_NOTED, "%s",
-			schedule_warning(action->schedule));
 	row->job = job;
 	row->hash = hash;
 	row->next_due_ms = schedule_next(action->schedule, import->now_ms);
@@ -250,14 +252,13 @@ static void name_rows(struct import *import, const json_t *existing)
 
 	json_array_foreach(existing, i, action)
 	{
-		(void) take_name(taken, json_text(action, "name"));
-		json_array_foreach(json_object_get(action, "tags"), t, tag)
-			(void) json_object_set(
-				by_tag, json_string_value(tag), json_object_get(action, "name"));
+		(void)take_name(taken, get_text(action, "name"));
+		json_array_foreach(json_object_get(action, "tags"), t, tag)(void) json_object_set(
+			by_tag, json_string_value(tag), json_object_get(action, "name"));
 	}
 	for (i = 0; i < import->row_count; i++) {
 		struct import_row *row = &import->rows[i];
-		const char *known = json_text(by_tag, row->tag);
+		const char *known = get_text(by_tag, row->tag);
 
 		row->exists = known != NULL;
 		row->name = known ? xstrdup(known)
@@ -300,7 +301,9 @@ static int import_for_real(struct import *import)
 
 	if (import_refused(import) && !cli_has(import->cli, "keep-going")) {
 		import_tell_remarks(import, stderr);
-		(void) fputs("gathering: nothing was created; --keep-going imports the other lines\n", stderr);
+		(void)fputs(
+			"gathering: nothing was created; --keep-going imports the other lines\n",
+			stderr);
 		return 1;
 	}
 	status = remote_list(import->cli, "/api/v1/actions", 0, &existing, NULL);
@@ -339,8 +342,11 @@ static int check_zone(const char *zone, struct err *err)
 
 int cmd_import_crontab(struct cli *cli)
 {
-	struct import import = {.cli = cli, .now_ms = clock_wall_ms(), .machine_zone = machine_zone(),
-		.timezone = cli_flag(cli, "timezone"), .prefix = cli_flag(cli, "prefix")};
+	struct import import = {.cli = cli,
+		.now_ms = clock_wall_ms(),
+		.machine_zone = machine_zone(),
+		.timezone = cli_flag(cli, "timezone"),
+		.prefix = cli_flag(cli, "prefix")};
 	struct err err = {0};
 	int status;
 

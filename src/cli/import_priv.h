@@ -28,7 +28,7 @@ struct import {
 	const char *source;   /* for people: the path, or "a crontab" */
 	const char *timezone; /* where the file says none */
 	const char *prefix;
-	char *machine_zone;   /* owned */
+	char *machine_zone;     /* owned */
 	char *home_user, *home; /* the last home looked up; owned */
 	int64_t now_ms;
 	struct crontab crontab;

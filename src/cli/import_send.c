@@ -9,9 +9,9 @@
 #include "base/mem.h"
 #include "cli/import_priv.h"
 
-#define BULK_ITEMS_MAX   1000             /* the server's limit */
-#define BULK_BYTES_MAX   ((size_t) 900 << 10) /* below the 1 MiB of its body_max */
-#define REFUSALS_MAX     100              /* then it is not the lines that are wrong */
+#define BULK_ITEMS_MAX 1000                /* the server's limit */
+#define BULK_BYTES_MAX ((size_t)900 << 10) /* below the 1 MiB of its body_max */
+#define REFUSALS_MAX   100                 /* then it is not the lines that are wrong */
 
 struct sending {
 	struct import *import;
@@ -23,7 +23,7 @@ struct sending {
 static void show_progress(const struct sending *sending)
 {
 	if (sending->has_progress)
-		(void) fprintf(stderr, "\rcreated %zu of %zu%s", sending->done, sending->count,
+		(void)fprintf(stderr, "\rcreated %zu of %zu%s", sending->done, sending->count,
 			sending->done == sending->count ? "\n" : "");
 }
 
@@ -32,7 +32,7 @@ static json_t *bulk_json(struct import_row **rows, size_t count)
 	json_t *items = json_array();
 
 	for (size_t i = 0; i < count; i++)
-		(void) json_array_append(items, rows[i]->definition);
+		(void)json_array_append(items, rows[i]->definition);
 	return json_pack("{s:o}", "items", items);
 }
 
@@ -46,11 +46,13 @@ static int give_up(struct sending *sending, struct import_row **rows, size_t cou
 
 	if (goes_on && count == 1 && status == 2 && sending->refused < REFUSALS_MAX) {
 		sending->refused++;
-		crontab_remark(&sending->import->crontab, rows[0]->job->line, CRONTAB_REFUSED, "%s", problem);
+		crontab_remark(&sending->import->crontab, rows[0]->job->line, CRONTAB_REFUSED, "%s",
+			problem);
 		return 0;
 	}
-	(void) fprintf(stderr, "%sgathering: lines %d to %d: %s\n", sending->has_progress ? "\n" : "",
-		rows[0]->job->line, rows[count - 1]->job->line, problem);
+	(void)fprintf(stderr, "%sgathering: lines %d to %d: %s\n",
+		sending->has_progress ? "\n" : "", rows[0]->job->line, rows[count - 1]->job->line,
+		problem);
 	return status;
 }
 
@@ -61,8 +63,7 @@ static int send_rows(struct sending *sending, struct import_row **rows, size_t c
 	int status;
 
 	buf_init(&problem, 1u << 16);
-	status = remote_try(
-		sending->import->cli, "POST", "/api/v1/actions", body, NULL, &problem);
+	status = remote_try(sending->import->cli, "POST", "/api/v1/actions", body, NULL, &problem);
 	json_decref(body);
 	if (!status) {
 		for (size_t i = 0; i < count; i++)
@@ -70,7 +71,7 @@ static int send_rows(struct sending *sending, struct import_row **rows, size_t c
 		sending->done += count;
 		show_progress(sending);
 	} else if (status == 2 && count > 1 && cli_has(sending->import->cli, "keep-going") &&
-		sending->refused < REFUSALS_MAX) {
+		   sending->refused < REFUSALS_MAX) {
 		status = send_rows(sending, rows, count / 2);
 		if (!status)
 			status = send_rows(sending, rows + count / 2, count - count / 2);
@@ -87,7 +88,8 @@ static size_t bulk_size(const struct sending *sending, size_t at)
 	size_t bytes = 0, count = 0;
 
 	while (at + count < sending->count && count < BULK_ITEMS_MAX) {
-		bytes += json_dumpb(sending->rows[at + count]->definition, NULL, 0, JSON_COMPACT) + 1;
+		bytes += json_dumpb(sending->rows[at + count]->definition, NULL, 0, JSON_COMPACT) +
+			 1;
 		if (bytes > BULK_BYTES_MAX && count > 0)
 			break;
 		count++;

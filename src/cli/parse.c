@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * argv to struct cli. Words first name the command; then flags and arguments in any order, each flag
- * looked up in the tables of that command (and the global one) and its value checked by its type;
+ * argv to struct cli. Words first name the command; then flags and arguments in any order, each
+ * flag looked up in the tables of that command (and the global one) and its value checked by its
+ * type;
  * `--` ends the flags. Global flags may also stand before the command. A word that is nearly right
  * gets a suggestion. */
 #include "cli/cli_priv.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "base/text.h"
@@ -48,7 +49,7 @@ const char *nearest_word(
 	const char *word, const char *(*get)(const void *data, size_t i), const void *data)
 {
 	const char *best = NULL, *candidate;
-	size_t len = strlen(word), best_distance = len < 4 ? 2 : 4;
+	size_t len = strlen(word), best_distance = 2 + (len > 3) + (len > 6);
 
 	if (len == 0 || len > WORD_MAX)
 		return NULL;
@@ -75,7 +76,8 @@ static size_t words_matched(const char *name, char *const *words, size_t count)
 	for (; *name; used++) {
 		size_t len = strcspn(name, " ");
 
-		if (used == count || strlen(words[used]) != len || strncmp(name, words[used], len) != 0)
+		if (used == count || strlen(words[used]) != len ||
+			strncmp(name, words[used], len) != 0)
 			return 0;
 		name += len + (name[len] == ' ');
 	}
@@ -100,44 +102,56 @@ static const char *command_name(const void *data, size_t i)
 	return cli_commands[i].name;
 }
 
-/* "gathering action" or "gathering action lst": names the verbs there are. */
-static int fail_group(const char *group, const char *verb, struct err *err)
+/* The verbs of a group ("action"), for nearest_word; NULL at the end. */
+static const char *verb_at(const void *group, size_t index)
 {
-	char text[256] = "";
 	size_t len = strlen(group);
 
-	for (const struct command *command = cli_commands; command->name; command++) {
+	for (const struct command *command = cli_commands; command->name; command++)
+		if (strncmp(command->name, group, len) == 0 && command->name[len] == ' ' &&
+			index-- == 0)
+			return command->name + len + 1;
+	return NULL;
+}
+
+/* "gathering action" or "gathering action lst". */
+static int fail_verb(const char *group, const char *verb, struct err *err)
+{
+	const char *near = verb ? nearest_word(verb, verb_at, group) : NULL, *known;
+	char text[256] = "";
+
+	if (near)
+		return err_set(err, ERR_INVALID, "no command '%s %.60s'; did you mean '%s %s'?",
+			group, verb, group, near);
+	for (size_t i = 0; (known = verb_at(group, i)); i++) {
 		size_t at = strlen(text);
 
-		if (strncmp(command->name, group, len) == 0 && command->name[len] == ' ')
-			(void) snprintf(text + at, sizeof(text) - at, "%s%s", at ? ", " : "",
-				command->name + len + 1);
+		(void)snprintf(text + at, sizeof(text) - at, "%s%s", at ? ", " : "", known);
 	}
-	if (text[0] == '\0')
-		return 0;
 	if (!verb)
 		return err_set(err, ERR_INVALID, "%s what? one of: %s", group, text);
-	return err_set(err, ERR_INVALID, "no command '%s %s'; %s takes: %s", group, verb, group, text);
+	return err_set(
+		err, ERR_INVALID, "no command '%s %.60s'; %s takes: %s", group, verb, group, text);
 }
 
 static int fail_command(char *const *words, size_t count, struct err *err)
 {
+	auto_free char *two = NULL;
 	const char *near;
-	char two[2 * WORD_MAX + 2];
 
 	if (count == 0)
 		return err_set(err, ERR_INVALID, "which command? `gathering help` lists them");
-	(void) snprintf(two, sizeof(two), "%s%s%.*s", words[0], count > 1 ? " " : "", WORD_MAX,
-		count > 1 ? words[1] : "");
-	near = nearest_word(two, command_name, NULL);
+	if (verb_at(words[0], 0))
+		return fail_verb(words[0], count > 1 ? words[1] : NULL, err);
+	two = xasprintf("%s %s", words[0], count > 1 ? words[1] : "");
+	near = nearest_word(words[0], command_name, NULL);
 	if (!near)
-		near = nearest_word(words[0], command_name, NULL);
-	if (near && strcmp(near, words[0]) != 0 && strncmp(near, words[0], strlen(words[0])) != 0)
-		return err_set(err, ERR_INVALID, "no command '%.80s'; did you mean '%s'?",
-			strchr(near, ' ') ? two : words[0], near);
-	if (fail_group(words[0], count > 1 ? words[1] : NULL, err))
-		return err->code;
-	return err_set(err, ERR_INVALID, "no command '%.80s'; `gathering help` lists them", words[0]);
+		near = nearest_word(two, command_name, NULL);
+	if (near)
+		return err_set(
+			err, ERR_INVALID, "no command '%.80s'; did you mean '%s'?", words[0], near);
+	return err_set(
+		err, ERR_INVALID, "no command '%.80s'; `gathering help` lists them", words[0]);
 }
 
 /* --- flags --- */
@@ -147,8 +161,8 @@ static const struct flag *flag_at(const struct command *command, size_t index)
 {
 	for (size_t t = 0; t <= COMMAND_FLAGS_MAX; t++) {
 		const struct flag *table = t < COMMAND_FLAGS_MAX
-			? (command ? command->flags[t] : NULL)
-			: cli_global_flags;
+						   ? (command ? command->flags[t] : NULL)
+						   : cli_global_flags;
 
 		for (; table && table->name; table++)
 			if (index-- == 0)
@@ -193,7 +207,7 @@ static int check_choice(const struct flag *flag, const char *value, struct err *
 
 		if (strcmp(flag->choices[i], value) == 0)
 			return 0;
-		(void) snprintf(
+		(void)snprintf(
 			known + at, sizeof(known) - at, "%s%s", at ? ", " : "", flag->choices[i]);
 	}
 	return err_set(err, ERR_INVALID, "--%s '%.60s': one of %s", flag->name, value, known);
@@ -212,17 +226,18 @@ static int check_value(const struct flag *flag, const char *value, struct err *e
 		if (parse_i64(value, flag->min, flag->max, &number))
 			return 0;
 		return err_set(err, ERR_INVALID, "--%s '%.60s': a whole number from %lld to %lld",
-			flag->name, value, (long long) flag->min, (long long) flag->max);
+			flag->name, value, (long long)flag->min, (long long)flag->max);
 	case FLAG_DURATION:
 		if (parse_duration(value, &number))
 			return 0;
-		return err_set(err, ERR_INVALID, "--%s '%.60s': a duration such as 90s, 5m or 1h30m",
-			flag->name, value);
+		return err_set(err, ERR_INVALID,
+			"--%s '%.60s': a duration such as 90s, 5m or 1h30m", flag->name, value);
 	case FLAG_TIME:
 		if (parse_rfc3339(value, &number) || parse_duration(value, &number))
 			return 0;
 		return err_set(err, ERR_INVALID,
-			"--%s '%.60s': a time such as 2026-11-22T01:30:00Z, or how long ago such as 2h",
+			"--%s '%.60s': a time such as 2026-11-22T01:30:00Z, or how long ago such "
+			"as 2h",
 			flag->name, value);
 	case FLAG_CHOICE:
 		return check_choice(flag, value, err);
@@ -243,7 +258,8 @@ static int fail_flag(const struct command *command, const char *word, struct err
 	const char *near = nearest_word(bare, flag_name_at, command);
 
 	if (near)
-		return err_set(err, ERR_INVALID, "no flag '%.60s' here; did you mean --%s?", word, near);
+		return err_set(
+			err, ERR_INVALID, "no flag '%.60s' here; did you mean --%s?", word, near);
 	if (command && command->takes_rest)
 		return err_set(err, ERR_INVALID,
 			"no flag '%.60s' here; flags of your own program go behind `--`", word);
@@ -266,7 +282,8 @@ static int take_flag(struct walk *walk, struct err *err)
 	int code;
 
 	if (is_long)
-		flag = flag_find(command, word + 2, equals ? (size_t) (equals - word - 2) : strlen(word + 2));
+		flag = flag_find(
+			command, word + 2, equals ? (size_t)(equals - word - 2) : strlen(word + 2));
 	else
 		flag = flag_by_letter(command, word[1]);
 	if (!flag)
@@ -276,11 +293,12 @@ static int take_flag(struct walk *walk, struct err *err)
 	else if (!is_long && word[2])
 		value = word + 2;
 	if (flag->type == FLAG_SWITCH && value)
-		return err_set(err, ERR_INVALID, "--%s stands alone, it takes no value", flag->name);
+		return err_set(
+			err, ERR_INVALID, "--%s stands alone, it takes no value", flag->name);
 	if (flag->type != FLAG_SWITCH && !value) {
 		if (walk->at == walk->count)
-			return err_set(
-				err, ERR_INVALID, "--%s needs a value: %s", flag->name, flag->value);
+			return err_set(err, ERR_INVALID, "--%s needs a value: %s", flag->name,
+				flag->value);
 		value = walk->argv[walk->at++];
 	}
 	code = value ? check_value(flag, value, err) : 0;
@@ -309,7 +327,8 @@ static int take_command(struct walk *walk, struct err *err)
 		if (code)
 			return code;
 	}
-	while (words < 2 && walk->at + words < walk->count && !is_flag(walk->argv[walk->at + words]))
+	while (words < 2 && walk->at + words < walk->count &&
+		!is_flag(walk->argv[walk->at + words]))
 		words++;
 	if (words == 0 && walk->wants_help)
 		return 0;
@@ -346,7 +365,8 @@ static int take_all(struct walk *walk, struct err *err)
 
 		if (strcmp(word, "--") == 0)
 			code = take_rest(walk);
-		else if (cli->command->raw && strcmp(word, "--help") != 0 && strcmp(word, "-h") != 0)
+		else if (cli->command->raw && strcmp(word, "--help") != 0 &&
+			 strcmp(word, "-h") != 0)
 			cli->args[cli->arg_count++] = walk->argv[walk->at++];
 		else if (is_flag(word))
 			code = take_flag(walk, err);
@@ -362,11 +382,11 @@ static int check_args(const struct cli *cli, struct err *err)
 
 	if (command->raw)
 		return 0;
-	if (cli->arg_count < (size_t) command->min_args)
+	if (cli->arg_count < (size_t)command->min_args)
 		return err_set(err, ERR_INVALID, "%s needs %s", command->name, command->args);
-	if (cli->arg_count > (size_t) command->max_args)
-		return err_set(err, ERR_INVALID, "%s: '%.80s' is one argument too many%s", command->name,
-			cli->args[command->max_args],
+	if (cli->arg_count > (size_t)command->max_args)
+		return err_set(err, ERR_INVALID, "%s: '%.80s' is one argument too many%s",
+			command->name, cli->args[command->max_args],
 			command->takes_rest ? "; the program goes behind `--`" : "");
 	return 0;
 }
@@ -383,7 +403,7 @@ static int terminal_width(void)
 	const char *text = getenv("COLUMNS");
 
 	if (text && parse_i64(text, WIDTH_MIN, WIDTH_MAX, &columns))
-		return (int) columns;
+		return (int)columns;
 	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= WIDTH_MIN)
 		return size.ws_col;
 	return 80;
@@ -395,12 +415,13 @@ static void find_terminal(struct cli *cli)
 
 	cli->is_terminal = isatty(STDOUT_FILENO) == 1;
 	cli->width = cli->is_terminal ? terminal_width() : 0;
-	cli->has_color = cli->is_terminal && !(no_color && *no_color) && term && strcmp(term, "dumb") != 0;
+	cli->has_color =
+		cli->is_terminal && !(no_color && *no_color) && term && strcmp(term, "dumb") != 0;
 }
 
 int cli_parse(int argc, char *const *argv, struct cli *cli, bool *ret_wants_help, struct err *err)
 {
-	size_t count = argc > 0 ? (size_t) argc : 0;
+	size_t count = argc > 0 ? (size_t)argc : 0;
 	struct walk walk = {.cli = cli, .argv = argv, .count = count, .at = count > 0};
 	int code;
 
@@ -419,7 +440,7 @@ int cli_parse(int argc, char *const *argv, struct cli *cli, bool *ret_wants_help
 		code = check_args(cli, err);
 	if (code)
 		return code;
-	cli->is_json = cli_flag_choice(cli, "output", 0) == 1;
+	cli->is_json = cli_flag_choice(cli, "output", 0) == 1 || cli_has(cli, "json");
 	if (cli_has(cli, "no-color"))
 		cli->has_color = false;
 	return 0;

@@ -20,7 +20,7 @@ int cli_fail(const struct err *err)
 
 	buf_init(&line, sizeof(err->text) * 4);
 	append_safe(&line, err->text);
-	(void) fprintf(stderr, "gathering: %s\n", buf_text(&line));
+	(void)fprintf(stderr, "gathering: %s\n", buf_text(&line));
 	buf_fini(&line);
 	return err_exit_status(err->code);
 }
@@ -30,24 +30,24 @@ int cli_usage(const struct cli *cli, const char *fmt, ...)
 	struct buf usage;
 	va_list args;
 
-	(void) fputs("gathering: ", stderr);
+	(void)fputs("gathering: ", stderr);
 	va_start(args, fmt);
-	(void) vfprintf(stderr, fmt, args);
+	(void)vfprintf(stderr, fmt, args);
 	va_end(args);
 	buf_init(&usage, 4096);
 	if (cli->command) {
 		help_write_usage(cli->command, &usage);
 		buf_printf(&usage, "(gathering help %s)\n", cli->command->name);
 	}
-	(void) fprintf(stderr, "\n%s", buf_text(&usage));
+	(void)fprintf(stderr, "\n%s", buf_text(&usage));
 	buf_fini(&usage);
 	return 2;
 }
 
 void print_json(const json_t *json)
 {
-	(void) json_dumpf(json, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_PRESERVE_ORDER);
-	(void) putchar('\n');
+	(void)json_dumpf(json, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_PRESERVE_ORDER);
+	(void)putchar('\n');
 }
 
 void append_safe(struct buf *out, const char *text)
@@ -59,9 +59,9 @@ void append_safe(struct buf *out, const char *text)
 	for (const char *c = buf_text(&clean); *c; c++) {
 		if (*c == '\n' || *c == '\t' || *c == '\r')
 			buf_putc(out, ' ');
-		else if ((unsigned char) *c < 0x20 || *c == 0x7f)
+		else if ((unsigned char)*c < 0x20 || *c == 0x7f)
 			buf_putc(out, '?');
-		else if ((unsigned char) c[0] == 0xc2 && (unsigned char) c[1] < 0xa0 && c[1])
+		else if ((unsigned char)c[0] == 0xc2 && (unsigned char)c[1] < 0xa0 && c[1])
 			buf_putc(out, '?'), c++; /* C1 controls: some terminals obey them */
 		else
 			buf_putc(out, *c);
@@ -110,7 +110,7 @@ void table_printf(struct table *table, const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
-	(void) vsnprintf(text, sizeof(text), fmt, args);
+	(void)vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
 	table_add(table, text);
 }
@@ -121,7 +121,7 @@ static size_t text_width(const char *text)
 	size_t width = 0;
 
 	for (; *text; text++)
-		width += ((unsigned char) *text & 0xc0) != 0x80;
+		width += ((unsigned char)*text & 0xc0) != 0x80;
 	return width;
 }
 
@@ -136,7 +136,7 @@ static void fit_widths(const struct table *table, size_t *widths, size_t limit)
 
 		for (size_t c = 0; c < table->column_count; c++) {
 			total += widths[c];
-			if (table->columns[c].shrinks && widths[c] > SHRINKS_MIN &&
+			if (table->columns[c].kind == COLUMN_SHRINKS && widths[c] > SHRINKS_MIN &&
 				(widest == SIZE_MAX || widths[c] > widths[widest]))
 				widest = c;
 		}
@@ -156,7 +156,7 @@ static void measure(const struct table *table, size_t *widths, int limit)
 		widths[c] = width > widths[c] ? width : widths[c];
 	}
 	if (limit > 0)
-		fit_widths(table, widths, (size_t) limit);
+		fit_widths(table, widths, (size_t)limit);
 }
 
 struct shade {
@@ -165,10 +165,22 @@ struct shade {
 
 static const char *shade_of(const char *text)
 {
-	static const struct shade shades[] = {{"succeeded", "32"}, {"healthy", "32"}, {"ready", "32"},
-		{"active", "32"}, {"running", "36"}, {"pending", "33"}, {"warning", "33"}, {"paused", "33"},
-		{"skipped", "33"}, {"held", "33"}, {"failed", "31"}, {"timed_out", "31"}, {"critical", "31"},
-		{"cancelled", "31"}};
+	static const struct shade shades[] = {
+		{"succeeded", "32"},
+                {"healthy",   "32"},
+                {"ready",     "32"},
+                {"active",    "32"},
+		{"running",   "36"},
+                {"pending",   "33"},
+                {"warning",   "33"},
+                {"paused",    "33"},
+		{"skipped",   "33"},
+                {"held",      "33"},
+                {"failed",    "31"},
+                {"timed_out", "31"},
+		{"critical",  "31"},
+                {"cancelled", "31"}
+        };
 
 	for (size_t i = 0; i < COUNT_OF(shades); i++)
 		if (strcmp(shades[i].word, text) == 0)
@@ -182,16 +194,16 @@ static void write_cell(struct buf *out, const char *text, size_t width, bool rig
 	size_t have = text_width(text), keep = have > width ? width - 1 : have;
 
 	if (right && have < width)
-		buf_printf(out, "%*s", (int) (width - have), "");
+		buf_printf(out, "%*s", (int)(width - have), "");
 	for (const char *c = text; *c; c++) {
-		if (((unsigned char) *c & 0xc0) != 0x80 && keep-- == 0)
+		if (((unsigned char)*c & 0xc0) != 0x80 && keep-- == 0)
 			break;
 		buf_putc(out, *c);
 	}
 	if (have > width)
 		buf_puts(out, "…");
 	if (!right && have < width && !is_last)
-		buf_printf(out, "%*s", (int) (width - have), "");
+		buf_printf(out, "%*s", (int)(width - have), "");
 }
 
 void table_write(const struct table *table, int width, bool has_color, struct buf *out)
@@ -200,7 +212,8 @@ void table_write(const struct table *table, int width, bool has_color, struct bu
 
 	measure(table, widths, width);
 	for (size_t c = 0; c < count; c++) {
-		write_cell(out, table->columns[c].title, widths[c], table->columns[c].right, c + 1 == count);
+		write_cell(out, table->columns[c].title, widths[c],
+			table->columns[c].kind == COLUMN_RIGHT, c + 1 == count);
 		buf_puts(out, c + 1 == count ? "\n" : "  ");
 	}
 	for (size_t i = 0; i < table->cell_count; i++) {
@@ -209,7 +222,8 @@ void table_write(const struct table *table, int width, bool has_color, struct bu
 
 		if (code)
 			buf_printf(out, "\033[%sm", code);
-		write_cell(out, table->cells[i], widths[c], table->columns[c].right, c + 1 == count);
+		write_cell(out, table->cells[i], widths[c], table->columns[c].kind == COLUMN_RIGHT,
+			c + 1 == count);
 		buf_puts(out, code ? "\033[0m" : "");
 		buf_puts(out, c + 1 == count ? "\n" : "  ");
 	}
@@ -221,7 +235,7 @@ void table_print(const struct table *table, const struct cli *cli)
 
 	buf_init(&out, PRINT_MAX);
 	table_write(table, cli->width, cli->has_color, &out);
-	(void) fwrite(out.data, 1, out.len, stdout);
+	(void)fwrite(out.data, 1, out.len, stdout);
 	buf_fini(&out);
 }
 
@@ -233,7 +247,12 @@ static void format_rough(int64_t ms, char *text, size_t size)
 	static const struct {
 		int64_t ms;
 		const char *unit;
-	} units[] = {{86400000, "d"}, {3600000, "h"}, {60000, "m"}, {1000, "s"}};
+	} units[] = {
+		{86400000, "d"},
+                {3600000,  "h"},
+                {60000,    "m"},
+                {1000,     "s"}
+        };
 
 	for (size_t i = 0; i < COUNT_OF(units); i++) {
 		int64_t whole = ms / units[i].ms, rest = ms % units[i].ms;
@@ -242,10 +261,10 @@ static void format_rough(int64_t ms, char *text, size_t size)
 			continue;
 		rest = i + 1 < COUNT_OF(units) ? rest / units[i + 1].ms : 0;
 		if (rest > 0)
-			(void) snprintf(text, size, "%lld%s%lld%s", (long long) whole, units[i].unit,
-				(long long) rest, units[i + 1].unit);
+			(void)snprintf(text, size, "%lld%s%lld%s", (long long)whole, units[i].unit,
+				(long long)rest, units[i + 1].unit);
 		else
-			(void) snprintf(text, size, "%lld%s", (long long) whole, units[i].unit);
+			(void)snprintf(text, size, "%lld%s", (long long)whole, units[i].unit);
 		return;
 	}
 }
@@ -256,14 +275,14 @@ const char *format_relative(int64_t at_ms, int64_t now_ms, char ret_text[static 
 	char rough[48];
 
 	if (away_ms < 1000) {
-		(void) snprintf(ret_text, RELATIVE_TEXT_SIZE, "now");
+		(void)snprintf(ret_text, RELATIVE_TEXT_SIZE, "now");
 		return ret_text;
 	}
 	format_rough(away_ms, rough, sizeof(rough));
 	if (at_ms > now_ms)
-		(void) snprintf(ret_text, RELATIVE_TEXT_SIZE, "in %s", rough);
+		(void)snprintf(ret_text, RELATIVE_TEXT_SIZE, "in %s", rough);
 	else
-		(void) snprintf(ret_text, RELATIVE_TEXT_SIZE, "%s ago", rough);
+		(void)snprintf(ret_text, RELATIVE_TEXT_SIZE, "%s ago", rough);
 	return ret_text;
 }
 
@@ -280,12 +299,12 @@ void table_add_time(struct table *table, const struct cli *cli, const json_t *ti
 
 /* --- json --- */
 
-const char *json_text(const json_t *json, const char *key)
+const char *get_text(const json_t *json, const char *key)
 {
 	return json_string_value(json_object_get(json, key));
 }
 
-int64_t json_number(const json_t *json, const char *key, int64_t preset)
+int64_t get_number(const json_t *json, const char *key, int64_t preset)
 {
 	const json_t *value = json_object_get(json, key);
 

@@ -11,9 +11,9 @@
 #include "cli/client.h"
 #include "model/model.h"
 
-#define DEFAULT_SERVER "http://127.0.0.1:8080"
-#define PAGE_ITEMS     1000 /* as many as the server gives at once */
-#define PATH_MAX_BYTES 16384
+#define DEFAULT_SERVER    "http://127.0.0.1:8080"
+#define PAGE_ITEMS        1000 /* as many as the server gives at once */
+#define PATH_MAX_BYTES    16384
 #define PROBLEM_BYTES_MAX 65536
 
 static int connect_client(struct cli *cli, struct err *err)
@@ -53,7 +53,7 @@ static int problem_exit(const char *word, long status)
 
 static void append_fault(struct buf *text, const json_t *fault)
 {
-	const char *pointer = json_text(fault, "pointer"), *detail = json_text(fault, "detail");
+	const char *pointer = get_text(fault, "pointer"), *detail = get_text(fault, "detail");
 
 	buf_puts(text, "\n  ");
 	append_safe(text, pointer && *pointer ? pointer : "(whole body)");
@@ -65,8 +65,8 @@ static void append_fault(struct buf *text, const json_t *fault)
 static int write_problem(const struct cli *cli, const struct answer *answer, struct buf *text)
 {
 	json_t *problem = json_loadb(answer->body, answer->len, 0, NULL);
-	const char *detail = json_text(problem, "detail"), *title = json_text(problem, "title");
-	int exit_status = problem_exit(json_text(problem, "code"), answer->status);
+	const char *detail = get_text(problem, "detail"), *title = get_text(problem, "title");
+	int exit_status = problem_exit(get_text(problem, "code"), answer->status);
 	json_t *fault;
 	size_t i;
 
@@ -75,8 +75,7 @@ static int write_problem(const struct cli *cli, const struct answer *answer, str
 	else
 		buf_printf(text, "%s answered with HTTP status %ld", client_server(cli->client),
 			answer->status);
-	json_array_foreach(json_object_get(problem, "errors"), i, fault)
-		append_fault(text, fault);
+	json_array_foreach(json_object_get(problem, "errors"), i, fault) append_fault(text, fault);
 	json_decref(problem);
 	return exit_status;
 }
@@ -101,7 +100,8 @@ static int call_server(
 	return status;
 }
 
-static int call_json(struct cli *cli, const struct call *call, json_t **ret_json, struct buf *problem)
+static int call_json(
+	struct cli *cli, const struct call *call, json_t **ret_json, struct buf *problem)
 {
 	struct answer answer = {0};
 	json_t *json = NULL;
@@ -125,7 +125,7 @@ static int call_json(struct cli *cli, const struct call *call, json_t **ret_json
 static int tell(int status, const struct buf *problem)
 {
 	if (status)
-		(void) fprintf(stderr, "gathering: %s\n", buf_text(problem));
+		(void)fprintf(stderr, "gathering: %s\n", buf_text(problem));
 	return status;
 }
 
@@ -133,8 +133,8 @@ int remote_try(struct cli *cli, const char *method, const char *path, const json
 	json_t **ret_json, struct buf *ret_problem)
 {
 	auto_free char *text = body ? json_dumps(body, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
-	struct call call = {.method = method, .path = path, .body = text,
-		.body_len = text ? strlen(text) : 0};
+	struct call call = {
+		.method = method, .path = path, .body = text, .body_len = text ? strlen(text) : 0};
 
 	return call_json(cli, &call, ret_json, ret_problem);
 }
@@ -143,8 +143,11 @@ int remote_call_if(struct cli *cli, const char *method, const char *path, const 
 	const char *if_match, json_t **ret_json)
 {
 	auto_free char *text = body ? json_dumps(body, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
-	struct call call = {.method = method, .path = path, .body = text,
-		.body_len = text ? strlen(text) : 0, .if_match = if_match};
+	struct call call = {.method = method,
+		.path = path,
+		.body = text,
+		.body_len = text ? strlen(text) : 0,
+		.if_match = if_match};
 	struct buf problem;
 	int status;
 
@@ -154,8 +157,8 @@ int remote_call_if(struct cli *cli, const char *method, const char *path, const 
 	return status;
 }
 
-int remote_call(
-	struct cli *cli, const char *method, const char *path, const json_t *body, json_t **ret_json)
+int remote_call(struct cli *cli, const char *method, const char *path, const json_t *body,
+	json_t **ret_json)
 {
 	return remote_call_if(cli, method, path, body, NULL, ret_json);
 }
@@ -193,8 +196,8 @@ void remote_query(struct buf *path, const char *key, const char *value)
 		buf_printf(path, "%c%s=%s", strchr(buf_text(path), '?') ? '&' : '?', key, encoded);
 }
 
-static int fetch_page(struct cli *cli, const char *path, const char *cursor, size_t limit,
-	json_t **ret_page)
+static int fetch_page(
+	struct cli *cli, const char *path, const char *cursor, size_t limit, json_t **ret_page)
 {
 	struct buf full;
 	char number[24];
@@ -202,7 +205,7 @@ static int fetch_page(struct cli *cli, const char *path, const char *cursor, siz
 
 	buf_init(&full, PATH_MAX_BYTES);
 	buf_puts(&full, path);
-	(void) snprintf(number, sizeof(number), "%zu", limit);
+	(void)snprintf(number, sizeof(number), "%zu", limit);
 	remote_query(&full, "limit", number);
 	remote_query(&full, "cursor", cursor);
 	status = remote_call(cli, "GET", buf_text(&full), NULL, ret_page);
@@ -210,7 +213,8 @@ static int fetch_page(struct cli *cli, const char *path, const char *cursor, siz
 	return status;
 }
 
-int remote_list(struct cli *cli, const char *path, size_t max, json_t **ret_items, bool *ret_has_more)
+int remote_list(
+	struct cli *cli, const char *path, size_t max, json_t **ret_items, bool *ret_has_more)
 {
 	auto_free char *cursor = NULL;
 	json_t *items = json_array(), *page;
@@ -224,10 +228,10 @@ int remote_list(struct cli *cli, const char *path, size_t max, json_t **ret_item
 			json_decref(items);
 			return status;
 		}
-		(void) json_array_extend(items, json_object_get(page, "items"));
+		(void)json_array_extend(items, json_object_get(page, "items"));
 		left = max > json_array_size(items) ? max - json_array_size(items) : 0;
 		free(cursor);
-		cursor = xstrdup(json_text(page, "next_cursor"));
+		cursor = xstrdup(get_text(page, "next_cursor"));
 		json_decref(page);
 	} while (cursor && (max == 0 || left > 0));
 	if (ret_has_more)

@@ -12,10 +12,10 @@
 #include "cli/cli_priv.h"
 #include "model/model.h"
 
-#define RUNS_PATH       "/api/v1/runs"
-#define RUNS_PRESET     20
-#define POLL_FIRST_MS   50
-#define POLL_LAST_MS    2000
+#define RUNS_PATH     "/api/v1/runs"
+#define RUNS_PRESET   20
+#define POLL_FIRST_MS 50
+#define POLL_LAST_MS  2000
 
 static char *run_path(const char *id, const char *after)
 {
@@ -28,25 +28,33 @@ static char *run_path(const char *id, const char *after)
 static void add_result(struct table *table, const json_t *run)
 {
 	if (json_is_integer(json_object_get(run, "http_status")))
-		table_printf(table, "HTTP %lld", (long long) json_number(run, "http_status", 0));
+		table_printf(table, "HTTP %lld", (long long)get_number(run, "http_status", 0));
 	else if (json_is_integer(json_object_get(run, "exit_code")))
-		table_printf(table, "exit %lld", (long long) json_number(run, "exit_code", 0));
+		table_printf(table, "exit %lld", (long long)get_number(run, "exit_code", 0));
 	else
-		table_add(table, json_text(run, "reason"));
+		table_add(table, get_text(run, "reason"));
 }
 
 static void add_duration(struct table *table, const json_t *run)
 {
 	char text[DURATION_TEXT_SIZE];
-	int64_t took_ms = json_number(run, "duration_ms", -1);
+	int64_t took_ms = get_number(run, "duration_ms", -1);
 
 	table_add(table, took_ms < 0 ? NULL : format_duration(took_ms, text));
 }
 
 static void print_runs(const struct cli *cli, const json_t *items)
 {
-	static const struct column columns[] = {{"RUN"}, {"ACTION", .shrinks = true}, {"STATE"},
-		{"RESULT"}, {"TRIGGER"}, {"DUE"}, {"TOOK", .right = true}, {"ERROR", .shrinks = true}};
+	static const struct column columns[] = {
+		{"RUN",     COLUMN_PLAIN  },
+		{"ACTION",  COLUMN_SHRINKS},
+		{"STATE",   COLUMN_PLAIN  },
+		{"RESULT",  COLUMN_PLAIN  },
+		{"TRIGGER", COLUMN_PLAIN  },
+		{"DUE",     COLUMN_PLAIN  },
+		{"TOOK",    COLUMN_RIGHT  },
+		{"ERROR",   COLUMN_SHRINKS},
+	};
 	struct table table;
 	json_t *item;
 	size_t i;
@@ -54,14 +62,14 @@ static void print_runs(const struct cli *cli, const json_t *items)
 	table_init(&table, columns, COUNT_OF(columns));
 	json_array_foreach(items, i, item)
 	{
-		table_add(&table, json_text(item, "id"));
-		table_add(&table, json_text(item, "action"));
-		table_add(&table, json_text(item, "state"));
+		table_add(&table, get_text(item, "id"));
+		table_add(&table, get_text(item, "action"));
+		table_add(&table, get_text(item, "state"));
 		add_result(&table, item);
-		table_add(&table, json_text(item, "trigger"));
+		table_add(&table, get_text(item, "trigger"));
 		table_add_time(&table, cli, json_object_get(item, "due_at"));
 		add_duration(&table, item);
-		table_add(&table, json_text(item, "error"));
+		table_add(&table, get_text(item, "error"));
 	}
 	table_print(&table, cli);
 	table_fini(&table);
@@ -88,7 +96,7 @@ static int fetch_runs(struct cli *cli, json_t **ret_items, bool *ret_has_more)
 		remote_query(&path, filters[i], cli_flag(cli, filters[i]));
 	add_time_query(cli, &path, "since");
 	add_time_query(cli, &path, "until");
-	status = remote_list(cli, buf_text(&path), (size_t) cli_flag_int(cli, "limit", RUNS_PRESET),
+	status = remote_list(cli, buf_text(&path), (size_t)cli_flag_int(cli, "limit", RUNS_PRESET),
 		ret_items, ret_has_more);
 	buf_fini(&path);
 	return status;
@@ -111,7 +119,7 @@ int cmd_run_list(struct cli *cli)
 		print_runs(cli, items);
 	}
 	if (has_more && cli->is_terminal)
-		(void) fprintf(stderr, "there are more: --limit N, --since TIME\n");
+		(void)fprintf(stderr, "there are more: --limit N, --since TIME\n");
 	json_decref(items);
 	return 0;
 }
@@ -140,13 +148,14 @@ int cmd_run_cancel(struct cli *cli)
 		auto_free char *path = run_path(cli->args[i], "/cancel");
 		json_t *run = NULL;
 		int status = remote_call(cli, "POST", path, NULL, &run);
-		const char *state = json_text(run, "state");
+		const char *state = get_text(run, "state");
 
 		if (!status && cli->is_json)
 			print_json(run);
 		else if (!status)
-			(void) printf("run %s: %s\n", cli->args[i],
-				state && strcmp(state, "running") == 0 ? "is being ended" : "cancelled");
+			(void)printf("run %s: %s\n", cli->args[i],
+				state && strcmp(state, "running") == 0 ? "is being ended"
+								       : "cancelled");
 		json_decref(run);
 		first = first ? first : status;
 	}
@@ -165,7 +174,7 @@ int print_run_output(struct cli *cli, const char *run_id, int64_t attempt)
 
 	buf_init(&full, 4096);
 	buf_puts(&full, path);
-	(void) snprintf(number, sizeof(number), "%lld", (long long) attempt);
+	(void)snprintf(number, sizeof(number), "%lld", (long long)attempt);
 	remote_query(&full, "attempt", attempt > 0 ? number : NULL);
 	status = remote_bytes(cli, buf_text(&full), &bytes, &len);
 	if (!status)
@@ -174,7 +183,8 @@ int print_run_output(struct cli *cli, const char *run_id, int64_t attempt)
 	return status;
 }
 
-/* The id of the newest run of an action that was started at all; owned, NULL after telling why not. */
+/* The id of the newest run of an action that was started at all; owned, NULL after telling why not.
+ */
 static char *latest_run(struct cli *cli, const char *action, int *ret_status)
 {
 	auto_free char *path = remote_path("/api/v1/actions/", action, "/runs");
@@ -191,10 +201,10 @@ static char *latest_run(struct cli *cli, const char *action, int *ret_status)
 	buf_fini(&full);
 	if (*ret_status)
 		return NULL;
-	id = xstrdup(json_text(json_array_get(items, 0), "id"));
+	id = xstrdup(get_text(json_array_get(items, 0), "id"));
 	json_decref(items);
 	if (!id) {
-		(void) fprintf(stderr, "gathering: no run of '%s' has been started yet\n", action);
+		(void)fprintf(stderr, "gathering: no run of '%s' has been started yet\n", action);
 		*ret_status = 3;
 	}
 	return id;
@@ -217,11 +227,11 @@ int cmd_run_logs(struct cli *cli)
 
 static bool is_over(const json_t *run)
 {
-	const char *state = json_text(run, "state");
+	const char *state = get_text(run, "state");
 
 	for (int i = 0; state && i < RUN_STATE_COUNT; i++)
 		if (strcmp(run_state_names[i], state) == 0)
-			return run_state_is_final((enum run_state) i) || i == RUN_HELD;
+			return run_state_is_final((enum run_state)i) || i == RUN_HELD;
 	return true; /* a state of a newer server: do not wait for ever */
 }
 
@@ -242,29 +252,31 @@ static json_t *await_run(struct cli *cli, const char *path, int64_t timeout_ms, 
 		left_ms = deadline_mono_ms - clock_mono_ms();
 		if (left_ms <= 0)
 			break;
-		(void) poll(NULL, 0, (int) (pause_ms < left_ms ? pause_ms : left_ms));
+		(void)poll(NULL, 0, (int)(pause_ms < left_ms ? pause_ms : left_ms));
 		pause_ms = pause_ms * 3 / 2 < POLL_LAST_MS ? pause_ms * 3 / 2 : POLL_LAST_MS;
 	}
-	(void) fputs("gathering: the run goes on, but the time to wait is over (--wait-timeout)\n", stderr);
+	(void)fputs("gathering: the run goes on, but the time to wait is over (--wait-timeout)\n",
+		stderr);
 	*ret_status = 3;
 	return NULL;
 }
 
 static void tell_end(const json_t *run)
 {
-	const char *error = json_text(run, "error"), *reason = json_text(run, "reason");
+	const char *error = get_text(run, "error"), *reason = get_text(run, "reason");
 	char took[DURATION_TEXT_SIZE];
 	struct buf line;
 
 	buf_init(&line, 8192);
-	buf_printf(&line, "run %s %s", json_text(run, "id"), json_text(run, "state"));
-	if (json_number(run, "duration_ms", -1) >= 0)
-		buf_printf(&line, " in %s", format_duration(json_number(run, "duration_ms", 0), took));
+	buf_printf(&line, "run %s %s", get_text(run, "id"), get_text(run, "state"));
+	if (get_number(run, "duration_ms", -1) >= 0)
+		buf_printf(
+			&line, " in %s", format_duration(get_number(run, "duration_ms", 0), took));
 	if (error || reason) {
 		buf_puts(&line, ": ");
 		append_safe(&line, error ? error : reason);
 	}
-	(void) fprintf(stderr, "%s\n", buf_text(&line));
+	(void)fprintf(stderr, "%s\n", buf_text(&line));
 	buf_fini(&line);
 }
 
@@ -277,12 +289,12 @@ int wait_for_run(struct cli *cli, const char *run_id, int64_t timeout_ms)
 
 	if (!run)
 		return status;
-	state = json_text(run, "state");
+	state = get_text(run, "state");
 	if (cli->is_json)
 		print_json(run);
-	else if (json_number(run, "output_bytes", 0) > 0)
+	else if (get_number(run, "output_bytes", 0) > 0)
 		status = print_run_output(cli, run_id, 0);
-	(void) fflush(stdout);
+	(void)fflush(stdout);
 	if (!cli->is_json)
 		tell_end(run);
 	if (!state || strcmp(state, run_state_names[RUN_SUCCEEDED]) != 0)

@@ -16,8 +16,9 @@
 
 static bool is_empty(const json_t *value)
 {
-	return json_is_null(value) || ((json_is_array(value) || json_is_object(value)) &&
-		json_array_size(value) + json_object_size(value) == 0);
+	return json_is_null(value) ||
+	       ((json_is_array(value) || json_is_object(value)) &&
+		       json_array_size(value) + json_object_size(value) == 0);
 }
 
 /* Arguments as a person would type them: quoted only where blanks make it needful. */
@@ -29,7 +30,8 @@ static void write_list(struct buf *out, const json_t *list)
 	json_array_foreach(list, i, item)
 	{
 		const char *text = json_string_value(item);
-		auto_free char *other = text ? NULL : json_dumps(item, JSON_ENCODE_ANY | JSON_COMPACT);
+		auto_free char *other =
+			text ? NULL : json_dumps(item, JSON_ENCODE_ANY | JSON_COMPACT);
 		bool is_quoted = text && (*text == '\0' || strpbrk(text, " \t\n'\"$"));
 
 		buf_puts(out, i ? " " : "");
@@ -42,7 +44,8 @@ static void write_list(struct buf *out, const json_t *list)
 static void write_scalar(struct buf *out, const json_t *value)
 {
 	const char *text = json_string_value(value);
-	auto_free char *other = text ? NULL : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
+	auto_free char *other =
+		text ? NULL : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
 	char relative[RELATIVE_TEXT_SIZE];
 	int64_t at_ms;
 
@@ -65,8 +68,8 @@ static void write_member(struct buf *out, const char *key, const json_t *value, 
 		write_object(out, value, depth + 1, NULL);
 		return;
 	}
-	if (out->len - at < TREE_TITLE + (size_t) indent)
-		buf_printf(out, "%*s", (int) (TREE_TITLE + (size_t) indent - (out->len - at)), "");
+	if (out->len - at < TREE_TITLE + (size_t)indent)
+		buf_printf(out, "%*s", (int)(TREE_TITLE + (size_t)indent - (out->len - at)), "");
 	buf_puts(out, "  ");
 	if (json_is_array(value) && !json_is_object(json_array_get(value, 0)))
 		write_list(out, value);
@@ -80,7 +83,7 @@ static void write_object(struct buf *out, const json_t *object, int depth, const
 	const char *key;
 	json_t *value;
 
-	json_object_foreach((json_t *) object, key, value)
+	json_object_foreach((json_t *)object, key, value)
 	{
 		if (!is_empty(value) && !(skip && strcmp(skip, key) == 0))
 			write_member(out, key, value, depth);
@@ -93,7 +96,7 @@ void print_object(const json_t *object, const char *skip)
 
 	buf_init(&out, TREE_BYTES_MAX);
 	write_object(&out, object, 0, skip);
-	(void) fputs(buf_text(&out), stdout);
+	(void)fputs(buf_text(&out), stdout);
 	buf_fini(&out);
 }
 
@@ -102,7 +105,7 @@ void print_output(const struct cli *cli, const char *bytes, size_t len)
 	struct buf clean;
 
 	if (!cli->is_terminal) {
-		(void) fwrite(bytes, 1, len, stdout);
+		(void)fwrite(bytes, 1, len, stdout);
 		return;
 	}
 	buf_init(&clean, TREE_BYTES_MAX * 4);
@@ -110,11 +113,11 @@ void print_output(const struct cli *cli, const char *bytes, size_t len)
 	for (size_t i = 0; i < clean.len; i++) {
 		char c = clean.data[i];
 
-		if (((unsigned char) c < 0x20 && c != '\n' && c != '\t') || c == 0x7f)
+		if (((unsigned char)c < 0x20 && c != '\n' && c != '\t') || c == 0x7f)
 			clean.data[i] = c == '\r' ? ' ' : '?';
 	}
-	(void) fwrite(buf_text(&clean), 1, clean.len, stdout);
+	(void)fwrite(buf_text(&clean), 1, clean.len, stdout);
 	if (clean.len && clean.data[clean.len - 1] != '\n')
-		(void) putchar('\n');
+		(void)putchar('\n');
 	buf_fini(&clean);
 }
