@@ -3,11 +3,11 @@
  * Every durable fact behind one asynchronous contract. Backends: SQLite (one file, one machine) and
  * memory (tests). The same contract test passes on each (test/contract).
  *
- * A request is a struct that the caller embeds and keeps until its callback has run. It runs exactly
- * once, on the loop thread, never before the call that started it returned; inside it the request
- * may be freed. Inputs are borrowed until then. When req.err.code is 0 the outputs are set; release
- * them with the request's _fini (fine to call always, also after an error). Nothing can be cancelled:
- * store_close waits for what is under way, and answers the rest with ERR_CANCELLED.
+ * A request is a struct that the caller embeds and keeps until its callback has run. It runs
+ * exactly once, on the loop thread, never before the call that started it returned; inside it the
+ * request may be freed. Inputs are borrowed until then. When req.err.code is 0 the outputs are set;
+ * release them with the request's _fini (fine to call always, also after an error). Nothing can be
+ * cancelled: store_close waits for what is under way, and answers the rest with ERR_CANCELLED.
  *
  * Errors common to all: ERR_UNAVAILABLE (queue full, database busy or gone), ERR_FULL (disk full),
  * ERR_IO (read-only or failing disk), ERR_CORRUPT. After any error nothing of the request was kept.
@@ -38,6 +38,7 @@ struct store_req {
 	struct list queue_node;
 	const struct store_verb *verb;
 	struct store *store;
+	struct store_scratch *scratch; /* owned while under way */
 };
 
 struct store_opts {
@@ -48,8 +49,8 @@ struct store_opts {
 	struct id instance_id; /* owner written by claims */
 };
 
-/* Opens the database and brings its schema up to date, before the loop serves anything: blocking, on
- * purpose (start-up only). Errors: ERR_CONFLICT (another server has the file; the text names its
+/* Opens the database and brings its schema up to date, before the loop serves anything: blocking,
+ * on purpose (start-up only). Errors: ERR_CONFLICT (another server has the file; the text names its
  * process), ERR_IO (missing folder, read-only), ERR_CORRUPT (not a database, or newer than this
  * program), ERR_FULL, ERR_INVALID (url). */
 int store_open(const struct store_opts *opts, struct store **ret_store, struct err *err);
@@ -63,17 +64,20 @@ void store_close(struct store *store, store_closed_fn *closed, void *data);
 const char *store_backend_name(const struct store *store);
 const char *store_place(const struct store *store);
 
-/* Applies or lists the migrations of `url` without a server. `dry_run`: only say. For each migration
- * that is (to be) applied `each` is called with its name. Blocking; command line only. */
-enum store_migrate_mode { STORE_MIGRATE_APPLY, STORE_MIGRATE_DRY_RUN };
+/* Applies or lists the migrations of `url` without a server. `dry_run`: only say. For each
+ * migration that is (to be) applied `each` is called with its name. Blocking; command line only. */
+enum store_migrate_mode {
+	STORE_MIGRATE_APPLY,
+	STORE_MIGRATE_DRY_RUN
+};
 int store_migrate(const char *url, enum store_migrate_mode mode,
 	void (*each)(const char *name, void *data), void *data, struct err *err);
 
 /* --- actions --- */
 
-/* Creates all or none. Each gets its row facts (id from the action if not zero, version 1, times from
- * the database clock); next_due_ms is stored as given. ERR_CONFLICT: a name is taken; `ret_index`
- * tells whose. */
+/* Creates all or none. Each gets its row facts (id from the action if not zero, version 1, times
+ * from the database clock); next_due_ms is stored as given. ERR_CONFLICT: a name is taken;
+ * `ret_index` tells whose. */
 struct store_create_actions {
 	struct store_req req;
 	struct action *const *actions;
@@ -82,7 +86,8 @@ struct store_create_actions {
 	struct action **ret_actions;
 	size_t ret_index;
 };
-void store_create_actions(struct store *store, struct store_create_actions *req, store_done_fn *done);
+void store_create_actions(
+	struct store *store, struct store_create_actions *req, store_done_fn *done);
 void store_create_actions_fini(struct store_create_actions *req);
 
 /* By id, or by name when `name` is set. ERR_NOT_FOUND. */
@@ -113,9 +118,9 @@ struct store_list_actions {
 void store_list_actions(struct store *store, struct store_list_actions *req, store_done_fn *done);
 void store_list_actions_fini(struct store_list_actions *req);
 
-/* Replaces the definition and the cursor (taken from `action`) of action `id`; the pause flag stays.
- * ERR_NOT_FOUND; ERR_VERSION when expected_version is not 0 and not the row's; ERR_CONFLICT: name.
- * Runs already in the ledger keep the definition they were claimed with. */
+/* Replaces the definition and the cursor (taken from `action`) of action `id`; the pause flag
+ * stays. ERR_NOT_FOUND; ERR_VERSION when expected_version is not 0 and not the row's; ERR_CONFLICT:
+ * name. Runs already in the ledger keep the definition they were claimed with. */
 struct store_replace_action {
 	struct store_req req;
 	struct id id;
@@ -123,7 +128,8 @@ struct store_replace_action {
 	struct action *action;
 	struct action *ret_action;
 };
-void store_replace_action(struct store *store, struct store_replace_action *req, store_done_fn *done);
+void store_replace_action(
+	struct store *store, struct store_replace_action *req, store_done_fn *done);
 void store_replace_action_fini(struct store_replace_action *req);
 
 /* Pauses or resumes, sets the cursor, and adds one to the version if that changed the flag; setting
@@ -139,8 +145,8 @@ struct store_pause_action {
 void store_pause_action(struct store *store, struct store_pause_action *req, store_done_fn *done);
 void store_pause_action_fini(struct store_pause_action *req);
 
-/* Deletes the action with its ledger. `ret_running` lists its runs that were running (the executor is
- * to end them). ERR_NOT_FOUND, ERR_VERSION. */
+/* Deletes the action with its ledger. `ret_running` lists its runs that were running (the executor
+ * is to end them). ERR_NOT_FOUND, ERR_VERSION. */
 struct store_delete_action {
 	struct store_req req;
 	struct id id;
@@ -153,8 +159,8 @@ void store_delete_action_fini(struct store_delete_action *req);
 
 /* --- scheduling --- */
 
-/* The next due actions, by due time: those with a cursor not after database-now + horizon_ms, at most
- * `limit`. A paused action without pause_records has no cursor, so it never shows. */
+/* The next due actions, by due time: those with a cursor not after database-now + horizon_ms, at
+ * most `limit`. A paused action without pause_records has no cursor, so it never shows. */
 struct store_look {
 	struct store_req req;
 	int64_t horizon_ms;
@@ -162,8 +168,8 @@ struct store_look {
 	int64_t ret_now_ms;
 	struct action **ret_actions;
 	size_t ret_count;
-	bool ret_has_more;             /* more lie within the horizon */
-	int64_t ret_pending_at_ms;     /* when the next pending run may start; NO_TIME: none */
+	bool ret_has_more;         /* more lie within the horizon */
+	int64_t ret_pending_at_ms; /* when the next pending run may start; NO_TIME: none */
 };
 void store_look(struct store *store, struct store_look *req, store_done_fn *done);
 void store_look_fini(struct store_look *req);
@@ -183,8 +189,8 @@ void store_look_fini(struct store_look *req);
  *   pending: queued       else
  * The cursor moves to next_due_ms and both commit together. */
 struct claim_item {
-	struct action *action;  /* id, version and policies from here; not its next_due_ms */
-	int64_t expected_ms;    /* the cursor the row must still have */
+	struct action *action; /* id, version and policies from here; not its next_due_ms */
+	int64_t expected_ms;   /* the cursor the row must still have */
 	const struct planned_due *dues;
 	size_t due_count;
 	int64_t next_due_ms;
@@ -205,25 +211,26 @@ struct store_claim {
 void store_claim(struct store *store, struct store_claim *req, store_done_fn *done);
 void store_claim_fini(struct store_claim *req);
 
-/* Takes pending runs that may start (not_before reached; for overlap other than `allow` no other run
- * of the action running, oldest due time first), by priority then due time, and makes them running:
- * owner, epoch + 1, attempt + 1. With definition of action_version in ->action. */
+/* Takes pending runs that may start (not_before reached; for overlap other than `allow` no other
+ * run of the action running, oldest due time first), by priority then due time, and makes them
+ * running: owner, epoch + 1, attempt + 1. With definition of action_version in ->action. */
 struct store_take {
 	struct store_req req;
 	int capacity[ACTION_KIND_COUNT];
 	int64_t ret_now_ms;
 	struct run *ret_started;
 	size_t ret_started_count;
-	int64_t ret_pending_at_ms; /* when the next of the rest becomes startable by time; NO_TIME: none */
+	int64_t ret_pending_at_ms; /* when the next of the rest becomes startable by time; NO_TIME:
+				      none */
 };
 void store_take(struct store *store, struct store_take *req, store_done_fn *done);
 void store_take_fini(struct store_take *req);
 
-/* Ends an attempt: writes its attempt row and output, and moves the run as `follow_up` says (pending:
- * not_before = database-now + delay_ms, owner cleared; !counts: attempt - 1, interruptions + 1).
- * Fenced: ERR_STALE unless the run is running with this epoch. Of concurrent finishes each stands for
- * itself; they share one transaction. A cancel requested meanwhile turns a pending follow-up into
- * `cancelled` (user). */
+/* Ends an attempt: writes its attempt row and output, and moves the run as `follow_up` says
+ * (pending: not_before = database-now + delay_ms, owner cleared; !counts: attempt - 1,
+ * interruptions + 1). Fenced: ERR_STALE unless the run is running with this epoch. Of concurrent
+ * finishes each stands for itself; they share one transaction. A cancel requested meanwhile turns a
+ * pending follow-up into `cancelled` (user). */
 struct store_finish {
 	struct store_req req;
 	const struct run *run; /* id, epoch, attempt */
@@ -243,12 +250,15 @@ void store_recover(struct store *store, struct store_recover *req, store_done_fn
 
 /* --- runs --- */
 
-/* A manual run: a ledger row with trigger manual, due now (the first free millisecond), `pending`, or
- * `skipped: overlap|limit` by the same rules as a claim. Also for a paused action. ERR_NOT_FOUND. */
+/* A manual run: a ledger row with trigger manual, due now (the first free millisecond), `pending`,
+ * or `skipped: overlap|limit` by the same rules as a claim. Also for a paused action.
+ * ERR_NOT_FOUND. */
 struct store_trigger {
 	struct store_req req;
 	struct id action_id;
 	struct run ret_run;
+	struct id *ret_cancel; /* overlap=cancel_running: runs to end now */
+	size_t ret_cancel_count;
 };
 void store_trigger(struct store *store, struct store_trigger *req, store_done_fn *done);
 void store_trigger_fini(struct store_trigger *req);
@@ -265,10 +275,10 @@ void store_get_run_fini(struct store_get_run *req);
 struct store_list_runs {
 	struct store_req req;
 	int limit;
-	struct id before_id; /* zero: from the newest */
-	struct id action_id; /* zero: any */
-	uint32_t states;     /* bit 1 << enum run_state each; 0: any */
-	int trigger;         /* enum run_trigger, or -1 */
+	struct id before_id;            /* zero: from the newest */
+	struct id action_id;            /* zero: any */
+	uint32_t states;                /* bit 1 << enum run_state each; 0: any */
+	int trigger;                    /* enum run_trigger, or -1 */
 	int64_t due_from_ms, due_to_ms; /* [from, to); NO_TIME: open */
 	bool want_total;
 	struct run *ret_runs;
@@ -279,8 +289,8 @@ struct store_list_runs {
 void store_list_runs(struct store *store, struct store_list_runs *req, store_done_fn *done);
 void store_list_runs_fini(struct store_list_runs *req);
 
-/* pending or held: `cancelled` (user) at once. running: cancel_requested is set; the owner is to end
- * it. ERR_NOT_FOUND; ERR_CONFLICT when it has ended already. */
+/* pending or held: `cancelled` (user) at once. running: cancel_requested is set; the owner is to
+ * end it. ERR_NOT_FOUND; ERR_CONFLICT when it has ended already. */
 struct store_cancel_run {
 	struct store_req req;
 	struct id id;

@@ -1,0 +1,106 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- The first schema. Times are milliseconds since 1970 (UTC), ids 16 bytes of UUIDv7. A column ending
+-- in _ms is NULL where the program says NO_TIME. See doc/design/storage.md.
+
+CREATE TABLE migration (
+	version       INTEGER PRIMARY KEY,
+	name          TEXT NOT NULL,
+	applied_at_ms INTEGER NOT NULL
+) STRICT;
+
+-- Small rows on purpose: every claim rewrites one. What is copied here from the definition serves
+-- filters and the decisions taken inside a transaction.
+CREATE TABLE action (
+	id                 BLOB PRIMARY KEY CHECK (length(id) = 16),
+	name               TEXT NOT NULL UNIQUE CHECK (name <> ''),
+	version            INTEGER NOT NULL CHECK (version >= 1),
+	definition_version INTEGER NOT NULL CHECK (definition_version BETWEEN 1 AND version),
+	is_paused          INTEGER NOT NULL CHECK (is_paused IN (0, 1)),
+	next_due_ms        INTEGER,
+	kind               TEXT NOT NULL,
+	overlap            TEXT NOT NULL,
+	queue_limit        INTEGER NOT NULL CHECK (queue_limit >= 0),
+	priority           INTEGER NOT NULL,
+	has_schedule       INTEGER NOT NULL CHECK (has_schedule IN (0, 1)),
+	created_at_ms      INTEGER NOT NULL,
+	updated_at_ms      INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX action_due ON action (next_due_ms) WHERE next_due_ms IS NOT NULL;
+CREATE INDEX action_paused ON action (id) WHERE is_paused = 1;
+
+-- What a person wrote, as JSON. A version stays as long as runs need it.
+CREATE TABLE definition (
+	action_id BLOB NOT NULL REFERENCES action (id) ON DELETE CASCADE,
+	version   INTEGER NOT NULL,
+	body      TEXT NOT NULL,
+	PRIMARY KEY (action_id, version)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE action_tag (
+	action_id BLOB NOT NULL REFERENCES action (id) ON DELETE CASCADE,
+	tag       TEXT NOT NULL,
+	PRIMARY KEY (action_id, tag)
+) STRICT, WITHOUT ROWID;
+
+-- The ledger: one row for each due time, manual trigger or event.
+CREATE TABLE run (
+	id                 BLOB PRIMARY KEY CHECK (length(id) = 16),
+	action_id          BLOB NOT NULL REFERENCES action (id) ON DELETE CASCADE,
+	action_version     INTEGER NOT NULL,
+	definition_version INTEGER NOT NULL,
+	kind               TEXT NOT NULL,
+	is_serial          INTEGER NOT NULL CHECK (is_serial IN (0, 1)),
+	triggered_by       TEXT NOT NULL CHECK (triggered_by IN ('schedule','manual','event','backfill','retry')),
+	due_at_ms          INTEGER NOT NULL,
+	state              TEXT NOT NULL CHECK (state IN ('pending','running','succeeded','failed','timed_out','cancelled','skipped','held')),
+	reason             TEXT NOT NULL,
+	attempt            INTEGER NOT NULL CHECK (attempt >= 0),
+	interruptions      INTEGER NOT NULL CHECK (interruptions >= 0),
+	epoch              INTEGER NOT NULL CHECK (epoch >= 0),
+	instance_id        BLOB CHECK (length(instance_id) = 16),
+	priority           INTEGER NOT NULL,
+	not_before_ms      INTEGER,
+	created_at_ms      INTEGER NOT NULL,
+	claimed_at_ms      INTEGER,
+	started_at_ms      INTEGER,
+	finished_at_ms     INTEGER,
+	http_status        INTEGER,
+	exit_code          INTEGER,
+	error              TEXT,
+	output_bytes       INTEGER NOT NULL,
+	missed_count       INTEGER NOT NULL CHECK (missed_count >= 1),
+	missed_until_ms    INTEGER NOT NULL,
+	cancel_requested   INTEGER NOT NULL CHECK (cancel_requested IN (0, 1)),
+	UNIQUE (action_id, due_at_ms),
+	CHECK (state <> 'running' OR instance_id IS NOT NULL)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX run_of_action ON run (action_id, id);
+CREATE INDEX run_open ON run (action_id, state, due_at_ms) WHERE state = 'pending' OR state = 'running';
+CREATE INDEX run_running ON run (instance_id) WHERE state = 'running';
+-- Startable at once; a later one moves here when its time has come.
+CREATE INDEX run_ready ON run (kind, priority DESC, due_at_ms) WHERE state = 'pending' AND not_before_ms IS NULL;
+CREATE INDEX run_later ON run (not_before_ms) WHERE state = 'pending' AND not_before_ms IS NOT NULL;
+-- For "what went wrong lately", which is asked of a long ledger with few such rows.
+CREATE INDEX run_trouble ON run (id) WHERE state IN ('failed', 'timed_out', 'held');
+
+-- Keyed by epoch, not by number: an interrupted attempt gives its number back.
+CREATE TABLE attempt (
+	run_id         BLOB NOT NULL REFERENCES run (id) ON DELETE CASCADE,
+	epoch          INTEGER NOT NULL,
+	attempt        INTEGER NOT NULL,
+	instance_id    BLOB,
+	outcome        TEXT NOT NULL CHECK (outcome IN ('succeeded','failed','timed_out','cancelled','interrupted')),
+	started_at_ms  INTEGER,
+	finished_at_ms INTEGER NOT NULL,
+	http_status    INTEGER,
+	exit_code      INTEGER,
+	error          TEXT,
+	output         BLOB,
+	output_total   INTEGER NOT NULL,
+	PRIMARY KEY (run_id, epoch)
+) STRICT, WITHOUT ROWID;
+
+PRAGMA application_id = 0x47746872; -- "Gthr"
+PRAGMA user_version = 1;

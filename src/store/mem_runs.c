@@ -1,0 +1,534 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The verbs on runs, in memory: the reference for what the SQL of the other backends must answer.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/mem_priv.h"
+
+/* --- rows --- */
+
+void mem_run_destroy(struct mem_db *rows, struct mem_run *run)
+{
+	sorted_remove(&rows->runs, &run->run.id);
+	list_remove(&run->of_action);
+	list_remove(&run->open_of_action);
+	list_remove(&run->open_of_all);
+	for (size_t i = 0; i < run->attempt_count; i++)
+		free(run->attempts[i].output);
+	free(run->attempts);
+	run_fini(&run->run);
+	action_unref(run->definition);
+	free(run);
+}
+
+static bool is_open(const struct run *run)
+{
+	return run->state == RUN_PENDING || run->state == RUN_RUNNING;
+}
+
+/* After each change of state: the lists of open runs follow it. */
+static void file_by_state(struct mem_db *rows, struct mem_run *run)
+{
+	list_remove(&run->open_of_action);
+	list_remove(&run->open_of_all);
+	if (is_open(&run->run)) {
+		list_push(&run->owner->open_runs, &run->open_of_action);
+		list_push(&rows->open_runs, &run->open_of_all);
+	}
+}
+
+/* Takes the strings of `given`. */
+static struct mem_run *insert_run(
+	struct mem_db *rows, struct mem_action *owner, const struct run *given)
+{
+	struct mem_run *run = xcalloc(1, sizeof(*run));
+
+	run->run = *given;
+	run->owner = owner;
+	run->definition = action_ref(owner->action);
+	run->run.action_id = owner->action->id;
+	run->run.action_version = owner->action->version;
+	run->run.priority = owner->action->priority;
+	list_init(&run->of_action);
+	list_init(&run->open_of_action);
+	list_init(&run->open_of_all);
+	list_push(&owner->runs, &run->of_action);
+	sorted_insert(&rows->runs, &run->run.id, run);
+	file_by_state(rows, run);
+	return run;
+}
+
+/* A copy with its own strings and the action's present name. */
+static void copy_run(const struct mem_run *row, struct run *ret_run)
+{
+	*ret_run = row->run;
+	ret_run->action_name = xstrdup(row->owner->action->name);
+	ret_run->error = xstrdup(row->run.error);
+	ret_run->action = NULL;
+}
+
+static struct open_runs count_open(const struct mem_action *owner)
+{
+	struct open_runs open = {0};
+
+	list_for_each (node, &owner->open_runs) {
+		if (list_entry(node, struct mem_run, open_of_action)->run.state == RUN_PENDING)
+			open.pending++;
+		else
+			open.running++;
+	}
+	return open;
+}
+
+static bool has_due(const struct mem_action *owner, int64_t due_at_ms)
+{
+	list_for_each (node, &owner->runs)
+		if (list_entry(node, struct mem_run, of_action)->run.due_at_ms == due_at_ms)
+			return true;
+	return false;
+}
+
+/* --- look --- */
+
+static int compare_due(const void *left, const void *right)
+{
+	const struct action *a = *(struct action *const *)left;
+	const struct action *b = *(struct action *const *)right;
+
+	if (a->next_due_ms != b->next_due_ms)
+		return a->next_due_ms < b->next_due_ms ? -1 : 1;
+	return id_compare(&a->id, &b->id);
+}
+
+static bool has_running(const struct mem_action *owner)
+{
+	return count_open(owner).running > 0;
+}
+
+static bool has_older_pending(const struct mem_run *run)
+{
+	list_for_each (node, &run->owner->open_runs) {
+		const struct run *other = &list_entry(node, struct mem_run, open_of_action)->run;
+
+		if (other->state == RUN_PENDING && other->due_at_ms < run->run.due_at_ms)
+			return true;
+	}
+	return false;
+}
+
+/* But for its time. */
+static bool may_start(const struct mem_run *run)
+{
+	if (run->run.state != RUN_PENDING)
+		return false;
+	if (run->definition->overlap == OVERLAP_ALLOW)
+		return true;
+	return !has_running(run->owner) && !has_older_pending(run);
+}
+
+static int64_t next_not_before(const struct mem_db *rows, int64_t now_ms)
+{
+	int64_t next = NO_TIME;
+
+	list_for_each (node, &rows->open_runs) {
+		const struct run *run = &list_entry(node, struct mem_run, open_of_all)->run;
+
+		if (run->state == RUN_PENDING && run->not_before_ms > now_ms &&
+			(next == NO_TIME || run->not_before_ms < next))
+			next = run->not_before_ms;
+	}
+	return next;
+}
+
+static int64_t pending_at(const struct mem_db *rows, int64_t now_ms)
+{
+	list_for_each (node, &rows->open_runs) {
+		const struct mem_run *run = list_entry(node, struct mem_run, open_of_all);
+
+		if (run->run.not_before_ms <= now_ms && may_start(run))
+			return now_ms;
+	}
+	return next_not_before(rows, now_ms);
+}
+
+int mem_look(void *db, struct store_look *req, int64_t now_ms)
+{
+	const struct mem_db *rows = ((struct mem *)db)->rows;
+	const struct sorted *all = &rows->actions_by_id;
+	int64_t end_ms = add_ms(now_ms, req->horizon_ms);
+	size_t found = 0;
+
+	req->ret_actions = xcalloc(all->count + 1, sizeof(struct action *));
+	for (size_t i = 0; i < all->count; i++) {
+		struct action *action = ((struct mem_action *)all->items[i])->action;
+
+		if (action->next_due_ms != NO_TIME && action->next_due_ms <= end_ms)
+			req->ret_actions[found++] = action;
+	}
+	qsort(req->ret_actions, found, sizeof(struct action *), compare_due);
+	req->ret_has_more = found > (size_t)req->limit;
+	req->ret_count = req->ret_has_more ? (size_t)req->limit : found;
+	for (size_t i = 0; i < req->ret_count; i++)
+		(void)action_ref(req->ret_actions[i]);
+	req->ret_now_ms = now_ms;
+	req->ret_pending_at_ms = pending_at(rows, now_ms);
+	return 0;
+}
+
+/* --- claim and trigger --- */
+
+static void make_room(struct mem_db *rows, struct mem_action *owner, int64_t now_ms,
+	struct id **cancel, size_t *cancel_count)
+{
+	list_for_each (node, &owner->open_runs) {
+		struct mem_run *run = list_entry(node, struct mem_run, open_of_action);
+
+		if (run->run.state == RUN_PENDING) {
+			run_end(&run->run, RUN_CANCELLED, REASON_OVERLAP, now_ms);
+			file_by_state(rows, run);
+		} else if (!run->run.cancel_requested) {
+			run_request_cancel(&run->run, REASON_OVERLAP);
+			ids_add(cancel, cancel_count, &run->run.id);
+		}
+	}
+}
+
+static void count_claimed(struct store_claim *req, const struct mem_run *run, int left[])
+{
+	req->ret_queued += run->run.state == RUN_PENDING;
+	req->ret_skipped += run->run.state == RUN_SKIPPED;
+	if (run->run.state != RUN_RUNNING)
+		return;
+	left[run->definition->kind]--;
+	req->ret_started =
+		xrealloc(req->ret_started, req->ret_started_count + 1, sizeof(*req->ret_started));
+	copy_run(run, &req->ret_started[req->ret_started_count++]);
+}
+
+static void claim_due(struct mem *mem, struct store_claim *req, struct mem_action *owner,
+	const struct planned_due *due, int left[], int64_t now_ms)
+{
+	const struct action *action = owner->action;
+	const struct id *id = scratch_next_id(req->req.scratch);
+	struct overlap_rules rules = {action->overlap, action->queue_limit, action->is_paused};
+	struct open_runs open = count_open(owner);
+	struct due_fate fate = due_decide(&rules, due->verdict, &open, left[action->kind] > 0);
+	struct run run;
+
+	if (has_due(owner, due->due_at_ms))
+		return;
+	if (fate.makes_room)
+		make_room(mem->rows, owner, now_ms, &req->ret_cancel, &req->ret_cancel_count);
+	run_init(&run, id, due, now_ms);
+	run.trigger = TRIGGER_SCHEDULE;
+	run_settle(&run, &fate, &mem->instance_id, now_ms);
+	count_claimed(req, insert_run(mem->rows, owner, &run), left);
+}
+
+static bool is_won(const struct mem_action *row, const struct claim_item *item, int64_t now_ms)
+{
+	return row && row->action->version == item->action->version &&
+	       item->expected_ms != NO_TIME && row->action->next_due_ms == item->expected_ms &&
+	       item->expected_ms <= now_ms;
+}
+
+static void move_cursor(struct mem_action *row, int64_t next_due_ms)
+{
+	struct action *old = row->action;
+
+	/* The name, by which rows are sorted, stays. */
+	row->action = action_with_row(old, &old->id, old->version, old->is_paused, next_due_ms,
+		old->created_at_ms, old->updated_at_ms);
+	action_unref(old);
+}
+
+int mem_claim(void *db, struct store_claim *req, int64_t now_ms)
+{
+	struct mem *mem = db;
+	int left[ACTION_KIND_COUNT];
+
+	memcpy(left, req->capacity, sizeof(left));
+	for (size_t i = 0; i < req->count; i++) {
+		struct claim_item *item = &req->items[i];
+		struct mem_action *row = sorted_get(&mem->rows->actions_by_id, &item->action->id);
+
+		item->ret_won = is_won(row, item, now_ms);
+		if (!item->ret_won)
+			continue;
+		for (size_t due = 0; due < item->due_count; due++)
+			claim_due(mem, req, row, &item->dues[due], left, now_ms);
+		move_cursor(row, item->next_due_ms);
+	}
+	req->ret_now_ms = now_ms;
+	return 0;
+}
+
+/* Not the cursor itself either: that due time is still to be claimed. */
+static int64_t free_due(const struct mem_action *owner, int64_t now_ms)
+{
+	int64_t due_at_ms = now_ms;
+
+	while (due_at_ms == owner->action->next_due_ms || has_due(owner, due_at_ms))
+		due_at_ms++;
+	return due_at_ms;
+}
+
+int mem_trigger(void *db, struct store_trigger *req, int64_t now_ms)
+{
+	struct mem *mem = db;
+	struct mem_action *owner = sorted_get(&mem->rows->actions_by_id, &req->action_id);
+	struct overlap_rules rules;
+	struct planned_due due = {.count = 1};
+	struct open_runs open;
+	struct due_fate fate;
+	struct run run;
+
+	if (!owner)
+		return err_no_action(&req->req.err);
+	rules = (struct overlap_rules){owner->action->overlap, owner->action->queue_limit, false};
+	open = count_open(owner);
+	fate = due_decide(&rules, DUE_RUN, &open, false);
+	if (fate.makes_room)
+		make_room(mem->rows, owner, now_ms, &req->ret_cancel, &req->ret_cancel_count);
+	due.due_at_ms = free_due(owner, now_ms);
+	run_init(&run, scratch_next_id(req->req.scratch), &due, now_ms);
+	run.trigger = TRIGGER_MANUAL;
+	run_settle(&run, &fate, &mem->instance_id, now_ms);
+	copy_run(insert_run(mem->rows, owner, &run), &req->ret_run);
+	return 0;
+}
+
+/* --- take --- */
+
+static void promote(struct mem_db *rows, int64_t now_ms)
+{
+	list_for_each (node, &rows->open_runs) {
+		struct run *run = &list_entry(node, struct mem_run, open_of_all)->run;
+
+		if (run->state == RUN_PENDING && run->not_before_ms <= now_ms)
+			run->not_before_ms = NO_TIME;
+	}
+}
+
+static int compare_run(const void *left, const void *right)
+{
+	const struct run *a = &(*(struct mem_run *const *)left)->run;
+	const struct run *b = &(*(struct mem_run *const *)right)->run;
+
+	if (a->priority != b->priority)
+		return a->priority > b->priority ? -1 : 1;
+	if (a->due_at_ms != b->due_at_ms)
+		return a->due_at_ms < b->due_at_ms ? -1 : 1;
+	return id_compare(&a->id, &b->id);
+}
+
+static struct mem_run **find_startable(
+	const struct mem_db *rows, enum action_kind kind, size_t *ret_count)
+{
+	struct mem_run **found = NULL;
+	size_t count = 0, room = 0;
+
+	list_for_each (node, &rows->open_runs) {
+		struct mem_run *run = list_entry(node, struct mem_run, open_of_all);
+
+		if (run->definition->kind != kind || run->run.not_before_ms != NO_TIME ||
+			!may_start(run))
+			continue;
+		found = grow_array(found, count, &room, sizeof(struct mem_run *));
+		found[count++] = run;
+	}
+	if (count > 1)
+		qsort(found, count, sizeof(struct mem_run *), compare_run);
+	*ret_count = count;
+	return found;
+}
+
+static void take_kind(
+	struct mem *mem, struct store_take *req, enum action_kind kind, int64_t now_ms)
+{
+	size_t count, max = req->capacity[kind] > 0 ? (size_t)req->capacity[kind] : 0;
+	struct mem_run **found = find_startable(mem->rows, kind, &count);
+
+	for (size_t i = 0; i < count && i < max; i++) {
+		struct mem_run *run = found[i];
+
+		if (run->definition->overlap != OVERLAP_ALLOW && has_running(run->owner))
+			continue; /* started a moment ago */
+		run_begin(&run->run, &mem->instance_id, now_ms);
+		req->ret_started = xrealloc(
+			req->ret_started, req->ret_started_count + 1, sizeof(*req->ret_started));
+		copy_run(run, &req->ret_started[req->ret_started_count]);
+		req->ret_started[req->ret_started_count++].action = action_ref(run->definition);
+	}
+	free(found);
+}
+
+int mem_take(void *db, struct store_take *req, int64_t now_ms)
+{
+	struct mem *mem = db;
+
+	promote(mem->rows, now_ms);
+	for (int kind = 0; kind < ACTION_KIND_COUNT; kind++)
+		take_kind(mem, req, (enum action_kind)kind, now_ms);
+	req->ret_now_ms = now_ms;
+	req->ret_pending_at_ms = next_not_before(mem->rows, now_ms);
+	return 0;
+}
+
+/* --- finish and recover --- */
+
+static void keep_attempt(struct mem_run *run, int number, const struct store_finish *req)
+{
+	const struct attempt_result *result = req->result;
+	int64_t kept = (int64_t)result->output_len;
+
+	run->attempts = grow_array(
+		run->attempts, run->attempt_count, &run->attempt_room, sizeof(*run->attempts));
+	run->attempts[run->attempt_count++] = (struct mem_attempt){
+		.epoch = run->run.epoch,
+		.attempt = number,
+		.output = result->output_len ? xmemdup(result->output, result->output_len) : NULL,
+		.len = result->output_len,
+		.total = result->output_total > kept ? result->output_total : kept,
+	};
+}
+
+int mem_finish(void *db, struct store_finish *req, int64_t now_ms)
+{
+	struct mem_db *rows = ((struct mem *)db)->rows;
+	struct mem_run *run = sorted_get(&rows->runs, &req->run->id);
+	int attempt;
+
+	if (!run)
+		return err_run_gone(&req->req.err);
+	attempt = run->run.attempt;
+	if (run_apply_finish(&run->run, req, now_ms, &req->req.err) < 0)
+		return req->req.err.code;
+	if (attempt_has_begun(req->result))
+		keep_attempt(run, attempt, req);
+	file_by_state(rows, run);
+	req->ret_state = run->run.state;
+	return 0;
+}
+
+int mem_list_orphans(void *db, struct store_recover *req)
+{
+	const struct mem *mem = db;
+
+	list_for_each (node, &mem->rows->open_runs) {
+		const struct mem_run *row = list_entry(node, struct mem_run, open_of_all);
+		struct run *orphan;
+
+		if (row->run.state != RUN_RUNNING ||
+			id_equal(&row->run.instance_id, &mem->instance_id))
+			continue;
+		orphan = scratch_add_orphan(req->req.scratch);
+		copy_run(row, orphan);
+		orphan->action = action_ref(row->definition);
+	}
+	return 0;
+}
+
+/* --- reading --- */
+
+int mem_get_run(void *db, struct store_get_run *req, int64_t now_ms)
+{
+	const struct mem_run *run = sorted_get(&((struct mem *)db)->rows->runs, &req->id);
+
+	if (!run)
+		return err_no_run(&req->req.err);
+	copy_run(run, &req->ret_run);
+	return 0;
+}
+
+static bool run_passes(const struct store_list_runs *req, const struct run *run)
+{
+	if (!id_is_zero(&req->action_id) && !id_equal(&req->action_id, &run->action_id))
+		return false;
+	if (req->states && !(req->states & (1u << run->state)))
+		return false;
+	if (req->trigger >= 0 && (int)run->trigger != req->trigger)
+		return false;
+	if (req->due_from_ms != NO_TIME && run->due_at_ms < req->due_from_ms)
+		return false;
+	return req->due_to_ms == NO_TIME || run->due_at_ms < req->due_to_ms;
+}
+
+int mem_list_runs(void *db, struct store_list_runs *req, int64_t now_ms)
+{
+	const struct sorted *all = &((struct mem *)db)->rows->runs;
+	size_t room = 0;
+
+	for (size_t i = all->count; i-- > 0;) {
+		const struct mem_run *run = all->items[i];
+
+		if (!run_passes(req, &run->run))
+			continue;
+		req->ret_total += req->want_total;
+		if (!id_is_zero(&req->before_id) && id_compare(&run->run.id, &req->before_id) >= 0)
+			continue;
+		if (req->ret_count == (size_t)req->limit) {
+			req->ret_has_more = true;
+			continue;
+		}
+		req->ret_runs =
+			grow_array(req->ret_runs, req->ret_count, &room, sizeof(*req->ret_runs));
+		copy_run(run, &req->ret_runs[req->ret_count++]);
+	}
+	return 0;
+}
+
+int mem_cancel_run(void *db, struct store_cancel_run *req, int64_t now_ms)
+{
+	struct mem_db *rows = ((struct mem *)db)->rows;
+	struct mem_run *run = sorted_get(&rows->runs, &req->id);
+
+	if (!run)
+		return err_no_run(&req->req.err);
+	if (run_apply_cancel(&run->run, now_ms, &req->req.err) < 0)
+		return req->req.err.code;
+	file_by_state(rows, run);
+	copy_run(run, &req->ret_run);
+	return 0;
+}
+
+int mem_get_output(void *db, struct store_get_output *req, int64_t now_ms)
+{
+	const struct mem_run *run = sorted_get(&((struct mem *)db)->rows->runs, &req->run_id);
+
+	if (!run)
+		return err_no_run(&req->req.err);
+	for (size_t i = run->attempt_count; i-- > 0;) {
+		const struct mem_attempt *attempt = &run->attempts[i];
+
+		if (req->attempt != 0 && attempt->attempt != req->attempt)
+			continue;
+		req->ret_output = attempt->len ? xmemdup(attempt->output, attempt->len) : NULL;
+		req->ret_len = attempt->len;
+		req->ret_total = attempt->total;
+		return 0;
+	}
+	return err_no_output(&req->req.err, req->attempt);
+}
+
+int mem_stats(void *db, struct store_stats *req, int64_t now_ms)
+{
+	const struct mem_db *rows = ((struct mem *)db)->rows;
+
+	req->ret_now_ms = now_ms;
+	req->ret_actions = (int64_t)rows->actions_by_id.count;
+	req->ret_actions_paused = req->ret_runs_pending = req->ret_runs_running = 0;
+	req->ret_size_bytes = 0;
+	for (size_t i = 0; i < rows->actions_by_id.count; i++)
+		req->ret_actions_paused +=
+			((struct mem_action *)rows->actions_by_id.items[i])->action->is_paused;
+	list_for_each (node, &rows->open_runs) {
+		if (list_entry(node, struct mem_run, open_of_all)->run.state == RUN_PENDING)
+			req->ret_runs_pending++;
+		else
+			req->ret_runs_running++;
+	}
+	return 0;
+}

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The inside of the SQLite backend: connections with their prepared statements, the way values go
+ * in and out, and the verbs. */
+#pragma once
+
+#include <sqlite3.h>
+
+#include "store/file_lock_priv.h"
+#include "store/store_priv.h"
+
+/* --- statements --- */
+
+enum query {
+#define X(name, plan, text) QUERY_##name,
+#include "store/sqlite_queries.def"
+#undef X
+	QUERY_COUNT
+};
+
+enum query_plan {
+	QUERY_PLAN_KEYED,
+	QUERY_PLAN_WALKS,
+	QUERY_PLAN_NONE
+};
+
+struct query_text {
+	const char *name;
+	enum query_plan plan;
+	const char *text;
+};
+extern const struct query_text query_texts[QUERY_COUNT];
+
+/* --- a connection: one thread at a time --- */
+
+struct conn {
+	sqlite3 *db;
+	const char *place; /* borrowed from the store's database */
+	sqlite3_stmt *statements[QUERY_COUNT];
+	int wal_pages;   /* in the log since the last checkpoint reached its end */
+	int force_pages; /* the length at which it is cut under load */
+};
+
+enum conn_mode {
+	CONN_WRITER,
+	CONN_READER,
+	CONN_INSPECT
+};
+
+/* Opens the file, which must exist, and sets it up. ERR_IO, ERR_CORRUPT, ERR_FULL, ERR_UNAVAILABLE.
+ */
+int conn_open(struct conn *conn, const char *place, enum conn_mode mode, struct err *err);
+void conn_close(struct conn *conn);
+
+/* Text that is not in sqlite_queries.def: pragmas and migrations. */
+int conn_run_text(struct conn *conn, const char *sql, struct err *err);
+int conn_read_i64(struct conn *conn, const char *sql, int64_t *ret_value, struct err *err);
+
+/* Fills `err` from the connection's last failure, with the file and what to do; returns its code.
+ */
+int conn_fail(struct conn *conn, int rc, struct err *err);
+
+/* --- one execution of a statement ---
+ *
+ *     struct statement st = statement_start(conn, QUERY_RUN_BY_ID);
+ *     put_id(&st, &id);
+ *     while ((row = statement_step(&st, err)) > 0)
+ *             read...(&st);
+ *     statement_end(&st);
+ *
+ * Parameters are put and columns read from left to right. A failure to prepare or to bind shows up
+ * at the first step. */
+struct statement {
+	struct conn *conn;
+	sqlite3_stmt *handle;
+	int parameter, column; /* the last one put, the next one to read */
+	int rc;
+};
+struct statement statement_start(struct conn *conn, enum query query);
+/* 1: a row, 0: no more, negative: ERR_*. */
+int statement_step(struct statement *st, struct err *err);
+void statement_end(struct statement *st);
+/* To the end; the rows, if any, are not wanted. */
+int statement_run(struct statement *st, struct err *err);
+
+void put_i64(struct statement *st, int64_t value);
+void put_time(struct statement *st, int64_t at_ms);         /* NO_TIME is NULL */
+void put_unless(struct statement *st, int value, int none); /* `none` is NULL */
+void put_id(struct statement *st, const struct id *id);     /* zero is NULL */
+void put_text(struct statement *st, const char *text); /* borrowed until the end; NULL is NULL */
+void put_bytes(struct statement *st, const void *bytes, size_t len);
+
+int64_t read_i64(struct statement *st);
+int read_int(struct statement *st, int if_null);
+int64_t read_time(struct statement *st);
+struct id read_id(struct statement *st);
+char *read_text(struct statement *st); /* a copy; NULL for NULL */
+/* Place in a table of names; an unknown name reads as the first. */
+int read_name(struct statement *st, const char *const names[]);
+
+/* Statements of one id and nothing else. */
+int run_by_id(struct conn *conn, enum query query, const struct id *id, struct err *err);
+
+/* --- the backend --- */
+
+struct embedded_file {
+	const char *name;
+	const char *text;
+};
+extern const struct embedded_file sqlite_migrations[]; /* sql/sqlite, in order, {0} at the end */
+
+struct sqlite_db {
+	char *place; /* owned */
+	struct file_lock lock;
+	struct conn writer, reader;
+	struct id instance_id;
+};
+
+/* Checks that the file is ours, and brings its schema up to date. */
+int sqlite_inspect(struct conn *conn, int64_t *ret_version, struct err *err);
+int sqlite_upgrade(
+	struct conn *conn, void (*each)(const char *name, void *data), void *data, struct err *err);
+int sqlite_migrate(const char *place, enum store_migrate_mode mode,
+	void (*each)(const char *name, void *data), void *data, struct err *err);
+/* The schema version this program makes. */
+int64_t sqlite_newest_version(void);
+
+/* Opens the file exclusively: path made absolute, lock taken, file created when missing, schema not
+ * looked at yet. */
+int sqlite_enter(
+	struct sqlite_db *db, const char *path, const struct id *instance_id, struct err *err);
+void sqlite_leave(struct sqlite_db *db);
+
+/* --- rows (sqlite_rows.c) --- */
+
+void read_stored_action(struct statement *st, struct stored_action *ret_row);
+void read_run(struct statement *st, struct run *ret_run);
+
+/* What a run row copies from its action. */
+struct run_origin {
+	int64_t definition_version;
+	enum action_kind kind;
+	enum overlap overlap;
+};
+/* False in *ret_is_new: that due time has a row already, and nothing was done. */
+int insert_run(struct conn *conn, const struct run *run, const struct run_origin *origin,
+	bool *ret_is_new, struct err *err);
+int update_run(struct conn *conn, const struct run *run, struct err *err);
+/* ret_run's strings are the caller's. ERR_NOT_FOUND. */
+int load_run(struct conn *conn, const struct id *id, struct run *ret_run, struct err *err);
+
+/* --- verbs --- */
+
+#define X(verb) int sqlite_##verb(void *db, struct store_##verb *req, int64_t now_ms);
+STORE_VERBS(X)
+#undef X
+int sqlite_list_orphans(void *db, struct store_recover *req);

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The texts of sqlite_queries.def, with the parts that several of them share. */
+#include "store/sqlite_priv.h"
+
+/* Read by read_stored_action. The definition joins last and one row at a time, so a page loads no
+ * more than its own. */
+#define ACTION_FIELDS                                                                              \
+	"a.id, a.version, a.is_paused, a.next_due_ms, a.created_at_ms, a.updated_at_ms,"           \
+	" a.definition_version, d.body FROM action a LEFT JOIN definition d"                       \
+	" ON d.action_id = a.id AND d.version = a.definition_version"
+
+/* The same for the definition a run was claimed with. */
+#define RUN_ACTION_FIELDS                                                                          \
+	"r.action_id, r.action_version, a.is_paused, a.next_due_ms, a.created_at_ms,"              \
+	" a.updated_at_ms, r.definition_version, d.body"
+#define RUN_ACTION_JOINS                                                                           \
+	" LEFT JOIN action a ON a.id = r.action_id LEFT JOIN definition d"                         \
+	" ON d.action_id = r.action_id AND d.version = r.definition_version"
+
+/* ?2 part of a name as LIKE pattern, ?3 kind, ?4 state, ?5 tag. The state as in action_state(). */
+#define ACTION_FILTER                                                                              \
+	"(?2 IS NULL OR a.name LIKE ?2 ESCAPE '\\') AND (?3 IS NULL OR a.kind = ?3)"               \
+	" AND (?4 IS NULL OR ?4 = CASE WHEN a.is_paused = 1 THEN 'paused'"                         \
+	" WHEN a.has_schedule = 1 AND a.next_due_ms IS NULL THEN 'completed' ELSE 'active' END)"   \
+	" AND (?5 IS NULL OR EXISTS (SELECT 1 FROM action_tag t"                                   \
+	" WHERE t.action_id = a.id AND t.tag = ?5))"
+
+/* Read by read_run. */
+#define RUN_FIELDS                                                                                 \
+	"r.id, r.action_id, r.action_version, a.name, r.triggered_by, r.due_at_ms, r.state,"       \
+	" r.reason, r.attempt, r.interruptions, r.epoch, r.instance_id, r.priority,"               \
+	" r.not_before_ms, r.created_at_ms, r.claimed_at_ms, r.started_at_ms, r.finished_at_ms,"   \
+	" r.http_status, r.exit_code, r.error, r.output_bytes, r.missed_count,"                    \
+	" r.missed_until_ms, r.cancel_requested"
+
+/* ?2 states as ",failed,held,", ?3 trigger, ?4 and ?5 the range of due times. */
+#define RUN_FILTER                                                                                 \
+	"(?2 IS NULL OR instr(?2, ',' || r.state || ',') > 0)"                                     \
+	" AND (?3 IS NULL OR r.triggered_by = ?3)"                                                 \
+	" AND (?4 IS NULL OR r.due_at_ms >= ?4) AND (?5 IS NULL OR r.due_at_ms < ?5)"
+
+/* The serial rule: one at a time, oldest due time first. */
+#define MAY_START                                                                                  \
+	"(r.is_serial = 0 OR (NOT EXISTS (SELECT 1 FROM run o INDEXED BY run_open"                 \
+	" WHERE o.action_id = r.action_id AND o.state = 'running')"                                \
+	" AND NOT EXISTS (SELECT 1 FROM run p INDEXED BY run_open"                                 \
+	" WHERE p.action_id = r.action_id AND p.state = 'pending'"                                 \
+	" AND p.due_at_ms < r.due_at_ms)))"
+
+const struct query_text query_texts[QUERY_COUNT] = {
+#define X(name, plan, text) [QUERY_##name] = {#name, QUERY_PLAN_##plan, text},
+#include "store/sqlite_queries.def"
+#undef X
+};

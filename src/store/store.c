@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The life of the store and of its requests: which backend, how many requests at most, and the rule
+ * that an answer comes exactly once and on a later turn of the loop. The verbs themselves are in
+ * store_actions.c and store_runs.c; how a synchronous backend works through them is batch.c. */
+#include "store/store.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/metric.h"
+#include "store/store_priv.h"
+
+static const struct store_backend *const backends[] = {&sqlite_backend, &memory_backend};
+
+/* --- which backend --- */
+
+static const struct store_backend *backend_find(
+	const char *url, const char **ret_place, struct err *err)
+{
+	for (size_t i = 0; i < COUNT_OF(backends); i++) {
+		size_t len = strlen(backends[i]->scheme);
+
+		if (strncmp(url, backends[i]->scheme, len) == 0) {
+			*ret_place = url + len;
+			return backends[i];
+		}
+	}
+	(void)err_set(err, ERR_INVALID, "database '%s' is none of: sqlite:PATH, memory:", url);
+	return NULL;
+}
+
+static void store_destroy(struct store *store)
+{
+	definition_cache_destroy(store->definitions);
+	free(store->place);
+	free(store);
+}
+
+/* --- the turn: what was gathered starts, what is late is delivered --- */
+
+static void on_turn_closed(uv_handle_t *handle)
+{
+	struct store *store = handle->data;
+	store_closed_fn *closed = store->closed;
+	void *data = store->closed_data;
+
+	store_destroy(store);
+	if (closed)
+		closed(data);
+}
+
+static void close_when_empty(struct store *store)
+{
+	if (!store->is_backend_closed || store->open_count > 0)
+		return;
+	if (!uv_is_closing((uv_handle_t *)&store->turn))
+		uv_close((uv_handle_t *)&store->turn, on_turn_closed);
+}
+
+static void on_turn(uv_idle_t *turn)
+{
+	struct store *store = turn->data;
+	struct list late;
+
+	(void)uv_idle_stop(turn);
+	list_init(&late);
+	list_splice(&late, &store->late);
+	for (struct list *node; (node = list_pop(&late)) != NULL;)
+		store_req_finish(list_entry(node, struct store_req, queue_node));
+	if (!store->is_backend_closed)
+		store->backend->flush(store);
+	close_when_empty(store);
+}
+
+void store_turn_later(struct store *store)
+{
+	must(!uv_is_closing((uv_handle_t *)&store->turn));
+	if (!uv_is_active((uv_handle_t *)&store->turn))
+		must(uv_idle_start(&store->turn, on_turn) == 0);
+}
+
+/* --- requests --- */
+
+static bool is_store_trouble(int code)
+{
+	return code == ERR_UNAVAILABLE || code == ERR_FULL || code == ERR_IO ||
+	       code == ERR_CORRUPT || code == ERR_INTERNAL;
+}
+
+static void scratch_destroy(struct store_scratch *scratch)
+{
+	if (!scratch)
+		return;
+	for (size_t i = 0; i < scratch->text_count; i++)
+		free(scratch->texts[i]);
+	for (size_t i = 0; i < scratch->row_count; i++)
+		free(scratch->rows[i].text);
+	for (size_t i = 0; i < scratch->orphan_count; i++)
+		run_fini(&scratch->orphans[i]);
+	free(scratch->ids);
+	free(scratch->texts);
+	free(scratch->rows);
+	free(scratch->orphans);
+	free(scratch->follow_ups);
+	free(scratch);
+}
+
+void store_req_finish(struct store_req *req)
+{
+	struct store *store = req->store;
+
+	store->open_count--;
+	if (req->scratch) /* else it was refused */
+		store->queue_count--;
+	metrics.store_queue = (int64_t)store->queue_count;
+	metrics.store_requests++;
+	if (is_store_trouble(req->err.code))
+		metrics.store_errors++;
+	if (req->err.code < 0 && req->verb->fini)
+		req->verb->fini(req);
+	scratch_destroy(take_ptr(req->scratch));
+	req->done(req); /* the request may be gone now */
+}
+
+void store_req_finish_late(struct store_req *req)
+{
+	list_push(&req->store->late, &req->queue_node);
+	store_turn_later(req->store);
+}
+
+static int refuse(struct store *store, struct err *err)
+{
+	if (store->is_closing)
+		return err_set(err, ERR_CANCELLED, "the store is closing");
+	if (store->queue_count >= store->queue_max)
+		return err_set(err, ERR_UNAVAILABLE,
+			"%zu requests wait for the database already: try again later",
+			store->queue_max);
+	return 0;
+}
+
+void store_submit(struct store *store, struct store_req *req, const struct store_verb *verb,
+	store_done_fn *done)
+{
+	req->err = (struct err){0};
+	req->done = done;
+	req->verb = verb;
+	req->store = store;
+	req->scratch = NULL;
+	list_init(&req->queue_node);
+	if (verb->clear)
+		verb->clear(req);
+	store->open_count++;
+	if (refuse(store, &req->err) < 0) {
+		store_req_finish_late(req);
+		return;
+	}
+	req->scratch = xcalloc(1, sizeof(*req->scratch));
+	store->queue_count++;
+	metrics.store_queue = (int64_t)store->queue_count;
+	if (verb->prepare)
+		verb->prepare(req);
+	store->backend->submit(store, req);
+	store_turn_later(store);
+}
+
+/* --- scratch --- */
+
+void scratch_make_ids(struct store_scratch *scratch, size_t count)
+{
+	scratch->ids = xcalloc(count ? count : 1, sizeof(*scratch->ids));
+	scratch->id_count = count;
+	for (size_t i = 0; i < count; i++)
+		scratch->ids[i] = id_make();
+}
+
+const struct id *scratch_next_id(struct store_scratch *scratch)
+{
+	must(scratch->id_next < scratch->id_count);
+	return &scratch->ids[scratch->id_next++];
+}
+
+void scratch_set_texts(struct store_scratch *scratch, struct action *const *actions, size_t count)
+{
+	scratch->texts = xcalloc(count ? count : 1, sizeof(*scratch->texts));
+	scratch->text_count = count;
+	for (size_t i = 0; i < count; i++)
+		scratch->texts[i] = action_definition_text(actions[i]);
+}
+
+struct stored_action *scratch_add_row(struct store_scratch *scratch)
+{
+	scratch->rows = grow_array(
+		scratch->rows, scratch->row_count, &scratch->row_room, sizeof(*scratch->rows));
+	return &scratch->rows[scratch->row_count++];
+}
+
+struct run *scratch_add_orphan(struct store_scratch *scratch)
+{
+	scratch->orphans = grow_array(scratch->orphans, scratch->orphan_count,
+		&scratch->orphan_room, sizeof(*scratch->orphans));
+	return &scratch->orphans[scratch->orphan_count++];
+}
+
+/* --- open and close --- */
+
+static struct store *store_create(
+	const struct store_opts *opts, const struct store_backend *backend)
+{
+	struct store *store = xcalloc(1, sizeof(*store));
+
+	must(opts->queue_max > 0 && opts->batch_max > 0);
+	store->backend = backend;
+	store->loop = opts->loop;
+	store->instance_id = opts->instance_id;
+	store->queue_max = opts->queue_max;
+	store->batch_max = opts->batch_max;
+	store->definitions = definition_cache_create();
+	list_init(&store->late);
+	return store;
+}
+
+int store_open(const struct store_opts *opts, struct store **ret_store, struct err *err)
+{
+	const char *place;
+	const struct store_backend *backend = backend_find(opts->url, &place, err);
+	struct store *store;
+	int status;
+
+	if (!backend)
+		return ERR_INVALID;
+	store = store_create(opts, backend);
+	status = backend->open(store, opts, place, err);
+	if (status < 0) {
+		store_destroy(store);
+		return status;
+	}
+	must(uv_idle_init(opts->loop, &store->turn) == 0);
+	store->turn.data = store;
+	*ret_store = store;
+	return 0;
+}
+
+void store_backend_closed(struct store *store)
+{
+	must(list_is_empty(&store->late) || uv_is_active((uv_handle_t *)&store->turn));
+	store->is_backend_closed = true;
+	close_when_empty(store);
+}
+
+void store_close(struct store *store, store_closed_fn *closed, void *data)
+{
+	must(!store->is_closing);
+	store->is_closing = true;
+	store->closed = closed;
+	store->closed_data = data;
+	store->backend->close(store);
+}
+
+const char *store_backend_name(const struct store *store)
+{
+	return store->backend->name;
+}
+
+const char *store_place(const struct store *store)
+{
+	return store->place;
+}
+
+int store_migrate(const char *url, enum store_migrate_mode mode,
+	void (*each)(const char *name, void *data), void *data, struct err *err)
+{
+	const char *place;
+	const struct store_backend *backend = backend_find(url, &place, err);
+
+	return backend ? backend->migrate(place, mode, each, data, err) : ERR_INVALID;
+}

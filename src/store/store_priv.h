@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the backends implement, and what they share.
+ *
+ *   store_claim() -> store.c: counts it, gives it to the backend
+ *                 -> backend->submit: takes it, and completes it on a later turn of the loop
+ *                 -> store_req_finish: callback
+ *
+ * A backend is asynchronous by nature: it may answer whenever it likes. The synchronous ones
+ * (SQLite on the thread pool, memory on the loop) share batch.c, which gathers requests into
+ * batches and runs the verbs of a `struct sync_ops` over each, one transaction a batch.
+ *
+ * Who runs where: a verb of `sync_ops` may run on a worker thread. It touches its database handle,
+ * its request and the scratch of its request, nothing else: no id_make (loop only), no counted
+ * references of actions, no parsing of definitions (time zones are cached without a lock).
+ * Therefore `prepare` makes ids and texts on the loop beforehand and `complete` turns texts into
+ * actions afterwards. */
+#pragma once
+
+#include "store/store.h"
+
+/* --- requests --- */
+
+enum store_lane {
+	LANE_WRITE,
+	LANE_READ,
+	LANE_COUNT
+};
+
+/* Every verb once, but recover, which is made of two others. */
+#define STORE_VERBS(X)                                                                             \
+	X(create_actions)                                                                          \
+	X(get_action)                                                                              \
+	X(list_actions)                                                                            \
+	X(replace_action)                                                                          \
+	X(pause_action)                                                                            \
+	X(delete_action)                                                                           \
+	X(look)                                                                                    \
+	X(claim)                                                                                   \
+	X(take)                                                                                    \
+	X(finish)                                                                                  \
+	X(trigger)                                                                                 \
+	X(get_run)                                                                                 \
+	X(list_runs)                                                                               \
+	X(cancel_run)                                                                              \
+	X(get_output)                                                                              \
+	X(stats)
+
+/* The verbs of a synchronous backend, by name. Each returns 0 or a negative code with req->req.err
+ * filled, and then leaves no change behind that its transaction's undo would not take back. */
+struct sync_verbs {
+#define X(verb) int (*verb)(void *db, struct store_##verb *req, int64_t now_ms);
+	STORE_VERBS(X)
+#undef X
+	/* First round of recover: the running runs of other instances, into the scratch. */
+	int (*list_orphans)(void *db, struct store_recover *req);
+};
+
+struct store_verb {
+	const char *name;
+	enum store_lane lane;
+	int (*run)(const struct sync_verbs *verbs, void *db, struct store_req *req, int64_t now_ms);
+	void (*clear)(struct store_req *req);   /* outputs to zero, freeing nothing */
+	void (*fini)(struct store_req *req);    /* frees the outputs, then clears */
+	void (*prepare)(struct store_req *req); /* on the loop, before; may be NULL */
+	/* On the loop, after a success; may be NULL. Returns whether it must run once more. */
+	bool (*complete)(struct store_req *req);
+};
+
+/* Rows for the table of verbs: how each gets from its request to the backend's function. */
+#define STORE_VERB_RUN(verb)                                                                       \
+	static int verb##_run(                                                                     \
+		const struct sync_verbs *verbs, void *db, struct store_req *req, int64_t now_ms)   \
+	{                                                                                          \
+		return verbs->verb(db, container_of(req, struct store_##verb, req), now_ms);       \
+	}
+
+/* An action as rows hold it, not yet parsed. */
+struct stored_action {
+	struct id id;
+	int64_t version;
+	bool is_paused;
+	int64_t next_due_ms, created_at_ms, updated_at_ms;
+	int64_t definition_version; /* with id the key of the text */
+	char *text;                 /* owned; NULL: the definition is the one the request brought */
+	size_t len;
+};
+
+/* What a request needs beside its inputs and outputs, from prepare to complete. */
+struct store_scratch {
+	struct id *ids; /* fresh ones for rows to come, ascending */
+	size_t id_count, id_next;
+	char **texts; /* definitions to be written */
+	size_t text_count;
+	struct stored_action *rows; /* definitions that were read */
+	size_t row_count, row_room;
+	struct run *orphans; /* recover: read in the first half, moved in the second */
+	size_t orphan_count, orphan_room;
+	struct run_follow_up *follow_ups;
+};
+void scratch_make_ids(struct store_scratch *scratch, size_t count);
+const struct id *scratch_next_id(struct store_scratch *scratch);
+void scratch_set_texts(struct store_scratch *scratch, struct action *const *actions, size_t count);
+/* A zeroed row at the end, and the same for orphans. */
+struct stored_action *scratch_add_row(struct store_scratch *scratch);
+struct run *scratch_add_orphan(struct store_scratch *scratch);
+
+/* Room for one more element behind `count` of `size` bytes each; `room` doubles. Zeroes it. */
+void *grow_array(void *array, size_t count, size_t *room, size_t size);
+
+/* --- the store --- */
+
+struct store_backend {
+	const char *scheme; /* "sqlite:" */
+	const char *name;
+	/* Blocking, before the loop turns. Sets store->impl and store->place. */
+	int (*open)(struct store *store, const struct store_opts *opts, const char *place,
+		struct err *err);
+	/* Takes the request; answers on a later turn through store_req_finish. */
+	void (*submit)(struct store *store, struct store_req *req);
+	/* Once a turn after requests were submitted: the moment to start what was gathered. */
+	void (*flush)(struct store *store);
+	/* Answers what waits with ERR_CANCELLED, lets end what is under way, lets go of the
+	 * database, then calls store_backend_closed. */
+	void (*close)(struct store *store);
+	int (*migrate)(const char *place, enum store_migrate_mode mode,
+		void (*each)(const char *name, void *data), void *data, struct err *err);
+};
+extern const struct store_backend sqlite_backend, memory_backend;
+
+struct store {
+	const struct store_backend *backend;
+	uv_loop_t *loop;
+	void *impl;  /* the backend's */
+	char *place; /* owned */
+	struct id instance_id;
+	size_t queue_max, batch_max;
+	size_t open_count;  /* not yet called back, refused ones included */
+	size_t queue_count; /* accepted and not yet called back */
+	struct list late;   /* answered already; called back on the next turn */
+	uv_idle_t turn;     /* runs while there is something to deliver or to flush */
+	bool is_closing, is_backend_closed;
+	store_closed_fn *closed;
+	void *closed_data;
+	struct definition_cache *definitions; /* owned */
+};
+
+/* Gives the answer; loop thread, never inside submit (store_req_finish_late is for that). */
+void store_req_finish(struct store_req *req);
+void store_req_finish_late(struct store_req *req);
+void store_backend_closed(struct store *store);
+
+/* Asks for a flush on the next turn. */
+void store_turn_later(struct store *store);
+
+/* The way in, for the verb functions. */
+void store_submit(struct store *store, struct store_req *req, const struct store_verb *verb,
+	store_done_fn *done);
+
+/* --- definitions read back (loop thread) --- */
+
+/* A cache, because the same definitions are read at every look and parsing one costs more than
+ * reading it. */
+struct definition_cache;
+struct definition_cache *definition_cache_create(void);
+void definition_cache_destroy(struct definition_cache *cache);
+
+/* The action of a row, one reference. ERR_CORRUPT naming the action. */
+int definition_cache_read(struct definition_cache *cache, const struct stored_action *row,
+	struct action **ret_action, struct err *err);
+
+/* --- batches --- */
+
+/* Transactions of a backend that has them; `lane` says on which connection. */
+struct sync_transactions {
+	int (*begin)(void *db, enum store_lane lane, struct err *err);
+	int (*commit)(void *db, enum store_lane lane, struct err *err);
+	void (*rollback)(void *db, enum store_lane lane);
+	/* One request of several in a transaction: mark before it, then keep or undo. */
+	int (*mark)(void *db, struct err *err);
+	int (*keep)(void *db, struct err *err);
+	int (*undo)(void *db, struct err *err);
+	/* False once an error has ended the transaction by itself. */
+	bool (*is_open)(void *db, enum store_lane lane);
+	/* Housekeeping for a quiet moment of the write lane. */
+	bool (*wants_rest)(void *db);
+	void (*rest)(void *db);
+};
+
+struct sync_ops {
+	const struct sync_verbs *verbs;
+	const struct sync_transactions
+		*transactions; /* NULL: the verbs are all or nothing by themselves */
+	bool is_threaded;      /* run on the thread pool, else on the loop */
+	void (*close)(void *db);
+};
+
+/* The submit, flush and close of a synchronous backend; batch_create makes its store->impl. `db` is
+ * taken. */
+struct batch_runner;
+struct batch_runner *batch_create(struct store *store, const struct sync_ops *ops, void *db);
+void batch_submit(struct store *store, struct store_req *req);
+void batch_flush(struct store *store);
+void batch_close(struct store *store);
+
+/* --- rules shared by the backends (store_rules.c; pure) --- */
+
+/* Unfinished runs of one action. */
+struct open_runs {
+	int64_t pending, running;
+};
+
+struct overlap_rules {
+	enum overlap overlap;
+	int queue_limit;
+	bool is_paused;
+};
+
+/* What becomes of one planned due time. */
+struct due_fate {
+	enum run_state state; /* pending, running or skipped */
+	enum run_reason reason;
+	bool makes_room; /* pending runs are cancelled, running ones marked for cancel */
+};
+struct due_fate due_decide(const struct overlap_rules *rules, enum due_verdict verdict,
+	const struct open_runs *open, bool may_start);
+
+/* Keeps `open` true after `fate` was carried out. */
+void open_runs_count(struct open_runs *open, const struct due_fate *fate);
+
+/* A new row; strings NULL. A running one still has to be begun. */
+void run_init(struct run *run, const struct id *id, const struct planned_due *due, int64_t now_ms);
+
+/* pending -> running: owner, epoch, attempt; what the last attempt left is cleared. */
+void run_begin(struct run *run, const struct id *instance_id, int64_t now_ms);
+
+/* Gives the row its first state by the fate; a running one is begun. */
+void run_settle(
+	struct run *run, const struct due_fate *fate, const struct id *instance_id, int64_t now_ms);
+
+/* To a final state, or held, or for a cancel; sets finished_at where it ends. */
+void run_end(struct run *run, enum run_state state, enum run_reason reason, int64_t now_ms);
+
+/* Marks a running run for cancel. The reason kept is the one it will end with. */
+void run_request_cancel(struct run *run, enum run_reason reason);
+
+/* The effect of store_finish on the row. ERR_STALE. `run` gets its own copy of the error text. */
+int run_apply_finish(
+	struct run *run, const struct store_finish *req, int64_t now_ms, struct err *err);
+
+/* False for a run handed back before anything was started: there is no attempt to keep. */
+bool attempt_has_begun(const struct attempt_result *result);
+
+/* A person's cancel. ERR_CONFLICT when it has ended. */
+int run_apply_cancel(struct run *run, int64_t now_ms, struct err *err);
+
+/* Started runs in due order. */
+void runs_sort_by_due(struct run *runs, size_t count);
+/* By priority, then due time. */
+void runs_sort_by_priority(struct run *runs, size_t count);
+
+/* Whether `runs` has one of that action. */
+bool runs_have_action(const struct run *runs, size_t count, const struct id *action_id);
+
+/* Place of `name` in a table of names, or -1. */
+int name_index(const char *const names[], const char *name);
+
+/* One more id in an output. */
+void ids_add(struct id **ids, size_t *count, const struct id *id);
+
+/* Saturating sum, for horizons. */
+int64_t add_ms(int64_t a_ms, int64_t b_ms);
+
+/* The errors every backend words alike. */
+int err_no_action(struct err *err);
+int err_no_run(struct err *err);
+int err_run_gone(struct err *err);
+int err_no_output(struct err *err, int attempt);
+int err_version(struct err *err, int64_t version, int64_t expected);
+int err_name_taken(struct err *err, const char *name);
+int err_id_taken(struct err *err);

@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The verbs on runs, loop side: what each clears, prepares before the backend works, completes
+ * after it, and frees. One block a verb. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/store_priv.h"
+
+static void runs_free(struct run *runs, size_t count)
+{
+	for (size_t i = 0; runs && i < count; i++)
+		run_fini(&runs[i]);
+	free(runs);
+}
+
+/* A single run in an output; all zero when there is none. */
+static void run_release(struct run *run)
+{
+	run_fini(run);
+	memset(run, 0, sizeof(*run));
+}
+
+/* --- claim --- */
+
+STORE_VERB_RUN(claim)
+
+static void claim_clear(struct store_req *base)
+{
+	struct store_claim *req = container_of(base, struct store_claim, req);
+
+	for (size_t i = 0; i < req->count; i++)
+		req->items[i].ret_won = false;
+	req->ret_now_ms = 0;
+	req->ret_started = NULL;
+	req->ret_cancel = NULL;
+	req->ret_started_count = req->ret_cancel_count = 0;
+	req->ret_queued = req->ret_skipped = 0;
+}
+
+static void claim_prepare(struct store_req *base)
+{
+	struct store_claim *req = container_of(base, struct store_claim, req);
+	size_t dues = 0;
+
+	for (size_t i = 0; i < req->count; i++)
+		dues += req->items[i].due_count;
+	scratch_make_ids(base->scratch, dues);
+}
+
+static struct action *claimed_action(const struct store_claim *req, const struct run *run)
+{
+	for (size_t i = 0; i < req->count; i++)
+		if (id_equal(&req->items[i].action->id, &run->action_id))
+			return req->items[i].action;
+	must(false);
+}
+
+/* Started runs come in the order of their items; so does this walk, unless one action stands in two
+ * items. */
+static bool claim_complete(struct store_req *base)
+{
+	struct store_claim *req = container_of(base, struct store_claim, req);
+	size_t at = 0;
+
+	for (size_t i = 0; i < req->ret_started_count; i++) {
+		struct run *run = &req->ret_started[i];
+
+		while (at < req->count && !id_equal(&req->items[at].action->id, &run->action_id))
+			at++;
+		run->action = action_ref(
+			at < req->count ? req->items[at].action : claimed_action(req, run));
+	}
+	runs_sort_by_due(req->ret_started, req->ret_started_count);
+	return false;
+}
+
+static void claim_release(struct store_req *base)
+{
+	store_claim_fini(container_of(base, struct store_claim, req));
+}
+
+static const struct store_verb verb_claim = {
+	.name = "claim",
+	.lane = LANE_WRITE,
+	.run = claim_run,
+	.clear = claim_clear,
+	.fini = claim_release,
+	.prepare = claim_prepare,
+	.complete = claim_complete,
+};
+
+void store_claim(struct store *store, struct store_claim *req, store_done_fn *done)
+{
+	store_submit(store, &req->req, &verb_claim, done);
+}
+
+void store_claim_fini(struct store_claim *req)
+{
+	runs_free(req->ret_started, req->ret_started_count);
+	free(req->ret_cancel);
+	req->ret_started = NULL;
+	req->ret_cancel = NULL;
+	req->ret_started_count = req->ret_cancel_count = 0;
+}
+
+/* --- take --- */
+
+STORE_VERB_RUN(take)
+
+static void take_clear(struct store_req *base)
+{
+	struct store_take *req = container_of(base, struct store_take, req);
+
+	req->ret_now_ms = 0;
+	req->ret_started = NULL;
+	req->ret_started_count = 0;
+	req->ret_pending_at_ms = NO_TIME;
+}
+
+/* The backend leaves one row for each started run, in the same order. */
+static bool take_complete(struct store_req *base)
+{
+	struct store_take *req = container_of(base, struct store_take, req);
+	const struct store_scratch *scratch = base->scratch;
+
+	must(scratch->row_count == 0 || scratch->row_count == req->ret_started_count);
+	for (size_t i = 0; i < scratch->row_count; i++)
+		if (definition_cache_read(base->store->definitions, &scratch->rows[i],
+			    &req->ret_started[i].action, &base->err) < 0)
+			return false;
+	runs_sort_by_priority(req->ret_started, req->ret_started_count);
+	return false;
+}
+
+static void take_release(struct store_req *base)
+{
+	store_take_fini(container_of(base, struct store_take, req));
+}
+
+static const struct store_verb verb_take = {
+	.name = "take",
+	.lane = LANE_WRITE,
+	.run = take_run,
+	.clear = take_clear,
+	.fini = take_release,
+	.complete = take_complete,
+};
+
+void store_take(struct store *store, struct store_take *req, store_done_fn *done)
+{
+	store_submit(store, &req->req, &verb_take, done);
+}
+
+void store_take_fini(struct store_take *req)
+{
+	runs_free(req->ret_started, req->ret_started_count);
+	req->ret_started = NULL;
+	req->ret_started_count = 0;
+}
+
+/* --- finish --- */
+
+STORE_VERB_RUN(finish)
+
+static const struct store_verb verb_finish = {
+	.name = "finish",
+	.lane = LANE_WRITE,
+	.run = finish_run,
+};
+
+void store_finish(struct store *store, struct store_finish *req, store_done_fn *done)
+{
+	store_submit(store, &req->req, &verb_finish, done);
+}
+
+/* --- recover ---
+ *
+ * Two rounds: the decision needs the definitions, and those are parsed on the loop. In between
+ * nobody else moves these runs, and if somebody did, the fence of finish would tell. */
+
+static const char owner_lost_text[] = "the instance that ran it is gone";
+
+static int recover_move(const struct sync_verbs *verbs, void *db, struct store_req *base,
+	size_t index, int64_t now_ms)
+{
+	const struct run *orphan = &base->scratch->orphans[index];
+	auto_free char *text = xstrdup(owner_lost_text);
+	struct attempt_result result = {
+		.outcome = ATTEMPT_INTERRUPTED,
+		.exit_code = -1,
+		.retry_after_ms = -1,
+		.started_at_ms = orphan->started_at_ms,
+		.error = text,
+	};
+	struct store_finish finish = {
+		.req = {.store = base->store},
+		.run = orphan,
+		.result = &result,
+		.follow_up = base->scratch->follow_ups[index],
+	};
+
+	if (verbs->finish(db, &finish, now_ms) == 0)
+		return 1;
+	if (finish.req.err.code == ERR_STALE)
+		return 0;
+	base->err = finish.req.err;
+	return base->err.code;
+}
+
+static int recover_run(
+	const struct sync_verbs *verbs, void *db, struct store_req *base, int64_t now_ms)
+{
+	struct store_recover *req = container_of(base, struct store_recover, req);
+
+	if (!base->scratch->follow_ups)
+		return verbs->list_orphans(db, req);
+	req->ret_count = 0;
+	for (size_t i = 0; i < base->scratch->orphan_count; i++) {
+		int moved = recover_move(verbs, db, base, i, now_ms);
+
+		if (moved < 0)
+			return moved;
+		req->ret_count += (size_t)moved;
+	}
+	return 0;
+}
+
+static void recover_clear(struct store_req *base)
+{
+	container_of(base, struct store_recover, req)->ret_count = 0;
+}
+
+/* A definition that cannot be read must not keep the server from starting: that run has failed. */
+static void recover_decide(struct store_req *base, size_t index)
+{
+	struct store_scratch *scratch = base->scratch;
+	struct run *orphan = &scratch->orphans[index];
+	struct attempt_result result = {
+		.outcome = ATTEMPT_INTERRUPTED,
+		.exit_code = -1,
+		.retry_after_ms = -1,
+		.started_at_ms = orphan->started_at_ms,
+	};
+	const struct run_follow_up unreadable = {
+		.state = RUN_FAILED, .reason = REASON_OWNER_LOST, .counts = true};
+
+	if (!orphan->action && definition_cache_read(base->store->definitions,
+				       &scratch->rows[index], &orphan->action, NULL) < 0) {
+		scratch->follow_ups[index] = unreadable;
+		return;
+	}
+	scratch->follow_ups[index] = run_follow_up(
+		orphan, orphan->action, &result, REASON_OWNER_LOST, (uint32_t)id_hash(&orphan->id));
+}
+
+static bool recover_complete(struct store_req *base)
+{
+	struct store_scratch *scratch = base->scratch;
+
+	if (scratch->follow_ups || scratch->orphan_count == 0)
+		return false;
+	scratch->follow_ups = xcalloc(scratch->orphan_count, sizeof(*scratch->follow_ups));
+	for (size_t i = 0; i < scratch->orphan_count; i++)
+		recover_decide(base, i);
+	return true;
+}
+
+static const struct store_verb verb_recover = {
+	.name = "recover",
+	.lane = LANE_WRITE,
+	.run = recover_run,
+	.clear = recover_clear,
+	.complete = recover_complete,
+};
+
+void store_recover(struct store *store, struct store_recover *req, store_done_fn *done)
+{
+	store_submit(store, &req->req, &verb_recover, done);
+}
+
+/* --- trigger --- */
+
+STORE_VERB_RUN(trigger)
+
+static void trigger_clear(struct store_req *base)
+{
+	struct store_trigger *req = container_of(base, struct store_trigger, req);
+
+	memset(&req->ret_run, 0, sizeof(req->ret_run));
+	req->ret_cancel = NULL;
+	req->ret_cancel_count = 0;
+}
+
+static void trigger_prepare(struct store_req *base)
+{
+	scratch_make_ids(base->scratch, 1);
+}
+
+static void trigger_release(struct store_req *base)
+{
+	store_trigger_fini(container_of(base, struct store_trigger, req));
+}
+
+static const struct store_verb verb_trigger = {
+	.name = "trigger",
+	.lane = LANE_WRITE,
+	.run = trigger_run,
+	.clear = trigger_clear,
+	.fini = trigger_release,
+	.prepare = trigger_prepare,
+};
+
+void store_trigger(struct store *store, struct store_trigger *req, store_done_fn *done)
+{
+	store_submit(store, &req->req, &verb_trigger, done);
+}
+
+void store_trigger_fini(struct store_trigger *req)
+{
+	run_release(&req->ret_run);
+	free(take_ptr(req->ret_cancel));
+	req->ret_cancel_count = 0;
+}
+
+/* --- get --- */
+
+STORE_VERB_RUN(get_run)
+
+static void get_run_clear(struct store_req *base)
+{
+	struct store_get_run *req = container_of(base, struct store_get_run, req);
+
+	memset(&req->ret_run, 0, sizeof(req->ret_run));
+}
+
+static void get_run_release(struct store_req *base)
+{
+	store_get_run_fini(container_of(base, struct store_get_run, req));
+}
+
+static const struct store_verb verb_get_run = {
+	.name = "get_run",
+	.lane = LANE_READ,
+	.run = get_run_run,
+	.clear = get_run_clear,
+	.fini = get_run_release,
+};
+
+void store_get_run(struct store *store, struct store_get_run *req, store_done_fn *done)
+{
+	store_submit(store, &req->req, &verb_get_run, done);
+}
+
+void store_get_run_fini(struct store_get_run *req)
+{
+	run_release(&req->ret_run);
+}
+
+/* --- list --- */
+
+STORE_VERB_RUN(list_runs)
+
+static void list_runs_clear(struct store_req *base)
+{
+	struct store_list_runs *req = container_of(base, struct store_list_runs, req);
+
+	req->ret_runs = NULL;
+	req->ret_count = 0;
+	req->ret_has_more = false;
+	req->ret_total = 0;
+}
+
+static void list_runs_release(struct store_req *base)
+{
+	store_list_runs_fini(container_of(base, struct store_list_runs, req));
+}
+
+static const struct store_verb verb_list_runs = {
+	.name = "list_runs",
+	.lane = LANE_READ,
+	.run = list_runs_run,
+	.clear = list_runs_clear,
+	.fini = list_runs_release,
+};
+
+void store_list_runs(struct store *store, struct store_list_runs *req, store_done_fn *done)
+{
+	store_submit(store, &req->req, &verb_list_runs, done);
+}
+
+void store_list_runs_fini(struct store_list_runs *req)
+{
+	runs_free(req->ret_runs, req->ret_count);
+	list_runs_clear(&req->req);
+}
+
+/* --- cancel --- */
+
+STORE_VERB_RUN(cancel_run)
+
+static void cancel_run_clear(struct store_req *base)
+{
+	struct store_cancel_run *req = container_of(base, struct store_cancel_run, req);
+
+	memset(&req->ret_run, 0, sizeof(req->ret_run));
+}
+
+static void cancel_run_release(struct store_req *base)
+{
+	store_cancel_run_fini(container_of(base, struct store_cancel_run, req));
+}
+
+static const struct store_verb verb_cancel_run = {
+	.name = "cancel_run",
+	.lane = LANE_WRITE,
+	.run = cancel_run_run,
+	.clear = cancel_run_clear,
+	.fini = cancel_run_release,
+};
+
+void store_cancel_run(struct store *store, struct store_cancel_run *req, store_done_fn *done)
+{
+	store_submit(store, &req->req, &verb_cancel_run, done);
+}
+
+void store_cancel_run_fini(struct store_cancel_run *req)
+{
+	run_release(&req->ret_run);
+}
+
+/* --- output --- */
+
+STORE_VERB_RUN(get_output)
+
+static void get_output_clear(struct store_req *base)
+{
+	struct store_get_output *req = container_of(base, struct store_get_output, req);
+
+	req->ret_output = NULL;
+	req->ret_len = 0;
+	req->ret_total = 0;
+}
+
+static void get_output_release(struct store_req *base)
+{
+	store_get_output_fini(container_of(base, struct store_get_output, req));
+}
+
+static const struct store_verb verb_get_output = {
+	.name = "get_output",
+	.lane = LANE_READ,
+	.run = get_output_run,
+	.clear = get_output_clear,
+	.fini = get_output_release,
+};
+
+void store_get_output(struct store *store, struct store_get_output *req, store_done_fn *done)
+{
+	store_submit(store, &req->req, &verb_get_output, done);
+}
+
+void store_get_output_fini(struct store_get_output *req)
+{
+	free(take_ptr(req->ret_output));
+	req->ret_len = 0;
+}
+
+/* --- stats --- */
+
+STORE_VERB_RUN(stats)
+
+static const struct store_verb verb_stats = {
+	.name = "stats",
+	.lane = LANE_READ,
+	.run = stats_run,
+};
+
+void store_stats(struct store *store, struct store_stats *req, store_done_fn *done)
+{
+	store_submit(store, &req->req, &verb_stats, done);
+}
