@@ -140,6 +140,7 @@ static void resume(struct conn *conn)
 	list_push(&conn->http->resumed, &conn->in_resumed);
 	conn->is_suspended = false;
 	MHD_resume_connection(conn->mhd);
+	http_kick(conn->http);
 }
 
 void http_reply(struct http_request *request, const struct http_answer *answer)

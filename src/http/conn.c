@@ -109,6 +109,8 @@ static int64_t phase_limit_ms(const struct http *http, enum phase phase)
 	case PHASE_SEND:
 		return opts->body_timeout_ms;
 	case PHASE_IDLE:
+		return HTTP_HALF_CLOSED_MS;
+	case PHASE_RESTING:
 		return http->is_draining ? http->idle_grace_ms : opts->idle_timeout_ms;
 	case PHASE_ENDED:
 		return HTTP_LINGER_MS;
@@ -187,6 +189,13 @@ static void expire_send(struct conn *conn)
 	conn_cut(conn);
 }
 
+static bool has_client_closed(const struct conn *conn)
+{
+	char byte;
+
+	return recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 static void expire(struct conn *conn)
 {
 	switch (conn->phase) {
@@ -203,6 +212,12 @@ static void expire(struct conn *conn)
 		expire_send(conn);
 		break;
 	case PHASE_IDLE:
+		if (has_client_closed(conn))
+			conn_end(conn, 0, NULL);
+		else
+			conn_enter(conn, PHASE_RESTING);
+		break;
+	case PHASE_RESTING:
 		if (conn_has_more(conn))
 			conn_enter(conn, PHASE_HEAD);
 		else
@@ -253,5 +268,5 @@ static void shorten(struct http *http, enum phase phase)
 void conn_drain_all(struct http *http)
 {
 	shorten(http, PHASE_HEAD);
-	shorten(http, PHASE_IDLE);
+	shorten(http, PHASE_RESTING);
 }

@@ -55,19 +55,27 @@
 #define HTTP_ADDRESS_BUCKETS 256
 #define HTTP_ADDRESS_KEY     16
 
+/* libmicrohttpd overlooks that a client has shut its half when that arrives together with the end
+ * of its request; a connection without a further request is looked at once after this long. */
+#define HTTP_HALF_CLOSED_MS 50
+
 /* What a connection is busy with; each phase but BUSY has a time limit, the same for all
  * connections, so a list in order of entry is in order of deadline.
  *
- *   HEAD -> BODY -> BUSY -> SEND -> IDLE -> HEAD ...        any -> ENDED
+ *   HEAD -> BODY -> BUSY -> SEND -> IDLE -> RESTING        any -> ENDED
+ *    ^                                |        |
+ *    +--------------------------------+--------+
  *
- * HEAD begins with the connection or with a complete request line; BUSY is the handler's;
- * ENDED: nothing more is answered, we wait for the client to close. */
+ * HEAD begins with the connection or with a complete request line; BUSY is the handler's; IDLE has
+ * just been answered, RESTING is kept open for further requests; ENDED: nothing more is answered,
+ * we wait for the client to close. */
 enum phase {
 	PHASE_HEAD,
 	PHASE_BODY,
 	PHASE_BUSY,
 	PHASE_SEND,
 	PHASE_IDLE,
+	PHASE_RESTING,
 	PHASE_ENDED,
 	PHASE_COUNT
 };

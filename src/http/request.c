@@ -46,7 +46,7 @@ void *request_on_target(void *data, const char *target, struct MHD_Connection *m
 	snprintf(request->peer, sizeof(request->peer), "%s", conn->peer.text);
 	buf_init(&request->body, http->opts.body_max);
 	conn->request = request;
-	if (conn->phase == PHASE_IDLE)
+	if (conn->phase == PHASE_IDLE || conn->phase == PHASE_RESTING)
 		conn_enter(conn, PHASE_HEAD);
 	http->in_flight++;
 	metrics.http_requests_in_flight = (int64_t)http->in_flight;
