@@ -35,6 +35,8 @@ static struct window window_of(const struct local_cron *local, const struct zone
 	int64_t end_at_s = span->end_at_s < limit_at_s ? span->end_at_s : limit_at_s;
 	struct window window = {at_s + span->offset_s, end_at_s + span->offset_s};
 
+	/* Nor may the local year have five digits: nobody could write it. */
+	window.limit_s = window.limit_s < DUE_MAX_S + 1 ? window.limit_s : DUE_MAX_S + 1;
 	if (local->cron.is_interval_like)
 		return window;
 	if (local->dst_overlap == DST_OVERLAP_FIRST && span->before_s > span->offset_s) {
@@ -91,6 +93,7 @@ bool local_next(const struct local_cron *local, int64_t from_at_s, struct due *r
 {
 	int64_t limit_at_s =
 		from_at_s > DUE_MAX_S - HORIZON_S ? DUE_MAX_S + 1 : from_at_s + HORIZON_S;
+	int64_t limit_local_s = limit_at_s + OFFSETS_APART_S;
 	int64_t at_s = from_at_s;
 
 	while (at_s < limit_at_s) {
@@ -103,7 +106,7 @@ bool local_next(const struct local_cron *local, int64_t from_at_s, struct due *r
 				is_due_at_start(local, &span) ? NULL : NOTE_MOVED};
 			return true;
 		}
-		if (!cron_next(&local->cron, window.from_s, limit_at_s + OFFSETS_APART_S, &match_s))
+		if (!cron_next(&local->cron, window.from_s, limit_local_s, &match_s))
 			return false;
 		if (match_s < window.limit_s) {
 			bool is_second = span.before_s > span.offset_s &&
