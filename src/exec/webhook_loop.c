@@ -61,8 +61,8 @@ static void on_socket_event(uv_poll_t *poll, int status, int events)
 	int flags = 0;
 	int running;
 
-	if (status != 0)
-		flags |= CURL_CSELECT_ERR;
+	if (status != 0) /* let it read and write, so that it learns which error it is */
+		flags |= CURL_CSELECT_IN | CURL_CSELECT_OUT;
 	if ((events & UV_READABLE) != 0)
 		flags |= CURL_CSELECT_IN;
 	if ((events & UV_WRITABLE) != 0)
