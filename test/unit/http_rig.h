@@ -145,8 +145,10 @@ static inline void rig_start(struct rig *rig, struct http_opts opts)
 /* One turn; waits for the loop or for `fd` (-1: none) a little. */
 static inline void rig_turn(struct rig *rig, int fd)
 {
-	struct pollfd fds[2] = {{.fd = uv_backend_fd(&rig->loop), .events = POLLIN},
-		{.fd = fd, .events = POLLIN}};
+	struct pollfd fds[2] = {
+		{.fd = uv_backend_fd(&rig->loop), .events = POLLIN},
+                {.fd = fd,                        .events = POLLIN}
+        };
 	int timeout_ms;
 
 	uv_update_time(&rig->loop);
@@ -161,14 +163,14 @@ static inline int64_t rig_deadline(void)
 }
 
 /* Turns the loop until `condition` holds. */
-#define rig_until(rig, condition)                                                          \
-	do {                                                                               \
-		int64_t deadline_ = rig_deadline();                                        \
-		while (!(condition)) {                                                     \
-			rig_turn((rig), -1);                                               \
-			if (clock_mono_ms() > deadline_)                                   \
-				fail_msg("waited in vain for: %s", #condition);            \
-		}                                                                          \
+#define rig_until(rig, condition)                                                                  \
+	do {                                                                                       \
+		int64_t deadline_ = rig_deadline();                                                \
+		while (!(condition)) {                                                             \
+			rig_turn((rig), -1);                                                       \
+			if (clock_mono_ms() > deadline_)                                           \
+				fail_msg("waited in vain for: %s", #condition);                    \
+		}                                                                                  \
 	} while (0)
 
 static inline void rig_stop(struct rig *rig)

@@ -15,8 +15,8 @@ static const struct hostile {
 #undef X
 };
 
-static void assert_refused(const struct rig *rig, const struct client *client, const char *name,
-	int status)
+static void assert_refused(
+	const struct rig *rig, const struct client *client, const char *name, int status)
 {
 	int got = client_status(client, 0);
 
@@ -178,10 +178,9 @@ static void test_chunked_body_is_taken_and_ends_the_connection(void **state)
 
 	rig_start(&rig, rig_opts());
 	client_open(&client, &rig);
-	client_say(&client,
-		"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n"
-		"3\r\nabc\r\nA;ext=1\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n"
-		"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n");
+	client_say(&client, "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n"
+			    "3\r\nabc\r\nA;ext=1\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n"
+			    "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n");
 	client_await_end(&client);
 	assert_int_equal(client.error, 0);
 	assert_int_equal(client_answers(&client, -1, NULL), 1);
@@ -249,12 +248,11 @@ static void test_five_pipelined_requests_get_five_answers_in_order(void **state)
 
 	rig_start(&rig, rig_opts());
 	client_open(&client, &rig);
-	client_say(&client,
-		"GET /later1 HTTP/1.1\r\nHost: a\r\n\r\n"
-		"POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\ntwo"
-		"GET /later3 HTTP/1.1\r\nHost: a\r\n\r\n"
-		"GET /4 HTTP/1.1\r\nHost: a\r\n\r\n"
-		"GET /later5 HTTP/1.1\r\nHost: a\r\n\r\n");
+	client_say(&client, "GET /later1 HTTP/1.1\r\nHost: a\r\n\r\n"
+			    "POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\ntwo"
+			    "GET /later3 HTTP/1.1\r\nHost: a\r\n\r\n"
+			    "GET /4 HTTP/1.1\r\nHost: a\r\n\r\n"
+			    "GET /later5 HTTP/1.1\r\nHost: a\r\n\r\n");
 	for (int i = 0; i < 3; i++) {
 		rig_until(&rig, rig.pending_count == 1);
 		rig_resolve(&rig, 0);
@@ -312,8 +310,7 @@ static void test_hundred_suspended_requests_resolved_in_random_order(void **stat
 		char text[64];
 
 		client_open(&clients[i], &rig);
-		(void)snprintf(
-			text, sizeof(text), "GET /later%d HTTP/1.1\r\nHost: a\r\n\r\n", i);
+		(void)snprintf(text, sizeof(text), "GET /later%d HTTP/1.1\r\nHost: a\r\n\r\n", i);
 		client_say(&clients[i], text);
 	}
 	rig_until(&rig, rig.pending_count == 100);
@@ -345,8 +342,8 @@ static void test_client_that_left_while_suspended(void **state)
 		client_say(&client, "GET /later HTTP/1.1\r\nHost: a\r\n\r\n");
 		rig_until(&rig, rig.pending_count == 1);
 		if (i % 2 == 1) /* with a reset */
-			(void)setsockopt(client.fd, SOL_SOCKET, SO_LINGER,
-				&(struct linger){1, 0}, sizeof(struct linger));
+			(void)setsockopt(client.fd, SOL_SOCKET, SO_LINGER, &(struct linger){1, 0},
+				sizeof(struct linger));
 		client_close(&client);
 		rig_turn(&rig, -1);
 		rig_resolve(&rig, 0);
@@ -370,9 +367,8 @@ static void test_expect_100_continue(void **state)
 	client_say(&client, "abc");
 	client_await(&client, 2);
 	assert_true(answer_has(&client, 1, "\r\n\r\nabc"));
-	client_say(&client,
-		"POST /x HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
-		"Content-Length: 65537\r\n\r\n");
+	client_say(&client, "POST /x HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
+			    "Content-Length: 65537\r\n\r\n");
 	client_await_end(&client);
 	assert_int_equal(client_status(&client, 2), 413);
 	assert_int_equal(rig.handled, 1);
