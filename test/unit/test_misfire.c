@@ -134,8 +134,8 @@ static void test_year_of_seconds_is_summed_up_exactly(void **state)
 		{{.every = "1s"}, MISFIRE_SKIP, "S31534939"},
 		{{.every = "100ms"}, MISFIRE_SKIP, "S315358390"},
 		/* a day and its grace are the late ones: all but 1,000 of them over the limit */
-		{{.cron = "* * * * * *"}, MISFIRE_ALL, "S31448599L86239RRR"},
-		{{.cron = "* * * * * *", .timezone = "America/New_York"}, MISFIRE_EARLIEST, "S31448599RS86338"},
+		{{.cron = "* * * * * *"}, MISFIRE_ALL, "S31448599L86240RRR"},
+		{{.cron = "* * * * * *", .timezone = "America/New_York"}, MISFIRE_EARLIEST, "S31448599RS86339"},
 	};
 	int64_t from_ms = at("2025-01-01T00:00:00Z"), now_ms = at("2025-12-31T23:59:59Z");
 
