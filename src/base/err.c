@@ -10,6 +10,9 @@
 #include "base/mem.h"
 #include "base/text_priv.h"
 
+#undef err_set /* macros only for the analyzer: see err.h */
+#undef err_field
+
 struct err_entry {
 	int value;
 	int http_status;

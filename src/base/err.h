@@ -32,6 +32,11 @@ int err_field(struct err *err, int code, const char *field, const char *fmt, ...
 /* Puts "prefix: " before the text of an error that is being passed on; returns err->code. */
 int err_wrap(struct err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+#ifdef __clang_analyzer__ /* it sees one file at a time and would suspect that 0 is returned */
+#define err_set(err, code, ...)          ((err_set)(err, code, __VA_ARGS__), (code))
+#define err_field(err, code, field, ...) ((err_field)(err, code, field, __VA_ARGS__), (code))
+#endif
+
 /* The stable word of a code ("not_found"); "internal" for an unknown one. */
 const char *err_name(int code);
 
@@ -44,5 +49,5 @@ int err_exit_status(int code);
 
 /* Prints the condition and its place and aborts: the program is broken, the database is not. Always
  * on. Never on input, disk, network or database. */
-#define must(cond) ((cond) ? (void) 0 : must_fail(#cond, __FILE__, __LINE__))
+#define must(cond) ((cond) ? (void)0 : must_fail(#cond, __FILE__, __LINE__))
 _Noreturn void must_fail(const char *cond, const char *file, int line);

@@ -63,8 +63,8 @@ static inline void list_splice(struct list *to, struct list *from)
 }
 
 /* Walks the nodes; the current one may be removed. */
-#define list_for_each(node, head)                                                          \
-	for (struct list *node = (head)->next, *node##_next = node->next; node != (head); \
-	     node = node##_next, node##_next = node->next)
+#define list_for_each(node, head)                                                                  \
+	for (struct list *node = (head)->next, *node##_next = node->next; node != (head);          \
+		node = node##_next, node##_next = node->next)
 
 #define list_entry(node, type, member) container_of(node, type, member)

@@ -11,10 +11,24 @@
 
 #include "base/id.h"
 
-enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
-enum log_format { LOG_TEXT, LOG_JSON };
+enum log_level {
+	LOG_DEBUG,
+	LOG_INFO,
+	LOG_WARN,
+	LOG_ERROR
+};
+enum log_format {
+	LOG_TEXT,
+	LOG_JSON
+};
 
-enum log_kv_type { LOG_KV_END, LOG_KV_STR, LOG_KV_I64, LOG_KV_ID, LOG_KV_BOOL };
+enum log_kv_type {
+	LOG_KV_END,
+	LOG_KV_STR,
+	LOG_KV_I64,
+	LOG_KV_ID,
+	LOG_KV_BOOL
+};
 
 struct log_kv {
 	const char *key;
@@ -40,11 +54,16 @@ bool log_is_on(enum log_level level);
  * written as null. Thread-safe (one write(2) a line). */
 void log_line(enum log_level level, const char *event, const struct log_kv *kvs);
 
-#define log_at(level, event, ...)                                                          \
-	do {                                                                               \
-		if (log_is_on(level))                                                      \
-			log_line(level, event, (const struct log_kv[]){__VA_ARGS__ __VA_OPT__(, ){0}}); \
+#ifdef __cppcheck__ /* it does not know __VA_OPT__ */
+#define log_at(level, event, ...) log_line(level, event, NULL)
+#else
+#define log_at(level, event, ...)                                                                  \
+	do {                                                                                       \
+		if (log_is_on(level))                                                              \
+			log_line(level, event,                                                     \
+				(const struct log_kv[]){__VA_ARGS__ __VA_OPT__(, ){0}});           \
 	} while (0)
+#endif
 #define log_debug(event, ...) log_at(LOG_DEBUG, event, __VA_ARGS__)
 #define log_info(event, ...)  log_at(LOG_INFO, event, __VA_ARGS__)
 #define log_warn(event, ...)  log_at(LOG_WARN, event, __VA_ARGS__)

@@ -22,12 +22,12 @@ void mem_auto_free(void *pointer_to_pointer);
 #define auto_free __attribute__((cleanup(mem_auto_free)))
 
 /* Reads a pointer and leaves NULL behind: hands an auto_free variable's value over. */
-#define take_ptr(p)                  \
-	({                           \
-		__auto_type _p = (p); \
-		(p) = NULL;          \
-		_p;                  \
+#define take_ptr(p)                                                                                \
+	({                                                                                         \
+		__auto_type _p = (p);                                                              \
+		(p) = NULL;                                                                        \
+		_p;                                                                                \
 	})
 
-#define container_of(ptr, type, member) ((type *) ((char *) (ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 #define COUNT_OF(array)                 (sizeof(array) / sizeof((array)[0]))
