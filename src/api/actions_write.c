@@ -10,7 +10,7 @@
 #include "api/actions_priv.h"
 #include "api/cursor_priv.h"
 
-#define TRIES_MAX 5
+#define TRIES_MAX 16
 
 static const char *const patch_types[] = {"application/json", "application/merge-patch+json", NULL};
 

@@ -10,6 +10,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+#define REAL_DIGITS 12 /* 0.2 is 0.2 again, not 0.20000000000000001 */
+
 /* Header values of numbers live as long as the reply is being made. */
 struct header_list {
 	const char *items[2 * (API_HEADERS_MAX + 12) + 1];
@@ -87,7 +89,7 @@ void api_reply_empty(struct api_call *call, int status, const char *const *heade
 static void reply_as(struct api_call *call, int status, const char *type, json_t *json,
 	const char *const *headers)
 {
-	char *text = json_dumps(json, 0);
+	char *text = json_dumps(json, JSON_REAL_PRECISION(REAL_DIGITS));
 
 	must(text);
 	json_decref(json);
