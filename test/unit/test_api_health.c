@@ -3,6 +3,11 @@
  * Health, states, limits, routing and headers, over a real socket. */
 #include "api_rig.h"
 
+#include <time.h>
+
+#include "base/clock.h"
+#include "store/store_priv.h"
+
 #define READY "{\"ready\": true}"
 
 static void assert_body(struct rig *rig, const char *path, int status, const char *body)
@@ -91,6 +96,76 @@ static void test_health_when_ready(void **state)
 	assert_non_null(strstr(answer.body, "\ngathering_http_requests_total "));
 	answer_fini(&answer);
 	rig_close(&rig);
+}
+
+static int64_t clock_ahead_ms;
+
+static int64_t mono_ahead_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 + clock_ahead_ms;
+}
+
+static int64_t wall_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void wait_for_ready(struct rig *rig, int status)
+{
+	while (rig_status(rig, "GET", "/health/ready", "") != status)
+		(void)uv_run(&rig->loop, UV_RUN_ONCE);
+}
+
+/* A store that takes no request stands for a database that is gone. */
+static void test_health_when_database_is_lost_then_not_ready_after_the_grace(void **state)
+{
+	static const struct clock_source source = {wall_ms, mono_ahead_ms};
+	struct rig rig = {0};
+	struct store_opts opts = {.url = "memory:", .queue_max = 1, .batch_max = 1};
+	struct store *broken;
+	struct answer answer;
+	struct err err = {0};
+
+	clock_ahead_ms = 0;
+	clock_set_source(&source);
+	rig_open(&rig);
+	rig_ready(&rig);
+	opts.loop = &rig.loop;
+	assert_int_equal(store_open(&opts, &broken, &err), 0);
+	broken->queue_max = 0;
+	api_attach(rig.api, broken, rig.sched, rig.exec);
+	answer = rig_ask(&rig, "GET", "/health", "");
+	assert_string_equal(answer_text(&answer, "status"), "degraded");
+	answer_fini(&answer);
+	assert_body(&rig, "/health/ready", 200, READY);
+	answer = rig_ask(&rig, "GET", "/api/v1/runs", "");
+	assert_int_equal(answer.status, 503);
+	assert_string_equal(answer_header(&answer, "Retry-After"), "1");
+	answer_fini(&answer);
+
+	clock_ahead_ms = 4000; /* not yet, even after another pulse */
+	answer = rig_ask(&rig, "GET", "/health/checks", "");
+	assert_string_equal(answer_text(&answer, "checks.1.status"), "critical");
+	assert_string_equal(answer_text(&answer, "overall_status"), "critical");
+	answer_fini(&answer);
+	clock_ahead_ms = 6000;
+	wait_for_ready(&rig, 503);
+	assert_body(&rig, "/health/ready", 503, "{\"ready\": false, \"reason\": \"database\"}");
+	assert_body(&rig, "/health/live", 200, "{\"alive\": true}");
+
+	api_attach(rig.api, rig.store, rig.sched, rig.exec);
+	wait_for_ready(&rig, 200);
+	rig.awaited = 1;
+	store_close(broken, rig_came, &rig);
+	rig_wait(&rig);
+	rig_close(&rig);
+	clock_set_source(NULL);
 }
 
 static void test_instances_drain_and_undrain_are_idempotent(void **state)
@@ -267,6 +342,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_health_when_starting_then_only_health_answers),
 		cmocka_unit_test(test_health_when_ready),
+		cmocka_unit_test(test_health_when_database_is_lost_then_not_ready_after_the_grace),
 		cmocka_unit_test(test_instances_drain_and_undrain_are_idempotent),
 		cmocka_unit_test(test_instances_when_stopping_then_409),
 		cmocka_unit_test(test_limit_answers_429_with_its_headers),
