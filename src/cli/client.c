@@ -196,8 +196,9 @@ static struct curl_slist *make_headers(const struct call *call)
 	headers = curl_slist_append(headers, accept);
 	headers = curl_slist_append(
 		headers, "Expect:"); /* no 100-continue round trip for bulk bodies */
-	if (call->body)
-		headers = curl_slist_append(headers, "Content-Type: application/json");
+	/* without a body, none: libcurl would call it a form */
+	headers = curl_slist_append(
+		headers, call->body ? "Content-Type: application/json" : "Content-Type:");
 	if (call->if_match) {
 		auto_free char *line = xasprintf("If-Match: %s", call->if_match);
 
@@ -238,7 +239,7 @@ static void wait_seconds(int64_t seconds)
 
 static int64_t retry_wait_s(const struct client *client)
 {
-	int64_t wait_s = client->retry_after_s < 1 ? 1 : client->retry_after_s;
+	int64_t wait_s = client->retry_after_s < 0 ? 1 : client->retry_after_s;
 
 	return wait_s > CLIENT_RETRY_MAX_S ? CLIENT_RETRY_MAX_S : wait_s;
 }

@@ -34,8 +34,8 @@ struct reader {
 
 /* --- remarks --- */
 
-static void remark_add(struct crontab *crontab, int line, enum crontab_verdict verdict,
-	const char *fmt, va_list args)
+__attribute__((format(printf, 4, 0))) static void remark_add(struct crontab *crontab, int line,
+	enum crontab_verdict verdict, const char *fmt, va_list args)
 {
 	char text[REMARK_CHARS];
 	struct buf clean;

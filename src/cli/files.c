@@ -16,8 +16,6 @@
 #define READ_CHUNK    65536
 #define JSON_FILE_MAX (64u << 20)
 
-extern char **environ;
-
 static int read_all(int fd, const char *name, size_t limit, struct buf *text, struct err *err)
 {
 	auto_free char *chunk = xmalloc(READ_CHUNK);
@@ -120,9 +118,9 @@ static int spawn_editor(const char *path, struct err *err)
 
 int edit_json(const json_t *json, json_t **ret_json, char **ret_path, struct err *err)
 {
-	auto_free char *before = json_dumps(json, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+	auto_free char *before = json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
 	auto_free char *path = NULL, *after = NULL;
-	size_t len;
+	size_t len = 0;
 	int code = write_temporary(before, &path, err);
 
 	if (!code)

@@ -36,26 +36,34 @@ static json_t *bulk_json(struct import_row **rows, size_t count)
 	return json_pack("{s:o}", "items", items);
 }
 
-static int send_rows(struct sending *sending, struct import_row **rows, size_t count);
-
-/* The server's problem, of one row or of more than may be split further. */
-static int give_up(struct sending *sending, struct import_row **rows, size_t count, int status,
-	const char *problem)
+/* May the trouble be with single rows? Then the problem names them; anything else (no server, a
+ * full disk) would only come again. */
+static bool may_divide(const struct sending *sending, const struct buf *problem)
 {
-	bool goes_on = cli_has(sending->import->cli, "keep-going");
+	return cli_has(sending->import->cli, "keep-going") && sending->refused < REFUSALS_MAX &&
+	       strstr(buf_text(problem), "/items/");
+}
 
-	if (goes_on && count == 1 && status == 2 && sending->refused < REFUSALS_MAX) {
-		sending->refused++;
-		crontab_remark(&sending->import->crontab, rows[0]->job->line, CRONTAB_REFUSED, "%s",
-			problem);
-		return 0;
-	}
+/* The one row that the server will not have: a remark, and the import goes on. */
+static int refuse_row(
+	struct sending *sending, const struct import_row *row, const struct buf *problem)
+{
+	sending->refused++;
+	crontab_remark(&sending->import->crontab, row->job->line, CRONTAB_REFUSED, "%s",
+		buf_text(problem));
+	return 0;
+}
+
+static int give_up(const struct sending *sending, struct import_row **rows, size_t count,
+	int status, const struct buf *problem)
+{
 	(void)fprintf(stderr, "%sgathering: lines %d to %d: %s\n",
 		sending->has_progress ? "\n" : "", rows[0]->job->line, rows[count - 1]->job->line,
-		problem);
+		buf_text(problem));
 	return status;
 }
 
+/* One request, and when it is refused its halves. */
 static int send_rows(struct sending *sending, struct import_row **rows, size_t count)
 {
 	json_t *body = bulk_json(rows, count);
@@ -70,13 +78,14 @@ static int send_rows(struct sending *sending, struct import_row **rows, size_t c
 			rows[i]->created = true;
 		sending->done += count;
 		show_progress(sending);
-	} else if (status == 2 && count > 1 && cli_has(sending->import->cli, "keep-going") &&
-		   sending->refused < REFUSALS_MAX) {
+	} else if (!may_divide(sending, &problem)) {
+		status = give_up(sending, rows, count, status, &problem);
+	} else if (count == 1) {
+		status = refuse_row(sending, rows[0], &problem);
+	} else {
 		status = send_rows(sending, rows, count / 2);
 		if (!status)
 			status = send_rows(sending, rows + count / 2, count - count / 2);
-	} else {
-		status = give_up(sending, rows, count, status, buf_text(&problem));
 	}
 	buf_fini(&problem);
 	return status;

@@ -355,6 +355,13 @@ static int take_rest(struct walk *walk)
 	return 0;
 }
 
+/* The words of a raw command are conf_load's business, but for help. */
+static bool is_our_flag(const struct cli *cli, const char *word)
+{
+	return is_flag(word) &&
+	       (!cli->command->raw || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0);
+}
+
 static int take_all(struct walk *walk, struct err *err)
 {
 	struct cli *cli = walk->cli;
@@ -365,10 +372,7 @@ static int take_all(struct walk *walk, struct err *err)
 
 		if (strcmp(word, "--") == 0)
 			code = take_rest(walk);
-		else if (cli->command->raw && strcmp(word, "--help") != 0 &&
-			 strcmp(word, "-h") != 0)
-			cli->args[cli->arg_count++] = walk->argv[walk->at++];
-		else if (is_flag(word))
+		else if (is_our_flag(cli, word))
 			code = take_flag(walk, err);
 		else
 			cli->args[cli->arg_count++] = walk->argv[walk->at++];

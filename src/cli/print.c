@@ -46,7 +46,7 @@ int cli_usage(const struct cli *cli, const char *fmt, ...)
 
 void print_json(const json_t *json)
 {
-	(void)json_dumpf(json, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_PRESERVE_ORDER);
+	(void)json_dumpf(json, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
 	(void)putchar('\n');
 }
 
@@ -148,6 +148,7 @@ static void fit_widths(const struct table *table, size_t *widths, size_t limit)
 
 static void measure(const struct table *table, size_t *widths, int limit)
 {
+	must(table->column_count > 0);
 	for (size_t c = 0; c < table->column_count; c++)
 		widths[c] = text_width(table->columns[c].title);
 	for (size_t i = 0; i < table->cell_count; i++) {
@@ -210,6 +211,7 @@ void table_write(const struct table *table, int width, bool has_color, struct bu
 {
 	size_t widths[TABLE_COLUMNS_MAX], count = table->column_count;
 
+	must(count > 0);
 	measure(table, widths, width);
 	for (size_t c = 0; c < count; c++) {
 		write_cell(out, table->columns[c].title, widths[c],

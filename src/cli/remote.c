@@ -12,7 +12,8 @@
 #include "model/model.h"
 
 #define DEFAULT_SERVER    "http://127.0.0.1:8080"
-#define PAGE_ITEMS        1000 /* as many as the server gives at once */
+#define PAGE_ITEMS        1000  /* as many as the server gives at once */
+#define PAGES_MAX         10000 /* then the server is going round in circles */
 #define PATH_MAX_BYTES    16384
 #define PROBLEM_BYTES_MAX 65536
 
@@ -51,12 +52,18 @@ static int problem_exit(const char *word, long status)
 	return 1;
 }
 
-static void append_fault(struct buf *text, const json_t *fault)
+/* One member at fault; its detail is left out where it only repeats what was said already. */
+static void append_fault(struct buf *text, const json_t *fault, const char *said)
 {
 	const char *pointer = get_text(fault, "pointer"), *detail = get_text(fault, "detail");
+	bool is_told = detail && said && strcmp(detail, said) == 0;
 
-	buf_puts(text, "\n  ");
-	append_safe(text, pointer && *pointer ? pointer : "(whole body)");
+	buf_puts(text, is_told ? " (" : "\n  ");
+	append_safe(text, pointer && *pointer ? pointer : "whole body");
+	if (is_told) {
+		buf_putc(text, ')');
+		return;
+	}
 	buf_puts(text, ": ");
 	append_safe(text, detail ? detail : "not acceptable");
 }
@@ -75,7 +82,8 @@ static int write_problem(const struct cli *cli, const struct answer *answer, str
 	else
 		buf_printf(text, "%s answered with HTTP status %ld", client_server(cli->client),
 			answer->status);
-	json_array_foreach(json_object_get(problem, "errors"), i, fault) append_fault(text, fault);
+	json_array_foreach(json_object_get(problem, "errors"), i, fault)
+		append_fault(text, fault, detail);
 	json_decref(problem);
 	return exit_status;
 }
@@ -218,7 +226,7 @@ int remote_list(
 {
 	auto_free char *cursor = NULL;
 	json_t *items = json_array(), *page;
-	size_t left = max;
+	size_t left = max, pages = 0;
 
 	do {
 		size_t limit = max && left < PAGE_ITEMS ? left : PAGE_ITEMS;
@@ -233,7 +241,7 @@ int remote_list(
 		free(cursor);
 		cursor = xstrdup(get_text(page, "next_cursor"));
 		json_decref(page);
-	} while (cursor && (max == 0 || left > 0));
+	} while (cursor && (max == 0 || left > 0) && ++pages < PAGES_MAX);
 	if (ret_has_more)
 		*ret_has_more = cursor != NULL;
 	*ret_items = items;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The command line: tables to a parsed call, usage errors with their suggestions, flags to the JSON
- * of a definition; and doc/cli.md, whose reference part must be what the tables say. */
+ * of a definition; and that the tables hold together. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -66,35 +66,35 @@ static void parsed_fini(struct parsed *parsed)
 static const struct {
 	const char *line, *text;
 } error_rows[] = {
-	{"",			     "which command? `gathering help` lists them"                 },
-	{"nxt",			  "no command 'nxt'; did you mean 'next'?"                     },
-	{"frobnicate",                   "no command 'frobnicate'; `gathering help` lists them"       },
-	{"actoin list",                  "no command 'actoin'; did you mean 'action list'?"           },
+	{"",			     "which command? `gathering help` lists them"                        },
+	{"nxt",			  "no command 'nxt'; did you mean 'next'?"                            },
+	{"frobnicate",                   "no command 'frobnicate'; `gathering help` lists them"              },
+	{"actoin list",                  "no command 'actoin'; did you mean 'action list'?"                  },
 	{"action",
-         "action what? one of: add, list, show, edit, pause, resume, run, delete, export"             },
-	{"action lst",                   "no command 'action lst'; did you mean 'action list'?"       },
+         "action what? one of: add, list, show, edit, pause, resume, run, delete, export"                    },
+	{"action lst",                   "no command 'action lst'; did you mean 'action list'?"              },
 	{"action xyz",
          "no command 'action xyz'; action takes: add, list, show, edit, pause, resume, "
-		"run, delete, export"								 },
-	{"action show",                  "action show needs ACTION"                                   },
-	{"action show a b",              "action show: 'b' is one argument too many"                  },
+		"run, delete, export"									},
+	{"action show",                  "action show needs ACTION"                                          },
+	{"action show a b",              "action show: 'b' is one argument too many"                         },
 	{"action add a b",
-         "action add: 'b' is one argument too many; the program goes behind `--`"                     },
-	{"action add a --crn x",         "no flag '--crn' here; did you mean --cron?"                 },
-	{"action add a -Q x",            "no flag '-Q' here; flags of your own program go behind `--`"},
-	{"next @daily --cuont=3",        "no flag '--cuont=3' here; did you mean --count?"            },
-	{"next @daily --count",          "--count needs a value: N"                                   },
-	{"next @daily --count 0",        "--count '0': a whole number from 1 to 100000"               },
-	{"next @daily --count 1x",       "--count '1x': a whole number from 1 to 100000"              },
-	{"next @daily --notes=yes",      "--notes stands alone, it takes no value"                    },
-	{"next @daily --dst-gap never",  "--dst-gap 'never': one of run_after, skip"                  },
+         "action add: 'b' is one argument too many; the program goes behind `--`"                            },
+	{"action add a --crn x",         "no flag '--crn' here; did you mean --cron?"                        },
+	{"action add a -Q x",            "no flag '-Q' here; flags of your own program go behind `--`"       },
+	{"next @daily --cuont=3",        "no flag '--cuont=3' here; did you mean --count?"                   },
+	{"next @daily --count",          "--count needs a value: N"                                          },
+	{"next @daily --count 0",        "--count '0': a whole number from 1 to 100000"                      },
+	{"next @daily --count 1x",       "--count '1x': a whole number from 1 to 100000"                     },
+	{"next @daily --notes=yes",      "--notes stands alone, it takes no value"                           },
+	{"next @daily --dst-gap never",  "--dst-gap 'never': one of run_after, skip"                         },
 	{"next @daily --from yesterday", "--from 'yesterday': a time such as 2026-11-22T01:30:00Z, "
-         "or how long ago such as 2h"                                                              },
-	{"action add a --timeout 5",                              "--timeout '5': a duration such as 90s, 5m or 1h30m"   },
-	{"action add a --env NAME",                              "--env 'NAME': written NAME=VALUE"                                                               },
-	{"action add a --env =x",                              "--env '=x': written NAME=VALUE"     },
-	{"action add a -H x=y",                              "--header 'x=y': written 'NAME: VALUE'"                                                                 },
-	{"version --output yaml",                              "--output 'yaml': one of table, json"   },
+					 "or how long ago such as 2h"},
+	{"action add a --timeout 5",     "--timeout '5': a duration such as 90s, 5m or 1h30m"                },
+	{"action add a --env NAME",      "--env 'NAME': written NAME=VALUE"                                  },
+	{"action add a --env =x",        "--env '=x': written NAME=VALUE"                                    },
+	{"action add a -H x=y",          "--header 'x=y': written 'NAME: VALUE'"                             },
+	{"version --output yaml",        "--output 'yaml': one of table, json"                               },
 };
 
 static void test_usage_error_says_what_and_suggests(void **state)
@@ -284,45 +284,7 @@ static void test_export_drops_what_the_server_adds(void **state)
 	json_decref(shown);
 }
 
-/* --- documentation --- */
-
-static char *read_text(const char *path)
-{
-	FILE *file = fopen(path, "re");
-	struct buf text;
-	char chunk[4096];
-	size_t got;
-	char *all;
-
-	if (!file)
-		fail_msg("cannot open %s", path);
-	buf_init(&text, 1u << 22);
-	while ((got = fread(chunk, 1, sizeof(chunk), file)) > 0)
-		buf_append(&text, chunk, got);
-	(void)fclose(file);
-	all = buf_take(&text);
-	buf_fini(&text);
-	return all;
-}
-
-/* __FILE__ is relative to the build folder, where the tests run. */
-static void test_doc_cli_md_holds_the_reference_of_these_tables(void **state)
-{
-	const char *slash = strrchr(__FILE__, '/');
-	auto_free char *path = xasprintf("%.*s/../../doc/cli.md",
-		slash ? (int)(slash - __FILE__) : 1, slash ? __FILE__ : ".");
-	auto_free char *doc = read_text(path);
-	struct buf reference;
-
-	buf_init(&reference, 1u << 20);
-	help_write_markdown(&reference);
-	if (!strstr(doc, buf_text(&reference)))
-		fail_msg("%s is out of date: replace its part from '### For all commands' on by "
-			 "the output of "
-			 "`gathering help --markdown`",
-			path);
-	buf_fini(&reference);
-}
+/* --- help --- */
 
 static void test_every_command_has_a_help_page(void **state)
 {
@@ -359,7 +321,6 @@ int main(void)
 		cmocka_unit_test(test_help_is_asked_anywhere),
 		cmocka_unit_test(test_flags_make_the_definition),
 		cmocka_unit_test(test_export_drops_what_the_server_adds),
-		cmocka_unit_test(test_doc_cli_md_holds_the_reference_of_these_tables),
 		cmocka_unit_test(test_every_command_has_a_help_page),
 	};
 

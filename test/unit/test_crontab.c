@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The crontab reader and the names it gives. What Debian's cron does with escapes, standard input and
- * variables was observed on Debian 12 (cron 3.0pl1-162) and is the expectation here. */
+ * The crontab reader and the names it gives. What Debian's cron does with escapes, standard input
+ * and variables was observed on Debian 12 (cron 3.0pl1-162) and is the expectation here. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -56,23 +56,27 @@ static const struct {
 	enum crontab_form form;
 	const char *schedule, *user, *command, *input;
 } job_rows[] = {
-	{"5 0 * * * $HOME/bin/daily", CRONTAB_USER, "5 0 * * *", NULL, "$HOME/bin/daily", NULL},
-	{"  \t17 *\t* * *\troot\tcd / && run-parts x", CRONTAB_SYSTEM, "17 * * * *", "root", "cd / && run-parts x", NULL},
-	{"@daily x", CRONTAB_USER, "@daily", NULL, "x", NULL},
-	{"@hourly  www-data   x y", CRONTAB_SYSTEM, "@hourly", "www-data", "x y", NULL},
-	{"0 22 * * 1-5 mail -s \"It's 10pm\" joe%Joe,%%Where?%", CRONTAB_USER, "0 22 * * 1-5", NULL,
-		"mail -s \"It's 10pm\" joe", "Joe,\n\nWhere?\n"},
-	{"* * * * * cat%one%two\\%three\\four%", CRONTAB_USER, "* * * * *", NULL, "cat", "one\ntwo%three\\four\n"},
-	{"* * * * * cat%single", CRONTAB_USER, "* * * * *", NULL, "cat", "single\n"},
-	{"* * * * * cat%", CRONTAB_USER, "* * * * *", NULL, "cat", "\n"},
-	{"* * * * * cat%a\\\\%b", CRONTAB_USER, "* * * * *", NULL, "cat", "a\\%b\n"},
-	{"* * * * * printf '[\\%s]' 'a\\\\b' 'c\\d'", CRONTAB_USER, "* * * * *", NULL, "printf '[%s]' 'a\\b' 'c\\d'", NULL},
-	{"* * * * * printf 'b\\\\'", CRONTAB_USER, "* * * * *", NULL, "printf 'b\\'", NULL},
-	{"* * * * * date +\\%Y-\\%m", CRONTAB_USER, "* * * * *", NULL, "date +%Y-%m", NULL},
-	{"* * * * * FOO=1 x", CRONTAB_USER, "* * * * *", NULL, "FOO=1 x", NULL},
-	{"* * * * * x # not a comment", CRONTAB_USER, "* * * * *", NULL, "x # not a comment", NULL},
-	{"* * * * * x\\", CRONTAB_USER, "* * * * *", NULL, "x\\", NULL},
-	{"*/5 1,2-9/3 * JAN-mar Sun =x", CRONTAB_USER, "*/5 1,2-9/3 * JAN-mar Sun", NULL, "=x", NULL},
+	{"5 0 * * * $HOME/bin/daily",                            CRONTAB_USER,   "5 0 * * *",                 NULL,       "$HOME/bin/daily",   NULL              },
+	{"  \t17 *\t* * *\troot\tcd / && run-parts x",           CRONTAB_SYSTEM, "17 * * * *",                "root",
+         "cd / && run-parts x",														NULL              },
+	{"@daily x",					     CRONTAB_USER,   "@daily",                    NULL,       "x",                 NULL              },
+	{"@hourly  www-data   x y",                              CRONTAB_SYSTEM, "@hourly",                   "www-data", "x y",               NULL              },
+	{"0 22 * * 1-5 mail -s \"It's 10pm\" joe%Joe,%%Where?%", CRONTAB_USER,   "0 22 * * 1-5",              NULL,
+         "mail -s \"It's 10pm\" joe",													  "Joe,\n\nWhere?\n"},
+	{"* * * * * cat%one%two\\%three\\four%",                 CRONTAB_USER,   "* * * * *",                 NULL,       "cat",
+         "one\ntwo%three\\four\n"																},
+	{"* * * * * cat%single",				 CRONTAB_USER,   "* * * * *",                 NULL,       "cat",               "single\n"        },
+	{"* * * * * cat%",				       CRONTAB_USER,   "* * * * *",                 NULL,       "cat",               "\n"              },
+	{"* * * * * cat%a\\\\%b",                                CRONTAB_USER,   "* * * * *",                 NULL,       "cat",               "a\\%b\n"         },
+	{"* * * * * printf '[\\%s]' 'a\\\\b' 'c\\d'",            CRONTAB_USER,   "* * * * *",                 NULL,
+         "printf '[%s]' 'a\\b' 'c\\d'",													NULL              },
+	{"* * * * * printf 'b\\\\'",                             CRONTAB_USER,   "* * * * *",                 NULL,       "printf 'b\\'",      NULL              },
+	{"* * * * * date +\\%Y-\\%m",                            CRONTAB_USER,   "* * * * *",                 NULL,       "date +%Y-%m",       NULL              },
+	{"* * * * * FOO=1 x",				    CRONTAB_USER,   "* * * * *",                 NULL,       "FOO=1 x",           NULL              },
+	{"* * * * * x # not a comment",                          CRONTAB_USER,   "* * * * *",                 NULL,       "x # not a comment", NULL              },
+	{"* * * * * x\\",					CRONTAB_USER,   "* * * * *",                 NULL,       "x\\",               NULL              },
+	{"*/5 1,2-9/3 * JAN-mar Sun =x",                         CRONTAB_USER,   "*/5 1,2-9/3 * JAN-mar Sun", NULL,       "=x",
+         NULL																		    },
 };
 
 static void test_job_line_gives_its_parts(void **state)
@@ -100,32 +104,33 @@ static const struct {
 	enum crontab_form form;
 	const char *why; /* part of the text */
 } refused_rows[] = {
-	{"@reboot x", CRONTAB_USER, "@reboot"},
-	{"@reboot root x", CRONTAB_SYSTEM, "@reboot"},
-	{"-* * * * * x", CRONTAB_USER, "leading '-'"},
-	{"* * * * *", CRONTAB_USER, "no command"},
-	{"* * * * *   ", CRONTAB_USER, "no command"},
-	{"@daily", CRONTAB_USER, "no command"},
-	{"@daily root", CRONTAB_SYSTEM, "no command behind the time and the user"},
-	{"* * * * * root", CRONTAB_SYSTEM, "no command"},
-	{"* * * * * %input only", CRONTAB_USER, "no command"},
-	{"* * *", CRONTAB_USER, "only 3 of the 5"},
-	{"hello", CRONTAB_USER, "only 1 of the 5"},
-	{"A B=1", CRONTAB_USER, "only 2 of the 5"},
-	{"'A=1", CRONTAB_USER, "only 1 of the 5"},
-	{"\"A B\"=1", CRONTAB_USER, "not a variable name"},
-	{"1A=1", CRONTAB_USER, "not a variable name"},
-	{"A-B=1", CRONTAB_USER, "not a variable name"},
-	{"A=\"x", CRONTAB_USER, "not closed"},
-	{"A='x' y", CRONTAB_USER, "behind the closing quote"},
-	{"GATHERING_RUN_ID=1", CRONTAB_USER, "set by the server"},
-	{"* * * * * caf\xe9", CRONTAB_USER, "not UTF-8"},
+	{"@reboot x",             CRONTAB_USER,   "@reboot"                                },
+	{"@reboot root x",        CRONTAB_SYSTEM, "@reboot"                                },
+	{"-* * * * * x",          CRONTAB_USER,   "leading '-'"                            },
+	{"* * * * *",             CRONTAB_USER,   "no command"                             },
+	{"* * * * *   ",          CRONTAB_USER,   "no command"                             },
+	{"@daily",                CRONTAB_USER,   "no command"                             },
+	{"@daily root",           CRONTAB_SYSTEM, "no command behind the time and the user"},
+	{"* * * * * root",        CRONTAB_SYSTEM, "no command"                             },
+	{"* * * * * %input only", CRONTAB_USER,   "no command"                             },
+	{"* * *",                 CRONTAB_USER,   "only 3 of the 5"                        },
+	{"hello",                 CRONTAB_USER,   "only 1 of the 5"                        },
+	{"A B=1",                 CRONTAB_USER,   "only 2 of the 5"                        },
+	{"'A=1",		  CRONTAB_USER,   "only 1 of the 5"                        },
+	{"\"A B\"=1",             CRONTAB_USER,   "not a variable name"                    },
+	{"1A=1",		  CRONTAB_USER,   "not a variable name"                    },
+	{"A-B=1",                 CRONTAB_USER,   "not a variable name"                    },
+	{"A=\"x",                 CRONTAB_USER,   "not closed"                             },
+	{"A='x' y",               CRONTAB_USER,   "behind the closing quote"               },
+	{"GATHERING_RUN_ID=1",    CRONTAB_USER,   "set by the server"                      },
+	{"* * * * * caf\xe9",     CRONTAB_USER,   "not UTF-8"                              },
 };
 
 static void test_bad_line_is_refused_by_number_and_why(void **state)
 {
 	for (size_t i = 0; i < COUNT_OF(refused_rows); i++) {
-		auto_free char *text = xasprintf("# first\n0 0 * * * root ok\n%s\n", refused_rows[i].line);
+		auto_free char *text =
+			xasprintf("# first\n0 0 * * * root ok\n%s\n", refused_rows[i].line);
 		struct crontab crontab = parse(text, refused_rows[i].form);
 
 		print_message("%s\n", refused_rows[i].line);
@@ -197,9 +202,10 @@ static void test_variables_hold_for_the_lines_that_follow(void **state)
 
 static void test_cron_tz_is_the_zone_and_shell_the_shell(void **state)
 {
-	struct crontab crontab = parse("0 1 * * * a\nCRON_TZ=Europe/Paris\nSHELL=/bin/bash\n0 1 * * * b\n"
-				       "CRON_TZ=\n0 1 * * * c\n",
-		CRONTAB_USER);
+	struct crontab crontab =
+		parse("0 1 * * * a\nCRON_TZ=Europe/Paris\nSHELL=/bin/bash\n0 1 * * * b\n"
+		      "CRON_TZ=\n0 1 * * * c\n",
+			CRONTAB_USER);
 
 	assert_null(crontab.jobs[0].timezone);
 	assert_null(crontab.jobs[0].shell);
@@ -257,12 +263,12 @@ static const struct {
 	const char *text;
 	enum crontab_form form;
 } form_rows[] = {
-	{"0 1 * * * root x\n", CRONTAB_SYSTEM},
-	{"@daily root x\n", CRONTAB_SYSTEM},
+	{"0 1 * * * root x\n",                       CRONTAB_SYSTEM},
+	{"@daily root x\n",                          CRONTAB_SYSTEM},
 	{"0 1 * * * www-data x\n0 1 * * * root y\n", CRONTAB_SYSTEM},
-	{"0 1 * * * mail -s x bob\n", CRONTAB_USER},
-	{"0 1 * * * rootkit-check\n", CRONTAB_USER},
-	{"# 0 1 * * * root x\n0 1 * * * y\n", CRONTAB_USER},
+	{"0 1 * * * mail -s x bob\n",                CRONTAB_USER  },
+	{"0 1 * * * rootkit-check\n",                CRONTAB_USER  },
+	{"# 0 1 * * * root x\n0 1 * * * y\n",        CRONTAB_USER  },
 };
 
 static void test_form_is_system_only_when_root_is_named(void **state)
@@ -278,7 +284,8 @@ static void test_form_is_system_only_when_root_is_named(void **state)
 
 static void test_remarks_stand_in_line_order(void **state)
 {
-	struct crontab crontab = parse("MAILTO=x\n@reboot a\n0 1 * * * b\n@reboot c\n", CRONTAB_USER);
+	struct crontab crontab =
+		parse("MAILTO=x\n@reboot a\n0 1 * * * b\n@reboot c\n", CRONTAB_USER);
 
 	crontab_remark(&crontab, 3, CRONTAB_NOTED, "later");
 	for (size_t i = 1; i < crontab.remark_count; i++)
@@ -292,29 +299,30 @@ static void test_remarks_stand_in_line_order(void **state)
 static const struct {
 	const char *command, *name;
 } name_rows[] = {
-	{"/usr/bin/backup --all", "backup"},
-	{"cd / && run-parts --report /etc/cron.hourly", "cron-hourly"},
-	{"test -x /usr/sbin/anacron || { cd / && run-parts --report /etc/cron.daily; }", "cron-daily"},
-	{"test -e /run/systemd/system || SERVICE_MODE=1 /sbin/e2scrub_all -A -r", "e2scrub_all"},
-	{"[ -x /a ] && /opt/Rotate.Logs.sh", "rotate-logs"},
-	{"nice -n 10 /usr/bin/index", "index"},
-	{"FOO=1 BAR='a b' /usr/bin/thing", "thing"},
-	{"/usr/bin/python3 /srv/report.py --x", "report"},
-	{"flock -n /run/lock /usr/bin/job1", "job1"},
-	{"sudo -n /usr/bin/thing -u", "thing"},
-	{"ionice -c 3 nice -n10 /usr/bin/big", "big"},
-	{"timeout 30 curl http://x", "curl"},
-	{"timeout -k 5 30 curl http://x", "curl"},
-	{"sudo -u bob /x/y.pl", "y"},
-	{"cd /srv; ./run.sh > /dev/null 2>&1", "run"},
-	{"bash -c 'echo hi'", "echo-hi"},
-	{"$HOME/bin/daily.job", "daily-job"},
-	{"env", "env"},
-	{"cd /", "job"},
-	{"--", "job"},
-	{"größe", "gr-e"},
-	{"", "job"},
-	{"||&&;;", "job"},
+	{"/usr/bin/backup --all",							"backup"     },
+	{"cd / && run-parts --report /etc/cron.hourly",                                  "cron-hourly"},
+	{"test -x /usr/sbin/anacron || { cd / && run-parts --report /etc/cron.daily; }",
+         "cron-daily"										 },
+	{"test -e /run/systemd/system || SERVICE_MODE=1 /sbin/e2scrub_all -A -r",        "e2scrub_all"},
+	{"[ -x /a ] && /opt/Rotate.Logs.sh",					     "rotate-logs"},
+	{"nice -n 10 /usr/bin/index",						    "index"      },
+	{"FOO=1 BAR='a b' /usr/bin/thing",					       "thing"      },
+	{"/usr/bin/python3 /srv/report.py --x",                                          "report"     },
+	{"flock -n /run/lock /usr/bin/job1",					     "job1"       },
+	{"sudo -n /usr/bin/thing -u",						    "thing"      },
+	{"ionice -c 3 nice -n10 /usr/bin/big",                                           "big"        },
+	{"timeout 30 curl http://x",						     "curl"       },
+	{"timeout -k 5 30 curl http://x",						"curl"       },
+	{"sudo -u bob /x/y.pl",							  "y"          },
+	{"cd /srv; ./run.sh > /dev/null 2>&1",                                           "run"        },
+	{"bash -c 'echo hi'",							    "echo-hi"    },
+	{"$HOME/bin/daily.job",							  "daily-job"  },
+	{"env",									  "env"        },
+	{"cd /",									 "job"        },
+	{"--",									   "job"        },
+	{"größe",								      "gr-e"       },
+	{"",									     "job"        },
+	{"||&&;;",								       "job"        },
 };
 
 static void test_base_name_is_the_program_that_matters(void **state)
@@ -341,8 +349,8 @@ static void test_hash_is_of_the_job_not_of_its_place(void **state)
 	crontab_fini(&two);
 }
 
-/* Anything at all may come; the reader must survive it, and account for every line that is not blank,
- * a comment or an assignment. */
+/* Anything at all may come; the reader must survive it, and account for every line that is not
+ * blank, a comment or an assignment. */
 static void test_random_bytes_never_break_the_reader(void **state)
 {
 	static const char alphabet[] = "* 0159-/,@%\\\"'=#\n\n\r\t aZ_&;|\xc3\xa9\xff";
@@ -357,13 +365,14 @@ static void test_random_bytes_never_break_the_reader(void **state)
 			text[i] = alphabet[seed_below(&seed, sizeof(alphabet) - 1)];
 			lines += text[i] == '\n';
 		}
-		crontab_parse(text, len, (enum crontab_form) seed_below(&seed, 3), &crontab);
+		crontab_parse(text, len, (enum crontab_form)seed_below(&seed, 3), &crontab);
 		assert_true(crontab.job_count + count_refused(&crontab) <= lines);
 		for (size_t i = 0; i < crontab.job_count; i++) {
 			auto_free char *name = crontab_base_name(crontab.jobs[i].command);
 
 			assert_true(strlen(name) > 0 && strlen(name) <= CRONTAB_BASE_MAX);
-			assert_true(strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-") == strlen(name));
+			assert_true(strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-") ==
+				    strlen(name));
 		}
 		crontab_fini(&crontab);
 	}
