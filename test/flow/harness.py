@@ -66,7 +66,7 @@ class Server:
     def spawn(self):
         command = self.prefix + [BINARY, "serve"]
         for name, value in self.options.items():
-            value = {True: "true", False: "false"}.get(value, value)
+            value = str(value).lower() if isinstance(value, bool) else value
             command += ["--set", f"{name}={value}"]
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(

@@ -44,8 +44,8 @@ def test_stop_sequence_order(servers):
 def test_stop_sequence_is_readable_while_it_lasts(servers):
     server = servers(notice_min="1s").start()
     server.signal(signal.SIGTERM)
-    health = wait_for(lambda: server.get("/health").json.get("events"), "events in /health")
-    assert health[0]["name"] == "shutting_down"
+    health = wait_for(lambda: server.get("/health").json.get("shutdown", {}).get("events"), "events in /health")
+    assert health[0]["event"] == "shutting_down"
     server.stop()
 
 
