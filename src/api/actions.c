@@ -64,7 +64,8 @@ void action_reply(struct api_call *call, int status, const struct action *action
 	const char *headers[5] = {"ETag", etag_format(action->version, etag)};
 
 	if (status == 201) {
-		snprintf(path, sizeof(path), "/api/v1/actions/%s", id_format(&action->id, id));
+		(void)snprintf(
+			path, sizeof(path), "/api/v1/actions/%s", id_format(&action->id, id));
 		headers[2] = "Location";
 		headers[3] = path;
 	}

@@ -41,7 +41,7 @@ static const char *item_pointer(
 {
 	ret_text[0] = '\0';
 	if (create->root)
-		snprintf(ret_text, POINTER_SIZE, "%s/%zu", create->root, i);
+		(void)snprintf(ret_text, POINTER_SIZE, "%s/%zu", create->root, i);
 	return ret_text;
 }
 
@@ -52,7 +52,7 @@ static void reply_item_err(
 	struct err full = *err;
 	char pointer[POINTER_SIZE];
 
-	snprintf(full.field, sizeof(full.field), "%s%s", item_pointer(create, i, pointer),
+	(void)snprintf(full.field, sizeof(full.field), "%s%s", item_pointer(create, i, pointer),
 		err->field[0] != '\0' ? err->field : member);
 	api_reply_err(create->call, &full);
 }
@@ -156,7 +156,7 @@ static bool prepare_item(struct create *create, size_t i)
 	if (exec_check(api->exec, action, &err) < 0) {
 		char member[16];
 
-		snprintf(member, sizeof(member), "/%s", action_kind_names[action->kind]);
+		(void)snprintf(member, sizeof(member), "/%s", action_kind_names[action->kind]);
 		reply_item_err(create, i, &err, member);
 		return false;
 	}

@@ -8,7 +8,7 @@
 
 const char *etag_format(int64_t version, char ret_text[static ETAG_SIZE])
 {
-	snprintf(ret_text, ETAG_SIZE, "\"%" PRId64 "\"", version);
+	(void)snprintf(ret_text, ETAG_SIZE, "\"%" PRId64 "\"", version);
 	return ret_text;
 }
 

@@ -34,7 +34,7 @@ static void not_ready(struct api_call *call, const char *reason)
 {
 	char body[64];
 
-	snprintf(body, sizeof(body), "{\"ready\": false, \"reason\": \"%s\"}", reason);
+	(void)snprintf(body, sizeof(body), "{\"ready\": false, \"reason\": \"%s\"}", reason);
 	api_reply_text(call, 503, JSON_TYPE, body);
 }
 
@@ -161,7 +161,7 @@ static void check_server(
 		state != SERVICE_READY || view->loop_lag_ms >= LAG_WARNING_MS ? WARNING : HEALTHY;
 	if (view->loop_lag_ms >= LAG_CRITICAL_MS)
 		ret_check->verdict = CRITICAL;
-	snprintf(ret_check->detail, DETAIL_SIZE,
+	(void)snprintf(ret_check->detail, DETAIL_SIZE,
 		"%s; the loop was at most %lld ms late within the last minute",
 		service_state_names[state], (long long)view->loop_lag_ms);
 }
@@ -171,15 +171,15 @@ static void check_database(
 {
 	if (!api->store) {
 		ret_check->verdict = WARNING;
-		snprintf(ret_check->detail, DETAIL_SIZE, "not open");
+		(void)snprintf(ret_check->detail, DETAIL_SIZE, "not open");
 	} else if (!view->is_store_ok) {
 		ret_check->verdict = CRITICAL;
-		snprintf(ret_check->detail, DETAIL_SIZE, "%s",
+		(void)snprintf(ret_check->detail, DETAIL_SIZE, "%s",
 			view->store_error[0] != '\0' ? view->store_error
 						     : "the scheduler cannot reach it");
 	} else {
 		ret_check->verdict = HEALTHY;
-		snprintf(ret_check->detail, DETAIL_SIZE,
+		(void)snprintf(ret_check->detail, DETAIL_SIZE,
 			"%s %.200s answered in %lld ms, %lld bytes", store_backend_name(api->store),
 			store_place(api->store), (long long)view->store_took_ms,
 			(long long)view->size_bytes);
@@ -194,7 +194,7 @@ static void check_scheduler(
 	(void)view;
 	if (!api->sched) {
 		ret_check->verdict = WARNING;
-		snprintf(ret_check->detail, DETAIL_SIZE, "not started");
+		(void)snprintf(ret_check->detail, DETAIL_SIZE, "not started");
 		return;
 	}
 	sched_stats(api->sched, &stats);
@@ -203,7 +203,7 @@ static void check_scheduler(
 		ret_check->verdict = WARNING;
 	if (!stats.is_store_ok)
 		ret_check->verdict = CRITICAL;
-	snprintf(ret_check->detail, DETAIL_SIZE,
+	(void)snprintf(ret_check->detail, DETAIL_SIZE,
 		"%s%s; %zu running, %zu due soon, largest start lag %lld ms",
 		stats.is_paused ? "paused" : "planning",
 		stats.is_store_ok ? "" : ", cannot reach the database", stats.runs_running,
@@ -221,13 +221,14 @@ static void check_memory(
 	system_read(&facts);
 	if (facts.memory_total_bytes == 0) {
 		ret_check->verdict = WARNING;
-		snprintf(ret_check->detail, DETAIL_SIZE, "/proc/meminfo cannot be read");
+		(void)snprintf(ret_check->detail, DETAIL_SIZE, "/proc/meminfo cannot be read");
 		return;
 	}
 	share = (double)facts.memory_available_bytes / (double)facts.memory_total_bytes;
 	ret_check->verdict = verdict_of_free(share);
-	snprintf(ret_check->detail, DETAIL_SIZE, "%.1f %% available; this process holds %lld KiB",
-		share * 100, (long long)facts.process_memory_bytes / 1024);
+	(void)snprintf(ret_check->detail, DETAIL_SIZE,
+		"%.1f %% available; this process holds %lld KiB", share * 100,
+		(long long)facts.process_memory_bytes / 1024);
 }
 
 static void check_disk(
@@ -237,14 +238,14 @@ static void check_disk(
 
 	if (!view->has_disk || view->disk_total_bytes == 0) {
 		ret_check->verdict = WARNING;
-		snprintf(ret_check->detail, DETAIL_SIZE, "%.200s: free space is not known",
+		(void)snprintf(ret_check->detail, DETAIL_SIZE, "%.200s: free space is not known",
 			api->disk_path);
 		return;
 	}
 	share = (double)view->disk_free_bytes / (double)view->disk_total_bytes;
 	ret_check->verdict = verdict_of_free(share);
-	snprintf(ret_check->detail, DETAIL_SIZE, "%.200s: %.1f %% free, %lld MiB", api->disk_path,
-		share * 100, (long long)view->disk_free_bytes / (1024 * 1024));
+	(void)snprintf(ret_check->detail, DETAIL_SIZE, "%.200s: %.1f %% free, %lld MiB",
+		api->disk_path, share * 100, (long long)view->disk_free_bytes / (1024 * 1024));
 }
 
 static const struct {

@@ -114,9 +114,12 @@ static size_t bucket_of(const struct limiter *limiter, const uint8_t key[static 
 static void forget_oldest(struct limiter *limiter)
 {
 	struct list *node = list_pop(&limiter->by_use);
-	struct address *oldest = list_entry(node, struct address, use_node);
-	struct address **link = &limiter->buckets[bucket_of(limiter, oldest->key)];
+	struct address *oldest;
+	struct address **link;
 
+	must(node);
+	oldest = list_entry(node, struct address, use_node);
+	link = &limiter->buckets[bucket_of(limiter, oldest->key)];
 	while (*link != oldest)
 		link = &(*link)->next;
 	*link = oldest->next;

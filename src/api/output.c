@@ -41,7 +41,7 @@ static void reply_output(struct api_call *call, const char *bytes, size_t len, i
 	const char *const headers[] = {"X-Gathering-Output-Total", text, NULL};
 	struct buf clean;
 
-	snprintf(text, sizeof(text), "%lld", (long long)total);
+	(void)snprintf(text, sizeof(text), "%lld", (long long)total);
 	if (api_accepts(call, BINARY_TYPE)) {
 		api_reply_bytes(call, 200, BINARY_TYPE, bytes, len, headers);
 		return;

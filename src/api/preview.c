@@ -71,7 +71,7 @@ static json_t *due_json(const struct due *due)
 	char at[RFC3339_TEXT_SIZE], local[RFC3339_TEXT_SIZE], offset[16];
 	int minutes = abs(due->utc_offset_s) / 60;
 
-	snprintf(offset, sizeof(offset), "%c%02d:%02d", due->utc_offset_s < 0 ? '-' : '+',
+	(void)snprintf(offset, sizeof(offset), "%c%02d:%02d", due->utc_offset_s < 0 ? '-' : '+',
 		minutes / 60 % 24, minutes % 60);
 	return json_pack("{s:s, s:s, s:s, s:s?}", "due_at", format_rfc3339(due->at_ms, at), "local",
 		format_rfc3339_offset(due->at_ms, due->utc_offset_s, local), "utc_offset", offset,

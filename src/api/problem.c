@@ -66,11 +66,12 @@ json_t *problem_from_faults(const struct faults *faults, const char *request_id)
 
 	must(faults->count > 0);
 	if (faults->count == 1)
-		snprintf(detail, sizeof(detail), "one value is not acceptable; see errors");
+		(void)snprintf(detail, sizeof(detail), "one value is not acceptable; see errors");
 	else if (kept == faults->count)
-		snprintf(detail, sizeof(detail), "%zu values are not acceptable; see errors", kept);
+		(void)snprintf(
+			detail, sizeof(detail), "%zu values are not acceptable; see errors", kept);
 	else
-		snprintf(detail, sizeof(detail),
+		(void)snprintf(detail, sizeof(detail),
 			"%zu values are not acceptable; errors lists the first %zu", faults->count,
 			kept);
 	for (size_t i = 0; i < kept; i++)

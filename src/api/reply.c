@@ -29,7 +29,7 @@ static void header_add(struct header_list *list, const char *name, const char *v
 static void header_add_number(
 	struct header_list *list, const char *name, int value, char text[static 16])
 {
-	snprintf(text, 16, "%d", value);
+	(void)snprintf(text, 16, "%d", value);
 	header_add(list, name, text);
 }
 
@@ -123,7 +123,7 @@ void api_reply_problem(struct api_call *call, int code, const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
-	vsnprintf(err.text, sizeof(err.text), fmt, args);
+	(void)vsnprintf(err.text, sizeof(err.text), fmt, args);
 	va_end(args);
 	api_reply_err(call, &err);
 }

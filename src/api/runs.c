@@ -288,7 +288,7 @@ static void on_triggered(struct store_req *req)
 	}
 	if (run->state == RUN_PENDING && call->api->sched)
 		sched_run_pending(call->api->sched);
-	snprintf(path, sizeof(path), "/api/v1/runs/%s", id_format(&run->id, id));
+	(void)snprintf(path, sizeof(path), "/api/v1/runs/%s", id_format(&run->id, id));
 	api_reply_json(call, 202, run_to_json(run), (const char *const[]){"Location", path, NULL});
 }
 

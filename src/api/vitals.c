@@ -116,7 +116,7 @@ bool vitals_is_database_lost(const struct vitals *vitals)
 static void store_failed(struct vitals *vitals, const char *why)
 {
 	vitals->is_probe_ok = false;
-	snprintf(vitals->store_error, sizeof(vitals->store_error), "%s", why);
+	(void)snprintf(vitals->store_error, sizeof(vitals->store_error), "%s", why);
 	judge_database(vitals);
 }
 

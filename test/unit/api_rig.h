@@ -318,7 +318,8 @@ static inline const char *answer_header(const struct answer *answer, const char 
 		if (strncasecmp(line, name, len) == 0 && line[len] == ':') {
 			const char *from = line + len + 1 + strspn(line + len + 1, " ");
 
-			snprintf(value, sizeof(value), "%.*s", (int)strcspn(from, "\r"), from);
+			(void)snprintf(
+				value, sizeof(value), "%.*s", (int)strcspn(from, "\r"), from);
 			return value;
 		}
 	}

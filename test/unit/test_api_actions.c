@@ -27,19 +27,26 @@ static void create(struct rig *rig, const char *body)
 	answer_fini(&answer);
 }
 
-static void assert_problem(struct rig *rig, const char *method, const char *path,
-	const char *headers, const char *body, int status, const char *pointer)
-{
-	struct answer answer = rig_ask_with(rig, method, path, headers, body);
+struct refused {
+	const char *method, *path, *headers, *body;
+	int status;
+	const char *pointer; /* NULL: any */
+};
 
-	if (answer.status != status)
-		fail_msg("%s %s %s: %d %s", method, path, body, answer.status, answer.body);
+static void assert_problem(struct rig *rig, const struct refused *refused)
+{
+	struct answer answer =
+		rig_ask_with(rig, refused->method, refused->path, refused->headers, refused->body);
+
+	if (answer.status != refused->status)
+		fail_msg("%s %s %s: %d %s", refused->method, refused->path, refused->body,
+			answer.status, answer.body);
 	assert_string_equal(answer_header(&answer, "Content-Type"), "application/problem+json");
-	assert_int_equal(answer_number(&answer, "status"), status);
+	assert_int_equal(answer_number(&answer, "status"), refused->status);
 	assert_true(*answer_text(&answer, "code") && *answer_text(&answer, "title") &&
 		    *answer_text(&answer, "request_id"));
-	if (pointer)
-		assert_string_equal(answer_text(&answer, "errors.0.pointer"), pointer);
+	if (refused->pointer)
+		assert_string_equal(answer_text(&answer, "errors.0.pointer"), refused->pointer);
 	answer_fini(&answer);
 }
 
@@ -75,11 +82,12 @@ static void test_action_is_created_read_and_deleted(void **state)
 		assert_int_equal(rig_status(rig, "PUT", path, text), 200);
 	}
 	answer_fini(&answer);
-	assert_problem(rig, "POST", "/api/v1/actions", "",
-		"{\"name\": \"nightly-report\", " HTTP_TARGET "}", 409, "/name");
+	assert_problem(
+		rig, &(struct refused){"POST", "/api/v1/actions", "",
+			     "{\"name\": \"nightly-report\", " HTTP_TARGET "}", 409, "/name"});
 	assert_int_equal(rig_status(rig, "DELETE", path, ""), 204);
-	assert_problem(rig, "DELETE", path, "", "", 404, NULL);
-	assert_problem(rig, "GET", path, "", "", 404, NULL);
+	assert_problem(rig, &(struct refused){"DELETE", path, "", "", 404, NULL});
+	assert_problem(rig, &(struct refused){"GET", path, "", "", 404, NULL});
 	rig_close(rig);
 }
 
@@ -126,8 +134,8 @@ static void test_action_when_input_is_bad_then_the_problem_names_it(void **state
 	struct answer answer;
 
 	for (size_t i = 0; i < COUNT_OF(rows); i++)
-		assert_problem(rig, "POST", "/api/v1/actions", rows[i].headers, rows[i].body,
-			rows[i].status, rows[i].pointer);
+		assert_problem(rig, &(struct refused){"POST", "/api/v1/actions", rows[i].headers,
+					    rows[i].body, rows[i].status, rows[i].pointer});
 	answer = rig_ask(rig, "GET", "/api/v1/actions?total=true", "");
 	assert_int_equal(answer_number(&answer, "total"), 0);
 	answer_fini(&answer);
@@ -147,20 +155,22 @@ static void test_action_when_version_differs_then_412(void **state)
 	assert_string_equal(answer_header(&answer, "ETag"), "\"2\"");
 	assert_int_equal(answer_number(&answer, "priority"), 5);
 	answer_fini(&answer);
-	assert_problem(rig, "PATCH", "/api/v1/actions/a", "If-Match: \"1\"\r\n",
-		"{\"priority\": 6}", 412, NULL);
-	assert_problem(rig, "PUT", "/api/v1/actions/a", "If-Match: \"1\"\r\n",
-		"{\"name\": \"a\", " HTTP_TARGET "}", 412, NULL);
-	assert_problem(
-		rig, "POST", "/api/v1/actions/a/pause", "If-Match: \"1\"\r\n", "", 412, NULL);
-	assert_problem(
-		rig, "POST", "/api/v1/actions/a/resume", "If-Match: \"1\"\r\n", "", 412, NULL);
-	assert_problem(rig, "DELETE", "/api/v1/actions/a", "If-Match: \"1\"\r\n", "", 412, NULL);
-	assert_problem(rig, "DELETE", "/api/v1/actions/a", "If-Match: 2\r\n", "", 400, NULL);
-	assert_problem(rig, "PUT", "/api/v1/actions/b", "", "{\"name\": \"b\", " HTTP_TARGET "}",
-		404, NULL);
-	assert_problem(rig, "PATCH", "/api/v1/actions/a", "", "{\"priority\": \"high\"}", 422,
-		"/priority");
+	assert_problem(rig, &(struct refused){"PATCH", "/api/v1/actions/a", "If-Match: \"1\"\r\n",
+				    "{\"priority\": 6}", 412, NULL});
+	assert_problem(rig, &(struct refused){"PUT", "/api/v1/actions/a", "If-Match: \"1\"\r\n",
+				    "{\"name\": \"a\", " HTTP_TARGET "}", 412, NULL});
+	assert_problem(rig, &(struct refused){"POST", "/api/v1/actions/a/pause",
+				    "If-Match: \"1\"\r\n", "", 412, NULL});
+	assert_problem(rig, &(struct refused){"POST", "/api/v1/actions/a/resume",
+				    "If-Match: \"1\"\r\n", "", 412, NULL});
+	assert_problem(rig, &(struct refused){"DELETE", "/api/v1/actions/a", "If-Match: \"1\"\r\n",
+				    "", 412, NULL});
+	assert_problem(rig,
+		&(struct refused){"DELETE", "/api/v1/actions/a", "If-Match: 2\r\n", "", 400, NULL});
+	assert_problem(rig, &(struct refused){"PUT", "/api/v1/actions/b", "",
+				    "{\"name\": \"b\", " HTTP_TARGET "}", 404, NULL});
+	assert_problem(rig, &(struct refused){"PATCH", "/api/v1/actions/a", "",
+				    "{\"priority\": \"high\"}", 422, "/priority"});
 	answer = rig_ask_with(rig, "PUT", "/api/v1/actions/a", "If-Match: \"2\"\r\n",
 		"{\"name\": \"renamed\", " HTTP_TARGET "}");
 	assert_int_equal(answer.status, 200);
@@ -193,7 +203,8 @@ static void test_action_is_paused_and_resumed(void **state)
 		assert_true(json_is_string(answer_at(&answer, "next_due_at")));
 		answer_fini(&answer);
 	}
-	assert_problem(rig, "POST", "/api/v1/actions/a/pause", "", "{\"x\": 1}", 400, NULL);
+	assert_problem(rig,
+		&(struct refused){"POST", "/api/v1/actions/a/pause", "", "{\"x\": 1}", 400, NULL});
 	rig_close(rig);
 }
 
@@ -216,7 +227,7 @@ static void test_actions_are_listed_a_page_at_a_time(void **state)
 		for (size_t i = 0; i < json_array_size(answer_at(&answer, "items")); i++) {
 			char at[32];
 
-			snprintf(at, sizeof(at), "items.%zu.name", i);
+			(void)snprintf(at, sizeof(at), "items.%zu.name", i);
 			strncat(seen, answer_text(&answer, at), 1);
 		}
 		if (answer_at(&answer, "next_cursor"))
@@ -229,12 +240,17 @@ static void test_actions_are_listed_a_page_at_a_time(void **state)
 	assert_int_equal(json_array_size(answer_at(&answer, "items")), 1);
 	assert_int_equal(answer_number(&answer, "total"), 1);
 	answer_fini(&answer);
-	assert_problem(rig, "GET", "/api/v1/actions?colour=red", "", "", 400, NULL);
-	assert_problem(rig, "GET", "/api/v1/actions?limit=0", "", "", 400, NULL);
-	assert_problem(rig, "GET", "/api/v1/actions?limit=1&limit=2", "", "", 400, NULL);
-	assert_problem(rig, "GET", "/api/v1/actions?kind=sql", "", "", 400, NULL);
-	assert_problem(rig, "GET", "/api/v1/actions?cursor=abc", "", "", 400, NULL);
-	assert_problem(rig, "GET", "/api/v1/actions?total=maybe", "", "", 400, NULL);
+	assert_problem(
+		rig, &(struct refused){"GET", "/api/v1/actions?colour=red", "", "", 400, NULL});
+	assert_problem(rig, &(struct refused){"GET", "/api/v1/actions?limit=0", "", "", 400, NULL});
+	assert_problem(rig,
+		&(struct refused){"GET", "/api/v1/actions?limit=1&limit=2", "", "", 400, NULL});
+	assert_problem(
+		rig, &(struct refused){"GET", "/api/v1/actions?kind=sql", "", "", 400, NULL});
+	assert_problem(
+		rig, &(struct refused){"GET", "/api/v1/actions?cursor=abc", "", "", 400, NULL});
+	assert_problem(
+		rig, &(struct refused){"GET", "/api/v1/actions?total=maybe", "", "", 400, NULL});
 	rig_close(rig);
 }
 
@@ -283,13 +299,13 @@ static void test_run_is_triggered_and_its_output_read(void **state)
 	answer_fini(&answer);
 	free(take_ptr(output));
 	output = xasprintf("%s/output?attempt=2", path);
-	assert_problem(rig, "GET", output, "", "", 404, NULL);
+	assert_problem(rig, &(struct refused){"GET", output, "", "", 404, NULL});
 	free(take_ptr(output));
 	output = xasprintf("%s/output?attempt=0", path);
-	assert_problem(rig, "GET", output, "", "", 400, NULL);
+	assert_problem(rig, &(struct refused){"GET", output, "", "", 400, NULL});
 	free(take_ptr(output));
 	output = xasprintf("%s/cancel", path);
-	assert_problem(rig, "POST", output, "", "", 409, NULL);
+	assert_problem(rig, &(struct refused){"POST", output, "", "", 409, NULL});
 
 	answer = rig_ask(rig, "GET",
 		"/api/v1/runs?action=a&state=succeeded,failed&state=held&trigger=manual"
@@ -301,11 +317,14 @@ static void test_run_is_triggered_and_its_output_read(void **state)
 	answer = rig_ask(rig, "GET", "/api/v1/actions/a/runs?state=failed", "");
 	assert_int_equal(json_array_size(answer_at(&answer, "items")), 0);
 	answer_fini(&answer);
-	assert_problem(rig, "GET", "/api/v1/runs?action=none", "", "", 404, NULL);
-	assert_problem(rig, "GET", "/api/v1/runs?state=done", "", "", 400, NULL);
-	assert_problem(rig, "GET", "/api/v1/runs?since=yesterday", "", "", 400, NULL);
-	assert_problem(rig, "GET", "/api/v1/runs/a", "", "", 404, NULL);
-	assert_problem(rig, "POST", "/api/v1/actions/none/run", "", "", 404, NULL);
+	assert_problem(
+		rig, &(struct refused){"GET", "/api/v1/runs?action=none", "", "", 404, NULL});
+	assert_problem(rig, &(struct refused){"GET", "/api/v1/runs?state=done", "", "", 400, NULL});
+	assert_problem(
+		rig, &(struct refused){"GET", "/api/v1/runs?since=yesterday", "", "", 400, NULL});
+	assert_problem(rig, &(struct refused){"GET", "/api/v1/runs/a", "", "", 404, NULL});
+	assert_problem(
+		rig, &(struct refused){"POST", "/api/v1/actions/none/run", "", "", 404, NULL});
 	rig_close(rig);
 }
 
@@ -352,9 +371,9 @@ static void test_runs_are_listed_newest_first(void **state)
 		for (size_t i = 0; i < json_array_size(answer_at(&answer, "items")); i++) {
 			char at[32];
 
-			snprintf(at, sizeof(at), "items.%zu.id", i);
+			(void)snprintf(at, sizeof(at), "items.%zu.id", i);
 			assert_true(strcmp(answer_text(&answer, at), last) < 0);
-			snprintf(last, sizeof(last), "%s", answer_text(&answer, at));
+			(void)snprintf(last, sizeof(last), "%s", answer_text(&answer, at));
 			count++;
 		}
 		if (answer_at(&answer, "next_cursor"))
@@ -411,15 +430,20 @@ static void test_preview_shows_local_time_and_notes(void **state)
 	assert_int_equal(json_array_size(answer_at(&answer, "items")), 10);
 	assert_true(json_is_string(answer_at(&answer, "warning")));
 	answer_fini(&answer);
-	assert_problem(rig, "POST", "/api/v1/schedules/preview", "", "{}", 422, "/schedule");
-	assert_problem(rig, "POST", "/api/v1/schedules/preview", "",
-		"{\"schedule\": {\"cron\": \"61 * * * *\"}}", 422, "/schedule/cron");
-	assert_problem(rig, "POST", "/api/v1/schedules/preview", "",
-		"{\"schedule\": {\"every\": \"1h\"}, \"count\": 1001}", 422, "/count");
-	assert_problem(rig, "POST", "/api/v1/schedules/preview", "",
-		"{\"schedule\": {\"every\": \"1h\"}, \"from\": 3}", 422, "/from");
-	assert_problem(rig, "POST", "/api/v1/schedules/preview", "",
-		"{\"schedule\": {\"every\": \"1h\"}, \"until\": 3}", 422, "/until");
+	assert_problem(rig,
+		&(struct refused){"POST", "/api/v1/schedules/preview", "", "{}", 422, "/schedule"});
+	assert_problem(
+		rig, &(struct refused){"POST", "/api/v1/schedules/preview", "",
+			     "{\"schedule\": {\"cron\": \"61 * * * *\"}}", 422, "/schedule/cron"});
+	assert_problem(rig,
+		&(struct refused){"POST", "/api/v1/schedules/preview", "",
+			"{\"schedule\": {\"every\": \"1h\"}, \"count\": 1001}", 422, "/count"});
+	assert_problem(
+		rig, &(struct refused){"POST", "/api/v1/schedules/preview", "",
+			     "{\"schedule\": {\"every\": \"1h\"}, \"from\": 3}", 422, "/from"});
+	assert_problem(
+		rig, &(struct refused){"POST", "/api/v1/schedules/preview", "",
+			     "{\"schedule\": {\"every\": \"1h\"}, \"until\": 3}", 422, "/until"});
 	rig_close(rig);
 }
 

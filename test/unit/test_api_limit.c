@@ -170,7 +170,7 @@ static void test_limit_when_many_addresses_then_memory_is_bounded(void **state)
 	char peer[32];
 
 	for (int i = 0; i < 3 * LIMIT_ADDRESSES_MAX; i++) {
-		snprintf(peer, sizeof(peer), "10.%d.%d.%d", i >> 16, i >> 8 & 255, i & 255);
+		(void)snprintf(peer, sizeof(peer), "10.%d.%d.%d", i >> 16, i >> 8 & 255, i & 255);
 		assert_false(take(limiter, peer, START_MS).is_refused);
 		assert_true(take(limiter, peer, START_MS).is_refused);
 	}
