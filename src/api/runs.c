@@ -275,6 +275,14 @@ static void run_now_fini(void *state)
 	action_find_fini(&now->find);
 }
 
+static void tell_sched(struct sched *sched, const struct store_trigger *trigger)
+{
+	for (size_t i = 0; i < trigger->ret_cancel_count; i++)
+		sched_cancel_run(sched, &trigger->ret_cancel[i]);
+	if (trigger->ret_run.state == RUN_PENDING)
+		sched_run_pending(sched);
+}
+
 static void on_triggered(struct store_req *req)
 {
 	struct run_now *now = container_of(req, struct run_now, trigger.req);
@@ -286,8 +294,8 @@ static void on_triggered(struct store_req *req)
 		api_reply_err(call, &req->err);
 		return;
 	}
-	if (run->state == RUN_PENDING && call->api->sched)
-		sched_run_pending(call->api->sched);
+	if (call->api->sched)
+		tell_sched(call->api->sched, &now->trigger);
 	(void)snprintf(path, sizeof(path), "/api/v1/runs/%s", id_format(&run->id, id));
 	api_reply_json(call, 202, run_to_json(run), (const char *const[]){"Location", path, NULL});
 }

@@ -156,10 +156,7 @@ void attempt_record_waiting(struct sched *sched)
 
 static void attempt_end(struct attempt *attempt, struct run_follow_up follow_up)
 {
-	attempt->is_ended = true;
 	attempt->sched->recording[attempt->run.action->kind]++;
-	if (follow_up.state == RUN_CANCELLED && attempt->cancel_reason != REASON_NONE)
-		follow_up.reason = attempt->cancel_reason;
 	attempt->finish = (struct store_finish){
 		.run = &attempt->run, .result = &attempt->result, .follow_up = follow_up};
 	record(attempt);
@@ -221,16 +218,4 @@ void attempt_start(struct sched *sched, struct run *run, int64_t now_ms)
 		kv_id("run", &attempt->run.id), kv_i64("attempt", attempt->run.attempt),
 		kv_i64("lag_ms", now_ms - attempt->run.due_at_ms));
 	exec_start(sched->opts.exec, &attempt->run, attempt->run.started_at_ms, on_done, attempt);
-}
-
-void attempt_cancel(struct sched *sched, const struct id *run_id, enum run_reason reason)
-{
-	list_for_each (node, &sched->attempts) {
-		struct attempt *attempt = list_entry(node, struct attempt, node);
-
-		if (!id_equal(&attempt->run.id, run_id) || attempt->is_ended)
-			continue;
-		attempt->cancel_reason = reason;
-		exec_end(sched->opts.exec, run_id, ATTEMPT_CANCELLED);
-	}
 }

@@ -58,7 +58,7 @@ static void start_won(struct sched *sched, struct store_claim *claim)
 	for (size_t i = 0; i < claim->ret_started_count; i++)
 		attempt_start(sched, &claim->ret_started[i], claim->ret_now_ms);
 	for (size_t i = 0; i < claim->ret_cancel_count; i++)
-		attempt_cancel(sched, &claim->ret_cancel[i], REASON_OVERLAP);
+		sched_cancel_run(sched, &claim->ret_cancel[i]);
 	metrics.due_skipped += (int64_t)claim->ret_skipped;
 	if (claim->ret_queued > 0)
 		sched->has_pending = sched->take_wanted = true;

@@ -318,7 +318,7 @@ void sched_run_pending(struct sched *sched)
 
 void sched_cancel_run(struct sched *sched, const struct id *run_id)
 {
-	attempt_cancel(sched, run_id, REASON_USER);
+	(void)exec_end(sched->opts.exec, run_id, ATTEMPT_CANCELLED);
 }
 
 void sched_stats(const struct sched *sched, struct sched_stats *ret_stats)

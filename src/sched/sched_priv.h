@@ -28,9 +28,7 @@ struct attempt {
 	struct list node; /* in sched.attempts */
 	struct sched *sched;
 	struct run run;
-	bool is_ended;   /* result is set; being recorded */
 	bool is_waiting; /* recording failed; the retry timer tries again */
-	enum run_reason cancel_reason;
 	struct attempt_result result;
 	struct store_finish finish;
 };
@@ -114,9 +112,6 @@ bool attempt_capacity(const struct sched *sched, int ret_capacity[static ACTION_
 
 /* Takes over `run` (state running, ours) and starts it, or hands it back when paused. */
 void attempt_start(struct sched *sched, struct run *run, int64_t now_ms);
-
-/* Ends the attempt of `run_id`, if it is here: its run becomes cancelled with `reason`. */
-void attempt_cancel(struct sched *sched, const struct id *run_id, enum run_reason reason);
 
 /* Tries again to record what could not be recorded. */
 void attempt_record_waiting(struct sched *sched);

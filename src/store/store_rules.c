@@ -188,7 +188,7 @@ int run_apply_finish(
 		return 0;
 	}
 	run->started_at_ms = req->result->started_at_ms;
-	if (follow_up->state == RUN_PENDING)
+	if (follow_up->state == RUN_PENDING || follow_up->state == RUN_CANCELLED)
 		run_end(run, RUN_CANCELLED, cancel_reason, now_ms);
 	else
 		run_end(run, follow_up->state, follow_up->reason, now_ms);

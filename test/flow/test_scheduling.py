@@ -373,3 +373,15 @@ def test_nothing_starts_after_the_drain_began(servers, targets):
     for n in range(20):
         server.post(f"/api/v1/actions/a{n}/pause")
         assert_every_due_time_once(server.runs(f"a{n}"), 100)
+
+
+def test_a_manual_run_cancels_the_running_one_when_asked_to(servers):
+    server = servers(exec_enabled=True, run_max="0s").start()
+    server.create(name="slow", **shell("sleep 60"), overlap="cancel_running")
+    first = server.post("/api/v1/actions/slow/run").json
+    wait_running(server, "slow")
+    second = server.post("/api/v1/actions/slow/run").json
+    ended = server.wait_run(first["id"])
+    assert (ended["state"], ended["reason"]) == ("cancelled", "overlap")
+    server.wait_run(second["id"], states=["running"])
+    server.stop(expect=3)
