@@ -154,8 +154,8 @@ static int listen_inet(const char *text, int backlog, struct listener *listener,
 	len = sizeof(addr);
 	must(getsockname(listener->fd, (struct sockaddr *)&addr, &len) == 0);
 	format_inet(&addr, host, sizeof(host), &port);
-	snprintf(ret_text, HTTP_ADDRESS_SIZE, addr.ss_family == AF_INET6 ? "[%s]:%u" : "%s:%u",
-		host, (unsigned)port);
+	(void)snprintf(ret_text, HTTP_ADDRESS_SIZE,
+		addr.ss_family == AF_INET6 ? "[%s]:%u" : "%s:%u", host, (unsigned)port);
 	return 0;
 }
 
@@ -209,7 +209,7 @@ static int listen_unix(const char *path, int backlog, struct listener *listener,
 	listener->unix_path = xstrdup(path);
 	listener->unix_device = status.st_dev;
 	listener->unix_inode = status.st_ino;
-	snprintf(ret_text, HTTP_ADDRESS_SIZE, "unix:%s", path);
+	(void)snprintf(ret_text, HTTP_ADDRESS_SIZE, "unix:%s", path);
 	return 0;
 }
 
@@ -230,7 +230,7 @@ void address_of_peer(struct peer *peer)
 	peer->is_limited = peer->addr.ss_family == AF_INET || peer->addr.ss_family == AF_INET6;
 	memset(peer->key, 0, sizeof(peer->key));
 	if (!peer->is_limited) {
-		snprintf(peer->text, sizeof(peer->text), "unix");
+		(void)snprintf(peer->text, sizeof(peer->text), "unix");
 		return;
 	}
 	format_inet(&peer->addr, peer->text, sizeof(peer->text), &port);

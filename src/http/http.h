@@ -3,7 +3,8 @@
  * HTTP/1.1 server on the loop: libmicrohttpd behind its epoll descriptor, on our own listening
  * socket, behind a strict gate (gate.c) that answers malformed or ambiguous requests with 400, 501
  * or 505 and `Connection: close` before any handler sees them (RFC 9112). Nothing else includes
- * microhttpd.h. */
+ * microhttpd.h. How it is done, and what it does not catch: doc/design/http.md.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -18,22 +19,25 @@
 struct http;
 struct http_request;
 
+/* Every number must be above 0. */
 struct http_opts {
 	uv_loop_t *loop;
 	const char *listen; /* "127.0.0.1:8080", "[::1]:0" (0: any free port), "unix:/path" */
 	int backlog;
-	int connections_max;
-	int connections_per_address;
-	size_t header_max;         /* bytes of request line and headers together: 431, 414 */
-	size_t body_max;           /* 413 */
-	int64_t header_timeout_ms; /* from connect or first byte to the end of the head: 408 or
-				      close */
-	int64_t body_timeout_ms;   /* from the end of the head to the end of the body */
-	int64_t idle_timeout_ms;   /* keep-alive */
+	int connections_max; /* beyond it 16 more, which are served /health alone; then 503 */
+	int connections_per_address; /* IPv6: per /64; not for unix sockets; beyond it 503 */
+	size_t header_max;           /* bytes of request line and headers together: 431, 414 */
+	size_t body_max;             /* 413 */
+	int64_t header_timeout_ms;   /* from connect or first line to the end of the head: 408, or
+					close when nothing came */
+	int64_t body_timeout_ms;     /* from the end of the head to the end of the body: 408; and a
+					client that reads nothing of its answer for so long is cut */
+	int64_t idle_timeout_ms;     /* keep-alive */
 };
 
 /* Called on the loop once the whole request has arrived (head and body, both within limits). Must
- * lead to exactly one http_reply(), now or later. `request` is valid until then. */
+ * lead to exactly one http_reply(), now or later. `request` is valid until then, even when the
+ * client has left or http_cut() or http_destroy() came first; the answer is then dropped. */
 typedef void http_handler_fn(struct http_request *request, void *data);
 
 /* Binds and listens; ERR_CONFLICT: address in use, ERR_INVALID: not an address, ERR_FORBIDDEN:
@@ -44,20 +48,24 @@ int http_create(const struct http_opts *opts, http_handler_fn *handler, void *da
 /* "127.0.0.1:43211": the address really bound. Borrowed. */
 const char *http_address(const struct http *http);
 
-/* From now on every answer carries `Connection: close` (on) or not (off). */
+/* From now on every answer carries `Connection: close` (on) or not (off). On TCP an answer behind
+ * which a further pipelined request has already arrived does not: the last one does. */
 void http_set_closing(struct http *http, bool is_closing);
 
-/* Monotonic time of the last request that was not for a /health path; for the notice phase. */
+/* Monotonic time of the last request that was not for /health or below; NO_TIME before the first.
+ */
 int64_t http_last_request_mono_ms(const struct http *http);
 
-/* Stops accepting: everything already in the accept queue is accepted and served, then the
- * listening socket is closed, then `closed` runs. */
+/* Stops accepting, once: everything already in the accept queue is accepted and served, then the
+ * listening socket is closed, then `closed` runs; 20 to 200 ms. A unix path is removed first. */
 typedef void http_done_fn(void *data);
 void http_close_listener(struct http *http, http_done_fn *closed, void *data);
 
-/* After the listener is closed: `drained` runs when no request is in flight; idle connections are
- * closed after idle_grace_ms. http_cut ends what is left at once; returns how many requests it cut
- * and logs nothing. */
+/* After the listener is closed: `drained` runs, never before this returns, when no request is in
+ * flight and no connection open; idle ones are closed after idle_grace_ms, a head that has begun
+ * gets 2 s. http_cut ends what is left with the next turn of the loop (`drained` then runs);
+ * returns how many requests it cut and logs nothing. It may be called at any time, also by a
+ * handler. */
 void http_drain(struct http *http, int64_t idle_grace_ms, http_done_fn *drained, void *data);
 size_t http_cut(struct http *http);
 

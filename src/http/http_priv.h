@@ -209,7 +209,8 @@ void listener_fini(struct http *http);
 
 /* --- conn.c --- */
 
-void conn_notify(void *http, struct MHD_Connection *mhd, void **socket_context,
+/* `data` is the struct http. */
+void conn_notify(void *data, struct MHD_Connection *mhd, void **socket_context,
 	enum MHD_ConnectionNotificationCode code);
 struct conn *conn_of(struct MHD_Connection *mhd);
 size_t conn_count_at(const struct http *http, const struct peer *peer);
@@ -234,10 +235,11 @@ void linger_close_all(struct http *http);
 
 /* --- request.c --- */
 
-void *request_on_target(void *http, const char *target, struct MHD_Connection *mhd);
-enum MHD_Result request_on_data(void *http, struct MHD_Connection *mhd, const char *url,
-	const char *method, const char *version, const char *data, size_t *size, void **context);
-void request_on_completed(void *http, struct MHD_Connection *mhd, void **context,
+/* `data` is the struct http. */
+void *request_on_target(void *data, const char *target, struct MHD_Connection *mhd);
+enum MHD_Result request_on_data(void *data, struct MHD_Connection *mhd, const char *url,
+	const char *method, const char *version, const char *body, size_t *size, void **context);
+void request_on_completed(void *data, struct MHD_Connection *mhd, void **context,
 	enum MHD_RequestTerminationCode code);
 /* The connection goes; a request its handler still holds stays until its http_reply(). */
 void request_detach(struct http_request *request);

@@ -43,7 +43,7 @@ void *request_on_target(void *data, const char *target, struct MHD_Connection *m
 	request->conn = conn;
 	request->target_at = target;
 	request->target_raw = xstrdup(target);
-	snprintf(request->peer, sizeof(request->peer), "%s", conn->peer.text);
+	(void)snprintf(request->peer, sizeof(request->peer), "%s", conn->peer.text);
 	buf_init(&request->body, http->opts.body_max);
 	conn->request = request;
 	if (conn->phase == PHASE_IDLE || conn->phase == PHASE_RESTING)
@@ -80,7 +80,7 @@ static void choose_id(struct http_request *request, const struct collect *collec
 
 		if (strcasecmp(field->name, "X-Request-ID") == 0 &&
 			gate_is_request_id(field->value)) {
-			snprintf(request->id, sizeof(request->id), "%s", field->value);
+			(void)snprintf(request->id, sizeof(request->id), "%s", field->value);
 			return;
 		}
 	}
@@ -214,6 +214,7 @@ static enum MHD_Result on_complete(struct http_request *request)
 	return MHD_YES;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the signature is libmicrohttpd's */
 enum MHD_Result request_on_data(void *data, struct MHD_Connection *mhd, const char *url,
 	const char *method, const char *version, const char *body, size_t *size, void **context)
 {

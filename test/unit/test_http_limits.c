@@ -421,6 +421,13 @@ static void test_destroy_with_everything_open(void **state)
 		client_close(&clients[i]);
 }
 
+/* Of this process alone, so that test runs do not meet. */
+static void unix_address(const char *name, char *ret_listen, size_t size)
+{
+	(void)snprintf(
+		ret_listen, size, "unix:/tmp/gathering-test-%s-%d.sock", name, (int)getpid());
+}
+
 /* A client that makes a connection for each request until it is refused. */
 struct stormer {
 	pthread_t thread;
@@ -488,7 +495,10 @@ static void test_stop_in_a_storm_resets_nobody(void **state)
 {
 	int served = 0, lost = 0;
 	const char *repeat = getenv("GATHERING_TEST_STOPS");
+	char unix_listen[64];
 	int64_t stops = 5;
+
+	unix_address("storm", unix_listen, sizeof(unix_listen));
 
 	if (repeat)
 		assert_true(parse_i64(repeat, 1, 1000, &stops));
@@ -497,7 +507,7 @@ static void test_stop_in_a_storm_resets_nobody(void **state)
 	(void)fprintf(stderr, "# tcp: %d stops, %d served, %d lost\n", (int)stops, served, lost);
 	assert_int_equal(lost, 0);
 	for (int i = 0; i < stops; i++)
-		stop_in_a_storm("unix:/tmp/gathering-test-storm.sock", &served, &lost);
+		stop_in_a_storm(unix_listen, &served, &lost);
 	(void)fprintf(stderr, "# and unix: %d served, %d lost\n", served, lost);
 	assert_int_equal(lost, 0);
 }
@@ -572,14 +582,17 @@ static void assert_serves(struct rig *rig, const char *peer)
 
 static void test_unix_socket(void **state)
 {
-	static const char path[] = "/tmp/gathering-test-http.sock";
 	struct http_opts opts = rig_opts();
 	struct sockaddr_storage addr;
 	struct rig first, second;
 	struct stat status;
+	char listen[64];
+	const char *path;
 	int fd;
 
-	opts.listen = "unix:/tmp/gathering-test-http.sock";
+	unix_address("http", listen, sizeof(listen));
+	opts.listen = listen;
+	path = listen + strlen("unix:");
 	opts.connections_per_address = 1; /* does not count here */
 	(void)unlink(path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0); /* a stale one */
