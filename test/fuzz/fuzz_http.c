@@ -4,9 +4,7 @@
  * what is seamless and passes must have exactly one Host (1.1), no more than one length or coding,
  * and a path without anything a router could stumble over.
  *
- *   clang -fdouble-square-bracket-attributes -std=gnu17 -D_GNU_SOURCE -g -Isrc \
- *     -fsanitize=fuzzer,address,undefined test/fuzz/fuzz_http.c src/http/gate.c src/http/target.c \
- *     src/base/{mem,buf,err,utf8,text}.c -o /tmp/fuzz_http && /tmp/fuzz_http -max_total_time=60 */
+ * tools/run-fuzz http runs it. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
