@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Runs one attempt, reports one result. Knows neither schedule nor store. A kind of action is a file
- * (webhook.c, program.c) and a row in exec.c's table. */
+ * Runs one attempt, reports one result. Knows neither schedule nor store. A kind of action is a
+ * file (webhook.c, program.c) and a row in exec.c's table. */
 #pragma once
 
 #include <stdbool.h>
@@ -17,57 +17,73 @@ struct exec;
 
 struct exec_opts {
 	uv_loop_t *loop;
-	int max_running;                          /* attempts at a time, all kinds */
-	int max_running_kind[ACTION_KIND_COUNT];  /* and per kind */
-	bool exec_enabled;                        /* programs are refused unless set */
-	const char *exec_paths;                   /* colon-separated folders programs may stand in; "": any */
-	const char *exec_users;                   /* comma-separated users a program may run as; "": only the server's */
+	int max_running;                         /* attempts at a time, all kinds */
+	int max_running_kind[ACTION_KIND_COUNT]; /* and per kind */
+	bool exec_enabled;                       /* programs are refused unless set */
+
+	/* Folders, separated by ':', in which (at any depth) programs must stand, symbolic links
+	 * resolved; a shell command stands where /bin/sh does. "" or NULL: anywhere. */
+	const char *exec_paths;
+
+	/* Users, separated by ',', a program may run as. The server's own is among them only when
+	 * it is named. "" or NULL: only the server's own. */
+	const char *exec_users;
+
 	bool allow_private_targets;
-	int64_t term_grace_ms;                    /* TERM, then KILL */
-	size_t output_max;                        /* bytes of output kept: the tail, after a mark */
-	const char *user_agent;                   /* "gathering/0.1.0" */
+	int64_t term_grace_ms; /* TERM, then KILL */
+	size_t output_max;     /* bytes of output kept: the tail; the mark before it comes on top */
+	const char *user_agent; /* "gathering/0.1.0" */
 };
 
-/* Strings in `opts` are borrowed for the life of the executor. */
+/* Strings in `opts` are borrowed for the life of the executor. For the whole process SIGPIPE is
+ * ignored from now on, and an ignored SIGCHLD set back to its default. With exec_enabled a small
+ * process is forked (keeper.c) that outlives a killed server just long enough to kill its programs.
+ * On the thread that runs the loop, which must be the one that lives as long as the process:
+ * programs die with the thread that started them. */
 int exec_create(const struct exec_opts *opts, struct exec **ret_exec, struct err *err);
 
 /* Only when idle (exec_in_flight() == 0); handles close asynchronously, then `closed` runs. */
 typedef void exec_closed_fn(void *data);
 void exec_destroy(struct exec *exec, exec_closed_fn *closed, void *data);
 
-/* Would this action be refused here and now (exec disabled, path, user)? 0 or ERR_FORBIDDEN with the
- * option to change. The API asks before it stores an action. */
+/* Would this action be refused here and now (exec disabled, path, user; an address written in the
+ * URL)? 0 or ERR_FORBIDDEN with the member to blame and the option to change. The API asks before
+ * it stores an action. Looks at the file system when exec_paths is set. */
 int exec_check(const struct exec *exec, const struct action *action, struct err *err);
 
 /* Attempts that may still start, by kind (the common limit included). */
 void exec_free_slots(const struct exec *exec, int ret_free[static ACTION_KIND_COUNT]);
 size_t exec_in_flight(const struct exec *exec);
 
-/* Starts one attempt of `run` (run->action set; both borrowed until the callback). Never fails here:
- * whatever goes wrong becomes the result. `started_at_ms` (database clock) is put into the result.
- * The callback runs once, on the loop, never before this returned; `result` is handed over
+/* Starts one attempt of `run` (run->action set; both borrowed until the callback). Never fails
+ * here: whatever goes wrong becomes the result. `started_at_ms` (database clock) is put into the
+ * result. The callback runs once, on the loop, never before this returned; `result` is handed over
  * (attempt_result_fini). Slots are the caller's to respect: must() when none is free.
  *
  * An attempt ends by itself, by action->timeout_ms (ATTEMPT_TIMED_OUT), or by exec_end(). A program
- * runs in its own process group with a clean environment (PATH, HOME, USER, LOGNAME, SHELL, LANG, the
- * action's, GATHERING_*), no inherited descriptor, and dies with the server; it is ended by TERM,
- * after term_grace_ms KILL, to the whole group; leftovers of its group are killed when it exits.
- * An http attempt succeeds when the status lies in its range; redirects are not followed off http and
- * https, at most 5. Headers and environment are those of API.md "What an attempt is told". */
+ * runs in its own process group with a clean environment (PATH, HOME, USER, LOGNAME, SHELL, LANG,
+ * the action's, GATHERING_*), no inherited descriptor, and dies with the server; it is ended by
+ * TERM, after term_grace_ms KILL, to the whole group; leftovers of its group are killed when it
+ * exits. An http attempt succeeds when the status lies in its range; redirects are not followed off
+ * http and https, at most 5. Headers and environment are those of API.md "What an attempt is told".
+ */
 typedef void exec_done_fn(const struct run *run, struct attempt_result *result, void *data);
 void exec_start(struct exec *exec, const struct run *run, int64_t started_at_ms, exec_done_fn *done,
 	void *data);
 
 /* Ends a running attempt; its callback still comes, with `outcome` (ATTEMPT_CANCELLED or
- * ATTEMPT_INTERRUPTED) unless it had ended by itself first. False: no such attempt here. */
+ * ATTEMPT_INTERRUPTED) unless it had ended by itself first. When asked again the first outcome
+ * stays, but CANCELLED replaces INTERRUPTED. False: no such attempt here. */
 bool exec_end(struct exec *exec, const struct id *run_id, enum attempt_outcome outcome);
 
-/* The same for all; returns how many. exec_kill_all sends KILL at once. */
+/* The same for all; returns how many are in flight. exec_kill_all sends KILL at once and aborts
+ * requests; attempts nobody had ended become ATTEMPT_INTERRUPTED. */
 size_t exec_end_all(struct exec *exec, enum attempt_outcome outcome);
 void exec_kill_all(struct exec *exec);
 
 /* The ids of what is running, at most `max`; returns how many were written. For logs and health. */
 size_t exec_list(const struct exec *exec, struct id *ret_ids, size_t max);
 
-/* Bytes captured so far by a running attempt: a copy (free()), or NULL when it does not run here. */
+/* Bytes captured so far by a running attempt: a copy (free()), or NULL when it does not run here.
+ */
 char *exec_output_so_far(const struct exec *exec, const struct id *run_id, size_t *ret_len);

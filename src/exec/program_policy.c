@@ -104,10 +104,12 @@ static int search_path(
 	const struct search search = {name, &found, &unsuitable};
 	const char *path = env_path(target);
 
-	if (!any_item(path, ':', look_in, &search) && unsuitable == NULL)
+	if (!any_item(path, ':', look_in, &search))
+		found = take_ptr(unsuitable);
+	if (found == NULL)
 		return err_field(err, ERR_NOT_FOUND, "/exec/command",
 			"cannot run %s: not found in PATH (%s)", name, path);
-	*ret_path = found != NULL ? take_ptr(found) : take_ptr(unsuitable);
+	*ret_path = take_ptr(found);
 	return 0;
 }
 

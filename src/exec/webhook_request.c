@@ -73,10 +73,12 @@ struct curl_slist *webhook_headers(const struct run *run)
 	 * targets that do not know it, and give a POST without a body the content type of a form.
 	 */
 	add_line(&headers, "Expect:");
-	if (target->body == NULL && !names_header(target, "Content-Type"))
-		add_line(&headers, "Content-Type:");
-	else if (!names_header(target, "Content-Type"))
+	if (names_header(target, "Content-Type"))
+		return headers;
+	if (target->body != NULL)
 		add_header(&headers, "Content-Type", guess_content_type(target->body));
+	else
+		add_line(&headers, "Content-Type:");
 	return headers;
 }
 

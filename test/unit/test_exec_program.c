@@ -4,6 +4,7 @@
  * ways in which it ends. Each test waits for what happens, never for a time to pass. */
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <pwd.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -513,6 +514,20 @@ static void test_server_started_without_standard_descriptors(void **state)
 	assert_int_equal(status, 0);
 }
 
+/* Whether a write meets a reader that has just left is a race; the promise is not. */
+static void test_sigpipe_is_ignored(void **state)
+{
+	struct sigaction action;
+	struct rig rig;
+
+	(void)signal(SIGPIPE, SIG_DFL);
+	rig_init(&rig);
+	rig_open(&rig);
+	assert_int_equal(sigaction(SIGPIPE, NULL, &action), 0);
+	assert_true(action.sa_handler == SIG_IGN);
+	rig_close(&rig);
+}
+
 static void test_ignored_sigchld_does_not_lose_the_status(void **state)
 {
 	struct job job;
@@ -531,6 +546,7 @@ static void test_another_user(void **state)
 
 	if (geteuid() != 0)
 		skip();
+	assert_int_equal(setgroups(2, (gid_t[]){0, 4}), 0); /* not to be inherited */
 	rig_init(&rig);
 	rig.opts.exec_users = "root, nobody";
 	rig_open(&rig);
@@ -546,6 +562,7 @@ static void test_another_user(void **state)
 	job_run(&rig, &job);
 	job_assert_output(&job, "CapEff:\t0000000000000000\n");
 	job_fini(&job);
+	assert_int_equal(setgroups(1, (gid_t[]){0}), 0);
 	rig_close(&rig);
 }
 
@@ -936,6 +953,7 @@ int main(void)
 		cmocka_unit_test(test_signals_start_at_their_defaults),
 		cmocka_unit_test(test_umask_group_and_folder),
 		cmocka_unit_test(test_server_started_without_standard_descriptors),
+		cmocka_unit_test(test_sigpipe_is_ignored),
 		cmocka_unit_test(test_ignored_sigchld_does_not_lose_the_status),
 		cmocka_unit_test(test_another_user),
 		cmocka_unit_test(test_timeout_with_term_honoured),

@@ -411,25 +411,27 @@ static void test_body_and_content_type(void **state)
 	world_close(&world);
 }
 
-static void test_long_bodies_are_sent_at_once(void **state)
+/* libcurl asks for "100 Continue" above 1 MiB unless told otherwise, and waits a second for it. */
+static void test_long_bodies_are_sent_without_asking(void **state)
 {
-	auto_free char *body = xmalloc((1 << 20) + 1);
+	size_t len = (1 << 20) + 4096;
+	auto_free char *body = xmalloc(len + 1);
 	auto_free char *seen = NULL;
 	struct world world;
 	struct job job;
 
-	memset(body, 'b', 1 << 20);
-	body[1 << 20] = '\0';
-	world_open(&world);
-	world.rig.opts.output_max = 0;
+	memset(body, 'b', len);
+	body[len] = '\0';
+	rig_init(&world.rig);
+	world.rig.opts.output_max = 2 * len;
+	rig_open(&world.rig);
+	target_start(&world.target);
 	job_url(&job, &world, "/echo");
 	job.action.http.method = (char *)(uintptr_t) "PUT";
 	job.action.http.body = body;
-	job_run(&world.rig, &job);
-	job_assert_http(&world, &job, ATTEMPT_SUCCEEDED, 200, NULL);
-	assert_true(job.result.output_total > 1 << 20);
-	assert_true(job.result.output_total < (1 << 20) + 600);
-	job_free(&job);
+	seen = echoed(&world, &job);
+	assert_null(strcasestr(seen, "\nExpect"));
+	assert_string_equal(strstr(seen, "\r\n\r\n") + 4, body);
 	world_close(&world);
 }
 
@@ -589,7 +591,7 @@ int main(void)
 		cmocka_unit_test(test_end_right_after_start),
 		cmocka_unit_test(test_a_get_is_exactly_this),
 		cmocka_unit_test(test_body_and_content_type),
-		cmocka_unit_test(test_long_bodies_are_sent_at_once),
+		cmocka_unit_test(test_long_bodies_are_sent_without_asking),
 		cmocka_unit_test(test_own_headers_and_methods),
 		cmocka_unit_test(test_redirected_posts),
 		cmocka_unit_test(test_retry_after),
