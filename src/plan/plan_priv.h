@@ -4,7 +4,7 @@
  * is the same count of a wall clock's reading, as if that were UTC. Milliseconds begin at plan.h.
  *
  *     schedule.c   parse, keep, ask                 misfire.c   what to do after an outage
- *     cron_parse.c text -> struct cron              cron.c      fields on a calendar, no zone
+ *     cron_parse.c, cron_field.c  text -> struct cron          cron.c  its matches, without a zone
  *     local.c      fields on a zone's clock: gaps, overlaps     every.c  intervals
  *     zone.c       names, cache, look-up            zone_file.c, zone_rule.c, zone_names.c */
 #pragma once

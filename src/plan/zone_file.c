@@ -155,7 +155,7 @@ static int footer_read(const uint8_t *at, const uint8_t *end, struct zone *zone,
 
 int zone_file_parse(const uint8_t *bytes, size_t len, struct zone *zone, struct err *err)
 {
-	struct block block;
+	struct block block = {0};
 	const uint8_t *footer = NULL;
 	int code = block_find(bytes, len, &block, &footer, err);
 

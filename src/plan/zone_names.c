@@ -64,8 +64,14 @@ static size_t distance(const struct word *a, const struct word *b)
 static void search_compare(
 	struct search *search, const struct word *spelling, const struct word *name)
 {
-	size_t found = distance(&search->wanted, spelling);
+	size_t longer = spelling->len > search->wanted.len ? spelling->len : search->wanted.len;
+	size_t shorter = spelling->len + search->wanted.len - longer;
+	size_t found = 0;
 
+	/* No less than the difference in length, which settles it for most names. */
+	if (longer - shorter > search->best_distance)
+		return;
+	found = distance(&search->wanted, spelling);
 	/* Of equally near ones the shorter: UTC, not Etc/UTC. */
 	if (found > search->best_distance ||
 		(found == search->best_distance && name->len >= search->best.len))

@@ -54,7 +54,8 @@ static inline void assert_dues(
 		if (strcmp(shown, dues[i]) != 0)
 			fail_msg("'%s' in %s after %s, number %d: %s instead of %s",
 				spec->cron ? spec->cron : spec->every,
-				spec->timezone ? spec->timezone : "UTC", after, i + 1, shown, dues[i]);
+				spec->timezone ? spec->timezone : "UTC", after, i + 1, shown,
+				dues[i]);
 		if (!is_due) {
 			assert_true(schedule_next(schedule, last_ms) == NO_TIME);
 			break;

@@ -15,14 +15,16 @@
 #include "plan_input.h"
 #include "seed.h"
 
-#define ROUNDS	  3000
+#define ROUNDS    3000
 #define SLOW_MAX  6000
 #define MINUTE_MS 60000
-#define HOUR_MS	  3600000
-#define DAY_MS	  INT64_C(86400000)
+#define HOUR_MS   3600000
+#define DAY_MS    INT64_C(86400000)
 
-static const struct misfire_rules usual = {
-	.policy = MISFIRE_LATEST, .grace_ms = MINUTE_MS, .max_lateness_ms = DAY_MS, .max_catchup = 100};
+static const struct misfire_rules usual = {.policy = MISFIRE_LATEST,
+	.grace_ms = MINUTE_MS,
+	.max_lateness_ms = DAY_MS,
+	.max_catchup = 100};
 
 /* A plan as a text: R, S (late) or L (limit) a due time, with a count when it is more than one. */
 static const char *plan_text(const struct planned_due *dues, size_t count, char *text, size_t size)
@@ -48,37 +50,62 @@ static void test_policy_decides_what_late_due_times_run(void **state)
 		const char *lateness, *expected, *now;
 		const char *plan, *next;
 	} rows[] = {
-		/* nothing is due yet */
-		{MISFIRE_LATEST, 100, "1d", "2026-01-01T12:00:00Z", "2026-01-01T11:59:59.999Z", "", "2026-01-01T12:00:00Z"},
-		/* on time, to the millisecond and to the end of the grace */
-		{MISFIRE_LATEST, 100, "1d", "2026-01-01T12:00:00Z", "2026-01-01T12:00:00Z", "R", "2026-01-01T13:00:00Z"},
-		{MISFIRE_SKIP, 0, "0", "2026-01-01T12:00:00Z", "2026-01-01T12:01:00Z", "R", "2026-01-01T13:00:00Z"},
-		{MISFIRE_SKIP, 0, "0", "2026-01-01T12:00:00Z", "2026-01-01T12:01:00.001Z", "S", "2026-01-01T13:00:00Z"},
-		/* five missed, the newest of them late: 08:00 to 12:00 at 12:30 */
-		{MISFIRE_LATEST, 100, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSSSR", "2026-01-01T13:00:00Z"},
-		{MISFIRE_SKIP, 100, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSSSS", "2026-01-01T13:00:00Z"},
-		{MISFIRE_EARLIEST, 100, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "RSSSS", "2026-01-01T13:00:00Z"},
-		{MISFIRE_ALL, 100, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "RRRRR", "2026-01-01T13:00:00Z"},
-		{MISFIRE_ALL, 2, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "LLLRR", "2026-01-01T13:00:00Z"},
-		{MISFIRE_ALL, 0, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "LLLLL", "2026-01-01T13:00:00Z"},
-		{MISFIRE_LATEST, 0, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSSSS", "2026-01-01T13:00:00Z"},
-		{MISFIRE_EARLIEST, 0, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSSSS", "2026-01-01T13:00:00Z"},
-		/* the newest is on time: it is the latest */
-		{MISFIRE_LATEST, 100, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:00:30Z", "SSSSR", "2026-01-01T13:00:00Z"},
-		{MISFIRE_SKIP, 100, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:00:30Z", "SSSSR", "2026-01-01T13:00:00Z"},
-		{MISFIRE_EARLIEST, 100, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:00:30Z", "RSSSR", "2026-01-01T13:00:00Z"},
-		{MISFIRE_ALL, 2, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:00:30Z", "LLRRR", "2026-01-01T13:00:00Z"},
-		/* older than 2 h 30 min never runs: 08:00 and 09:00 */
-		{MISFIRE_LATEST, 100, "2h30m", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSSSR", "2026-01-01T13:00:00Z"},
-		{MISFIRE_EARLIEST, 100, "2h30m", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSRSS", "2026-01-01T13:00:00Z"},
-		{MISFIRE_ALL, 100, "2h30m", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSRRR", "2026-01-01T13:00:00Z"},
-		{MISFIRE_ALL, 2, "2h30m", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSLRR", "2026-01-01T13:00:00Z"},
-		{MISFIRE_ALL, 100, "10m", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSSSS", "2026-01-01T13:00:00Z"},
-		/* lateness below the grace: on time is on time */
-		{MISFIRE_ALL, 100, "1s", "2026-01-01T11:00:00Z", "2026-01-01T12:00:30Z", "SR", "2026-01-01T13:00:00Z"},
-		/* a cursor that the schedule does not name (it was changed meanwhile) is due as well */
-		{MISFIRE_ALL, 100, "1d", "2026-01-01T10:20:00Z", "2026-01-01T12:30:00Z", "RRR", "2026-01-01T13:00:00Z"},
-		{MISFIRE_LATEST, 100, "1d", "2026-01-01T12:20:00Z", "2026-01-01T12:30:00Z", "R", "2026-01-01T13:00:00Z"},
+  /* nothing is due yet */
+		{MISFIRE_LATEST,   100, "1d",    "2026-01-01T12:00:00Z", "2026-01-01T11:59:59.999Z", "",
+                 "2026-01-01T12:00:00Z"											     },
+ /* on time, to the millisecond and to the end of the grace */
+		{MISFIRE_LATEST,   100, "1d",    "2026-01-01T12:00:00Z", "2026-01-01T12:00:00Z",     "R",
+                 "2026-01-01T13:00:00Z"											     },
+		{MISFIRE_SKIP,     0,   "0",     "2026-01-01T12:00:00Z", "2026-01-01T12:01:00Z",     "R",
+                 "2026-01-01T13:00:00Z"											     },
+		{MISFIRE_SKIP,     0,   "0",     "2026-01-01T12:00:00Z", "2026-01-01T12:01:00.001Z", "S",
+                 "2026-01-01T13:00:00Z"											     },
+ /* five missed, the newest of them late: 08:00 to 12:00 at 12:30 */
+		{MISFIRE_LATEST,   100, "1d",    "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z",     "SSSSR",
+                 "2026-01-01T13:00:00Z"											     },
+		{MISFIRE_SKIP,     100, "1d",    "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z",     "SSSSS",
+                 "2026-01-01T13:00:00Z"											     },
+		{MISFIRE_EARLIEST, 100, "1d",    "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z",
+                 "RSSSS",										     "2026-01-01T13:00:00Z"},
+		{MISFIRE_ALL,      100, "1d",    "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z",     "RRRRR",
+                 "2026-01-01T13:00:00Z"											     },
+		{MISFIRE_ALL,      2,   "1d",    "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z",     "LLLRR",
+                 "2026-01-01T13:00:00Z"											     },
+		{MISFIRE_ALL,      0,   "1d",    "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z",     "LLLLL",
+                 "2026-01-01T13:00:00Z"											     },
+		{MISFIRE_LATEST,   0,   "1d",    "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z",     "SSSSS",
+                 "2026-01-01T13:00:00Z"											     },
+		{MISFIRE_EARLIEST, 0,   "1d",    "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z",     "SSSSS",
+                 "2026-01-01T13:00:00Z"											     },
+ /* the newest is on time: it is the latest */
+		{MISFIRE_LATEST,   100, "1d",    "2026-01-01T08:00:00Z", "2026-01-01T12:00:30Z",     "SSSSR",
+                 "2026-01-01T13:00:00Z"											     },
+		{MISFIRE_SKIP,     100, "1d",    "2026-01-01T08:00:00Z", "2026-01-01T12:00:30Z",     "SSSSR",
+                 "2026-01-01T13:00:00Z"											     },
+		{MISFIRE_EARLIEST, 100, "1d",    "2026-01-01T08:00:00Z", "2026-01-01T12:00:30Z",
+                 "RSSSR",										     "2026-01-01T13:00:00Z"},
+		{MISFIRE_ALL,      2,   "1d",    "2026-01-01T08:00:00Z", "2026-01-01T12:00:30Z",     "LLRRR",
+                 "2026-01-01T13:00:00Z"											     },
+ /* older than 2 h 30 min never runs: 08:00 and 09:00 */
+		{MISFIRE_LATEST,   100, "2h30m", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z",
+                 "SSSSR",										     "2026-01-01T13:00:00Z"},
+		{MISFIRE_EARLIEST, 100, "2h30m", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z",
+                 "SSRSS",										     "2026-01-01T13:00:00Z"},
+		{MISFIRE_ALL,      100, "2h30m", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z",     "SSRRR",
+                 "2026-01-01T13:00:00Z"											     },
+		{MISFIRE_ALL,      2,   "2h30m", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z",     "SSLRR",
+                 "2026-01-01T13:00:00Z"											     },
+		{MISFIRE_ALL,      100, "10m",   "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z",     "SSSSS",
+                 "2026-01-01T13:00:00Z"											     },
+ /* lateness below the grace: on time is on time */
+		{MISFIRE_ALL,      100, "1s",    "2026-01-01T11:00:00Z", "2026-01-01T12:00:30Z",     "SR",
+                 "2026-01-01T13:00:00Z"											     },
+ /* a cursor that the schedule does not name (it was changed meanwhile) is due as
+  well */
+		{MISFIRE_ALL,      100, "1d",    "2026-01-01T10:20:00Z", "2026-01-01T12:30:00Z",     "RRR",
+                 "2026-01-01T13:00:00Z"											     },
+		{MISFIRE_LATEST,   100, "1d",    "2026-01-01T12:20:00Z", "2026-01-01T12:30:00Z",     "R",
+                 "2026-01-01T13:00:00Z"											     },
 	};
 
 	struct schedule *schedule = plan_input(&(struct schedule_spec){.cron = "0 * * * *"});
@@ -93,7 +120,8 @@ static void test_policy_decides_what_late_due_times_run(void **state)
 		rules.policy = rows[i].policy;
 		rules.max_catchup = rows[i].max_catchup;
 		assert_true(parse_duration(rows[i].lateness, &rules.max_lateness_ms));
-		count = misfire_plan(schedule, &rules, at(rows[i].expected), at(rows[i].now), &dues, &next_ms);
+		count = misfire_plan(
+			schedule, &rules, at(rows[i].expected), at(rows[i].now), &dues, &next_ms);
 		if (strcmp(plan_text(dues, count, text, sizeof(text)), rows[i].plan) != 0)
 			fail_msg("row %zu: %s instead of %s", i, text, rows[i].plan);
 		assert_true(next_ms == at(rows[i].next));
@@ -107,7 +135,8 @@ static void test_policy_decides_what_late_due_times_run(void **state)
 
 static void test_moment_that_was_missed_runs_late_and_never_again(void **state)
 {
-	struct schedule *schedule = plan_input(&(struct schedule_spec){.at = "2026-01-01T12:00:00Z"});
+	struct schedule *schedule =
+		plan_input(&(struct schedule_spec){.at = "2026-01-01T12:00:00Z"});
 	struct planned_due *dues = NULL;
 	int64_t next_ms = 0;
 
@@ -129,13 +158,14 @@ static void test_year_of_seconds_is_summed_up_exactly(void **state)
 		enum misfire policy;
 		const char *tail; /* the plan after 1,000 single skips */
 	} rows[] = {
-		{{.cron = "* * * * * *"}, MISFIRE_LATEST, "S31534939"},
-		{{.cron = "* * * * * *", .timezone = "Europe/Paris"}, MISFIRE_SKIP, "S31534939"},
-		{{.every = "1s"}, MISFIRE_SKIP, "S31534939"},
-		{{.every = "100ms"}, MISFIRE_SKIP, "S315358390"},
-		/* a day and its grace are the late ones: all but 1,000 of them over the limit */
-		{{.cron = "* * * * * *"}, MISFIRE_ALL, "S31448599L86240RRR"},
-		{{.cron = "* * * * * *", .timezone = "America/New_York"}, MISFIRE_EARLIEST, "S31448599RS86339"},
+		{{.cron = "* * * * * *"},                                 MISFIRE_LATEST,   "S31534939"         },
+		{{.cron = "* * * * * *", .timezone = "Europe/Paris"},     MISFIRE_SKIP,     "S31534939"         },
+		{{.every = "1s"},					 MISFIRE_SKIP,     "S31534939"         },
+		{{.every = "100ms"},				      MISFIRE_SKIP,     "S315358390"        },
+ /* a day and its grace are the late ones: all but 1,000 of them over the limit */
+		{{.cron = "* * * * * *"},                                 MISFIRE_ALL,      "S31448599L86240RRR"},
+		{{.cron = "* * * * * *", .timezone = "America/New_York"}, MISFIRE_EARLIEST,
+                 "S31448599RS86339"									     },
 	};
 	int64_t from_ms = at("2025-01-01T00:00:00Z"), now_ms = at("2025-12-31T23:59:59Z");
 
@@ -152,7 +182,8 @@ static void test_year_of_seconds_is_summed_up_exactly(void **state)
 		assert_true(count <= 2 * MISFIRE_MAX_ROWS + 2 + (size_t)rules.max_catchup);
 		(void)plan_text(dues, count, text, sizeof(text));
 		if (memcmp(text + MISFIRE_MAX_ROWS, rows[i].tail, strlen(rows[i].tail)) != 0)
-			fail_msg("row %zu: %.60s instead of %s", i, text + MISFIRE_MAX_ROWS, rows[i].tail);
+			fail_msg("row %zu: %.60s instead of %s", i, text + MISFIRE_MAX_ROWS,
+				rows[i].tail);
 		for (size_t d = 0; d < count; d++)
 			total += dues[d].count;
 		assert_true(total == schedule_count(schedule, from_ms, now_ms));
@@ -197,16 +228,16 @@ static void test_limits_out_of_range_do_no_harm(void **state)
 		.max_catchup = INT32_MAX};
 	struct planned_due *dues = NULL;
 	int64_t next_ms = 0;
-	size_t count = misfire_plan(
-		schedule, &rules, at("2020-01-01T00:00:00Z"), at("2026-01-01T00:00:00Z"), &dues, &next_ms);
+	size_t count = misfire_plan(schedule, &rules, at("2020-01-01T00:00:00Z"),
+		at("2026-01-01T00:00:00Z"), &dues, &next_ms);
 
 	assert_true(count == MISFIRE_MAX_ROWS + 1 + MISFIRE_MAX_CATCHUP + 1);
 	assert_int_equal(dues[0].verdict, DUE_SKIP_LIMIT);
 	free(dues);
 	rules.grace_ms = INT64_MAX;
 	rules.max_catchup = -5;
-	count = misfire_plan(
-		schedule, &rules, at("2025-12-31T23:59:58Z"), at("2026-01-01T00:00:00Z"), &dues, &next_ms);
+	count = misfire_plan(schedule, &rules, at("2025-12-31T23:59:58Z"),
+		at("2026-01-01T00:00:00Z"), &dues, &next_ms);
 	assert_true(count == 3);
 	assert_int_equal(dues[0].verdict, DUE_RUN);
 	free(dues);
@@ -229,7 +260,8 @@ static bool plan_slowly(const struct schedule *schedule, const struct misfire_ru
 	size_t late = 0, on_time = 0, seen = 0;
 
 	slow->count = 0;
-	for (int64_t due = expected_ms; due != NO_TIME && due <= now_ms; due = schedule_next(schedule, due)) {
+	for (int64_t due = expected_ms; due != NO_TIME && due <= now_ms;
+		due = schedule_next(schedule, due)) {
 		if (slow->count == SLOW_MAX)
 			return false;
 		slow->at_ms[slow->count++] = due;
@@ -252,10 +284,12 @@ static bool plan_slowly(const struct schedule *schedule, const struct misfire_ru
 			continue;
 		seen++;
 		if (rules->policy == MISFIRE_ALL)
-			*verdict = late - seen < (size_t)rules->max_catchup ? DUE_RUN : DUE_SKIP_LIMIT;
+			*verdict =
+				late - seen < (size_t)rules->max_catchup ? DUE_RUN : DUE_SKIP_LIMIT;
 		if (rules->max_catchup > 0 && rules->policy == MISFIRE_EARLIEST && seen == 1)
 			*verdict = DUE_RUN;
-		if (rules->max_catchup > 0 && rules->policy == MISFIRE_LATEST && seen == late && on_time == 0)
+		if (rules->max_catchup > 0 && rules->policy == MISFIRE_LATEST && seen == late &&
+			on_time == 0)
 			*verdict = DUE_RUN;
 	}
 	return on_time <= MISFIRE_MAX_ROWS;
@@ -285,10 +319,15 @@ static void assert_same_plan(const struct slow *slow, const struct planned_due *
 
 static void test_plans_of_random_outages_are_those_made_slowly(void **state)
 {
-	static const struct schedule_spec specs[] = {{.cron = "* * * * *", .timezone = "Europe/Paris"},
-		{.cron = "*/10 * * * * *"}, {.cron = "0,20,40 1-3 * * *", .timezone = "America/New_York"},
-		{.cron = "30 2 * * *", .timezone = "Australia/Lord_Howe"}, {.every = "7m"}, {.every = "13s"},
-		{.at = "2026-10-25T01:00:00Z"}};
+	static const struct schedule_spec specs[] = {
+		{.cron = "* * * * *",             .timezone = "Europe/Paris"},
+                {.cron = "*/10 * * * * *"                              },
+		{.cron = "0,20,40 1-3 * * *", .timezone = "America/New_York"},
+		{.cron = "30 2 * * *", .timezone = "Australia/Lord_Howe"},
+                {.every = "7m"           },
+		{.every = "13s"                              },
+                {.at = "2026-10-25T01:00:00Z"                   }
+        };
 	struct seed seed = seed_start("test_misfire");
 	struct slow *slow = xmalloc(sizeof(*slow));
 	int compared = 0;
@@ -299,14 +338,17 @@ static void test_plans_of_random_outages_are_those_made_slowly(void **state)
 			.grace_ms = (int64_t)seed_below(&seed, 2 * HOUR_MS),
 			.max_lateness_ms = (int64_t)seed_below(&seed, 2 * DAY_MS),
 			.max_catchup = (int)seed_below(&seed, 20)};
-		int64_t now_ms = at("2026-10-24T00:00:00Z") + (int64_t)seed_below(&seed, 3 * DAY_MS);
-		int64_t expected_ms = schedule_next(schedule, now_ms - (int64_t)seed_below(&seed, 3 * DAY_MS));
+		int64_t now_ms =
+			at("2026-10-24T00:00:00Z") + (int64_t)seed_below(&seed, 3 * DAY_MS);
+		int64_t expected_ms =
+			schedule_next(schedule, now_ms - (int64_t)seed_below(&seed, 3 * DAY_MS));
 
-		if (expected_ms != NO_TIME && plan_slowly(schedule, &rules, expected_ms, now_ms, slow)) {
+		if (expected_ms != NO_TIME &&
+			plan_slowly(schedule, &rules, expected_ms, now_ms, slow)) {
 			struct planned_due *dues = NULL;
 			int64_t next_ms = 0;
-			size_t count =
-				misfire_plan(schedule, &rules, expected_ms, now_ms, &dues, &next_ms);
+			size_t count = misfire_plan(
+				schedule, &rules, expected_ms, now_ms, &dues, &next_ms);
 
 			assert_same_plan(slow, dues, count);
 			assert_true(next_ms == slow->next_ms);

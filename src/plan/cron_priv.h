@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Between cron_parse.c (expressions) and cron_field.c (one field of one). */
+#pragma once
+
+#include "plan/plan_priv.h"
+
+enum cron_field {
+	SECOND,
+	MINUTE,
+	HOUR,
+	DAY_OF_MONTH,
+	MONTH,
+	DAY_OF_WEEK,
+	CRON_FIELDS
+};
+
+struct cron_field_rule {
+	const char *name;
+	int min, max;
+	int last;          /* where * and open steps end: 7 is another name of Sunday */
+	const char *names; /* three letters each, the first one is min; NULL when there are none */
+};
+
+extern const struct cron_field_rule cron_fields[CRON_FIELDS];
+
+/* A part of somebody's text, not terminated. */
+struct piece {
+	const char *at;
+	size_t len;
+};
+
+/* A field being read. What a later form needs to know of the action (H and its name) belongs here,
+ * next to the rule. */
+struct cron_parser {
+	enum cron_field field;
+	const struct cron_field_rule *rule;
+	struct piece item; /* what is being read, for messages */
+	const char *at, *end;
+	uint64_t set;      /* the field's numbers so far */
+	struct cron *cron; /* gets the forms that are no set of numbers: L, W, # */
+	char *warning;     /* CRON_WARNING_SIZE */
+	struct err *err;
+};
+
+/* Reads a whole field into parser->set; everything else in the parser is set by the caller once. */
+int cron_parse_field(struct cron_parser *parser, enum cron_field field, const struct piece *text);
+
+/* Adds a remark to a warning of CRON_WARNING_SIZE; one that does not fit is left out whole. */
+void cron_warn(char *warning, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

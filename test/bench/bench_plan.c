@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * How long the questions to plan/ take. Prints figures, never fails on them: DESIGN section 8 has
+ * the targets (1,000,000 next due times a second for a simple expression in UTC, 200,000 in a zone
+ * with DST, no single answer above 50 us).
+ *
+ *     meson setup build-bench -Dbuildtype=release && ninja -C build-bench bench_plan
+ *     build-bench/test/bench/bench_plan */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "plan/plan_priv.h"
+
+#define FROM_MS  INT64_C(1767225600000) /* 2026-01-01 */
+#define ROUND_MS 200
+#define STARTS   512
+#define WORST_OF 4000
+#define YEAR_MS  (INT64_C(366) * 86400000)
+
+struct row {
+	const char *what;
+	struct schedule_spec spec;
+};
+
+/* clang-format off: a row a line */
+static const struct row rows[] = {
+	{"every minute, UTC",              {.cron = "* * * * *"}							 },
+	{"every 5 min at work, UTC",       {.cron = "*/5 9-17 * * MON-FRI"}                                              },
+	{"daily, UTC",                     {.cron = "30 2 * * *"}							},
+	{"yearly, UTC",                    {.cron = "0 0 1 1 *"}							 },
+	{"every second, UTC",              {.cron = "* * * * * *"}						       },
+	{"last workday, UTC",              {.cron = "0 18 LW * *"}						       },
+	{"daily, Paris",                   {.cron = "30 2 * * *", .timezone = "Europe/Paris"}                            },
+	{"every 5 min at work, New York",
+         {.cron = "*/5 9-17 * * MON-FRI", .timezone = "America/New_York"}                                                },
+	{"3rd Friday, Casablanca",         {.cron = "0 9 ? * 5#3", .timezone = "Africa/Casablanca"}                      },
+	{"29 February, Lord Howe",         {.cron = "0 0 29 2 *", .timezone = "Australia/Lord_Howe"}                     },
+	{"29 Feb and Monday, UTC",         {.cron = "0 0 29 2 MON", .day_match = DAY_MATCH_BOTH}                         },
+	{"29 Feb and Monday, both, Paris", {.cron = "*/7 */5 29 2 MON",
+						   .timezone = "Europe/Paris",
+						   .day_match = DAY_MATCH_BOTH}},
+	{"every 90 s",                     {.every = "90s"}							      },
+};
+/* clang-format on */
+
+static int64_t clock_ns(void)
+{
+	return clock_mono_ms() * 1000000;
+}
+
+/* Walks on from due time to due time, as the scheduler does; ns each. */
+static double bench_walk(const struct schedule *schedule, int64_t *ret_sum)
+{
+	int64_t end_ns = clock_ns() + ROUND_MS * INT64_C(1000000), start_ns = clock_ns(),
+		at_ms = FROM_MS;
+	int64_t count = 0;
+
+	while (clock_ns() < end_ns) {
+		for (int i = 0; i < 1000; i++) {
+			at_ms = schedule_next(schedule, at_ms);
+			at_ms = at_ms == NO_TIME ? FROM_MS : at_ms;
+		}
+		count += 1000;
+	}
+	*ret_sum += at_ms;
+	return (double)(clock_ns() - start_ns) / (double)count;
+}
+
+/* From starts strewn over 400 years, the rules behind the listed changes included; ns each. */
+static double bench_far(const struct schedule *schedule, int64_t *ret_sum)
+{
+	int64_t start_ns = clock_ns(), end_ns = start_ns + ROUND_MS * INT64_C(1000000), count = 0;
+
+	while (clock_ns() < end_ns) {
+		for (int64_t i = 0; i < STARTS; i++)
+			*ret_sum += schedule_next(schedule, FROM_MS + i * 400 / STARTS * YEAR_MS);
+		count += STARTS;
+	}
+	return (double)(clock_ns() - start_ns) / (double)count;
+}
+
+static struct schedule *parse(const struct schedule_spec *spec)
+{
+	struct schedule *schedule = NULL;
+	struct err err = {0};
+
+	if (schedule_parse(spec, &schedule, &err) != ERR_NONE) {
+		(void)fprintf(stderr, "%s\n", err.text);
+		exit(1);
+	}
+	return schedule;
+}
+
+static double bench_parse(const struct schedule_spec *spec)
+{
+	int64_t start_ns = clock_ns(), end_ns = start_ns + ROUND_MS * INT64_C(1000000), count = 0;
+
+	for (; clock_ns() < end_ns; count += 100)
+		for (int i = 0; i < 100; i++)
+			schedule_unref(parse(spec));
+	return (double)(clock_ns() - start_ns) / (double)count;
+}
+
+static void bench_outage(const char *what, const struct schedule_spec *spec)
+{
+	struct schedule *schedule = parse(spec);
+	struct misfire_rules rules = {MISFIRE_ALL, 60000, INT64_C(86400000), 100};
+	int64_t start_ns = clock_ns(), count = 0, next_ms = 0;
+	size_t dues_count = 0;
+
+	for (; clock_ns() < start_ns + ROUND_MS * INT64_C(1000000); count++) {
+		struct planned_due *dues = NULL;
+
+		dues_count = misfire_plan(schedule, &rules,
+			schedule_next(schedule, FROM_MS - YEAR_MS), FROM_MS, &dues, &next_ms);
+		free(dues);
+	}
+	printf("%-44s %9.1f us  (%zu rows)\n", what,
+		(double)(clock_ns() - start_ns) / (double)count / 1000, dues_count);
+	schedule_unref(schedule);
+}
+
+static void bench_refusal(const char *what, const struct schedule_spec *spec)
+{
+	int64_t start_ns = clock_ns(), count = 0;
+
+	for (; clock_ns() < start_ns + ROUND_MS * INT64_C(1000000); count++) {
+		struct schedule *schedule = NULL;
+
+		if (schedule_parse(spec, &schedule, NULL) == ERR_NONE)
+			exit(1);
+	}
+	printf("%-44s %9.1f us\n", what, (double)(clock_ns() - start_ns) / (double)count / 1000);
+}
+
+int main(void)
+{
+	int64_t sum = 0;
+
+	printf("%-34s %12s %12s %12s\n", "ns each", "walking", "400 years", "parsing");
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		struct schedule *schedule = parse(&rows[i].spec);
+		double walk = bench_walk(schedule, &sum), far = bench_far(schedule, &sum);
+
+		printf("%-34s %12.0f %12.0f %12.0f\n", rows[i].what, walk, far,
+			bench_parse(&rows[i].spec));
+		schedule_unref(schedule);
+	}
+	bench_outage(
+		"a year of seconds missed, UTC", &(struct schedule_spec){.cron = "* * * * * *"});
+	bench_outage("a year of seconds missed, New York",
+		&(struct schedule_spec){.cron = "* * * * * *", .timezone = "America/New_York"});
+	bench_outage("a year of days missed, New York",
+		&(struct schedule_spec){.cron = "0 9 * * *", .timezone = "America/New_York"});
+	bench_refusal("refusing 30 February", &(struct schedule_spec){.cron = "0 0 30 2 *"});
+	bench_refusal("refusing what is only ever in a gap",
+		&(struct schedule_spec){.cron = "30 2 ? 3 SUN#2",
+			.timezone = "America/New_York",
+			.dst_gap = DST_GAP_SKIP});
+	bench_refusal("refusing a misspelt zone",
+		&(struct schedule_spec){.cron = "30 2 * * *", .timezone = "Europe/Pariss"});
+	(void)fprintf(stderr, "# checksum %" PRId64 "\n", sum);
+	return 0;
+}
