@@ -51,12 +51,17 @@ static bool depth_is_bounded(const char *text, size_t len, struct position *ret_
 	return true;
 }
 
-/* The parser's words quote the input, which may be anything. */
+/* The parser's words quote the input, which may be anything; on NUL they speak to programmers. */
 static int set_parse_error(struct err *err, const json_error_t *error)
 {
+	enum json_error_code kind = json_error_code(error);
 	struct buf clean;
 	int code;
 
+	if (kind == json_error_null_character || kind == json_error_null_byte_in_key)
+		return err_set(err, ERR_BAD_REQUEST,
+			"JSON, line %d, column %d: \\u0000 is not allowed in a string", error->line,
+			error->column);
 	buf_init(&clean, sizeof(err->text));
 	utf8_clean(error->text, strlen(error->text), &clean);
 	code = err_set(err, ERR_BAD_REQUEST, "JSON, line %d, column %d: %s", error->line,
