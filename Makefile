@@ -2,7 +2,8 @@
 #
 # The short names of the jobs; Meson does the building, tools/ the rest. `make help` lists them.
 
-PREFIX ?= /usr/local
+prefix ?= /usr/local
+PREFIX ?= $(prefix)
 BUILD := build
 
 .PHONY: build run test lint install fuzz bench docs clean help
@@ -23,7 +24,7 @@ lint: ## clang-format, clang-tidy, cppcheck, layers
 	@tools/bootstrap lint
 	@tools/lint
 
-install: build ## install to $(DESTDIR)$(PREFIX); both can be given
+install: build ## install to $(DESTDIR)$(prefix); both can be given
 	@meson configure $(BUILD) -Dprefix=$(PREFIX)
 	@ninja -C $(BUILD) --quiet
 	@meson install -C $(BUILD) --no-rebuild
@@ -33,7 +34,8 @@ fuzz: ## fuzz every parser of outside bytes, FUZZ_SECONDS (60) each
 	@tools/run-fuzz $(FUZZFLAGS)
 
 bench: build ## figures, as ratios; nothing is asserted
-	@tools/run-bench $(BUILD)/gathering
+	@tools/bootstrap test
+	@tools/run-bench $(BUILD)
 
 docs: build ## write the generated parts of doc/
 	@tools/gen-docs $(BUILD)/gathering
