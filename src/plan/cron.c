@@ -107,7 +107,7 @@ static struct month month_after(const struct cron *cron, const struct month *mon
 
 	if (number > 0)
 		return month_of(month->year, number);
-	return month_of(month->year + 1, next_in(cron->months, 1));
+	return month_of(month->year + 1, __builtin_ctz(cron->months));
 }
 
 /* --- times of day --- */

@@ -4,13 +4,8 @@
  * files with their rules (fuzz_text.c tries the parsers of base/ below them). The first byte picks
  * the parser and the settings, the rest is its text. Whatever is taken must then keep the promises
  * of plan.h; whatever is refused must say why in words that a terminal and a JSON document can
- * bear.
- *
- *     clang -g -O1 -fsanitize=fuzzer,address,undefined -std=gnu17 -D_GNU_SOURCE -Isrc \
- *         test/fuzz/fuzz_cron.c src/plan/[a-z]*.c src/base/[a-z]*.c -o /tmp/fuzz_cron
- *     /tmp/fuzz_cron -max_len=400 -max_total_time=60
- *
- * test/unit/test_fuzz_plan.c runs it on mutations of good inputs in every `make test`. */
+ * bear. `tools/run-fuzz cron`
+ * runs it; test/unit/test_fuzz_plan.c runs it on mutations of good inputs in every `make test`. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
