@@ -6,11 +6,13 @@
 #include "server.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "api/api.h"
@@ -520,6 +522,18 @@ static void raise_descriptor_limit(void)
 	}
 }
 
+/* A supervisor may start us with 0, 1 or 2 closed; the next file opened would then get that number,
+ * and the log or a program's output would go into it. */
+static void open_standard_descriptors(void)
+{
+	int fd;
+
+	while ((fd = open("/dev/null", O_RDWR)) >= 0 && fd <= STDERR_FILENO)
+		;
+	if (fd > STDERR_FILENO)
+		(void)close(fd);
+}
+
 static int serve(struct server *server)
 {
 	int status;
@@ -548,6 +562,7 @@ int server_run(int argc, char **argv)
 	struct err err = {0};
 	int status;
 
+	open_standard_descriptors();
 	if (conf_load(argc, argv, &server.conf, &err) < 0) {
 		fprintf(stderr, "gathering serve: %s\n", err.text);
 		return err_exit_status(err.code);
