@@ -3,7 +3,7 @@
  * gathering: cron that survives crashes and deploys. The map of the program, as it runs:
  *
  *   main.c           which command
- *     cli/           every command but `serve`: a client of the HTTP interface, and what needs no server
+ *     cli/           every command but `serve`: a client of the HTTP interface, or local
  *     conf/          options.def: file, environment, flags
  *   server.c         `serve`: the table of parts; the only file that knows all modules
  *     life/          walks that table: start forward, drain and stop backward
@@ -17,37 +17,70 @@
  *   base/            leaf tools: errors, memory, text, clocks, ids, log lines, metrics
  *
  * ARCHITECTURE.md follows a request, a due time and a lifetime through these. */
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "api/api.h"
 #include "base/buf.h"
+#include "base/err.h"
+#include "base/mem.h"
 #include "cli/cli.h"
 #include "conf/conf.h"
 #include "server.h"
 
 #define DOC_MAX (1024 * 1024)
 
-/* `gathering gen-docs config|api`: the generated parts of doc/, for tools/gen-docs. */
-static int gen_docs(const char *what)
+/* `gathering gen-docs NAME`: what is made from the program's own tables, for tools/gen-docs and
+ * `make install`. */
+static const struct {
+	const char *name;
+	void (*write)(struct buf *out);
+} documents[] = {
+	{"config",     conf_write_markdown },
+	{"api",        api_write_markdown  },
+	{"man",        cli_write_man       },
+	{"conf-man",   cli_write_conf_man  },
+	{"completion", cli_write_completion},
+};
+
+static int gen_docs(const char *name)
 {
 	struct buf out;
 
-	buf_init(&out, DOC_MAX);
-	if (strcmp(what, "config") == 0)
-		conf_write_markdown(&out);
-	else if (strcmp(what, "api") == 0)
-		api_write_markdown(&out);
-	fputs(buf_text(&out), stdout);
-	buf_fini(&out);
-	return 0;
+	for (size_t i = 0; i < COUNT_OF(documents); i++) {
+		if (strcmp(documents[i].name, name) != 0)
+			continue;
+		buf_init(&out, DOC_MAX);
+		documents[i].write(&out);
+		must(!out.is_cut);
+		(void)fputs(buf_text(&out), stdout);
+		buf_fini(&out);
+		return 0;
+	}
+	(void)fprintf(stderr, "gathering gen-docs: no document '%s'\n", name);
+	return 2;
+}
+
+static bool wants_help(int argc, char **argv)
+{
+	for (int i = 2; i < argc; i++)
+		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+			return true;
+	return false;
 }
 
 int main(int argc, char **argv)
 {
-	if (argc > 1 && strcmp(argv[1], "serve") == 0)
+	const char *command = argc > 1 ? argv[1] : "";
+
+	if (strcmp(command, "serve") == 0 && wants_help(argc, argv))
+		return cli_help("serve");
+	if (strcmp(command, "serve") == 0)
 		return server_run(argc - 1, argv + 1);
-	if (argc > 2 && strcmp(argv[1], "gen-docs") == 0)
+	if (strcmp(command, "gen-docs") == 0 && argc == 3)
 		return gen_docs(argv[2]);
+	if (strcmp(command, "--version") == 0)
+		argv[1] = (char *)"version";
 	return cli_main(argc, argv);
 }

@@ -119,6 +119,8 @@ void help_write_command(const struct command *command, struct buf *out, int widt
 void help_write_markdown(struct buf *out);
 /* "usage: gathering next EXPR [flags]" */
 void help_write_usage(const struct command *command, struct buf *out);
+/* Help, choices and default of a flag as one text. */
+void help_write_flag_text(const struct flag *flag, struct buf *out);
 
 /* --- print.c: what people see --- */
 

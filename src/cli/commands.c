@@ -166,7 +166,7 @@ const struct command cli_commands[] = {
 		.detail = "Lines that were imported before are recognised and left alone, so the command can be repeated. A line that cannot be taken is reported with its number, and stops the import before anything is created unless --keep-going. doc/crontab.md tells what becomes of what.",
 		.examples = "crontab -l | gathering import crontab - --dry-run\ngathering import crontab /etc/crontab"},
 	{"status", "", .run = cmd_status, .summary = "one glance at the server; exit status 1 when a check is critical"},
-	{"version", "", .run = cmd_version, .summary = "print the version"},
+	{"version", "", .run = cmd_version, .summary = "print the version (also `gathering --version`)"},
 	{"help", "[COMMAND]", .max_args = 2, .flags = {help_flags}, .run = cmd_help, .summary = "explain a command, or list them all"},
 	{0}};
 /* clang-format on */

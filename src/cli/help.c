@@ -43,8 +43,7 @@ static void write_choices(struct buf *out, const struct flag *flag)
 	buf_putc(out, ')');
 }
 
-/* Help, choices and default of a flag as one text. */
-static void write_flag_text(struct buf *out, const struct flag *flag)
+void help_write_flag_text(const struct flag *flag, struct buf *out)
 {
 	buf_puts(out, flag->help);
 	if (flag->type == FLAG_CHOICE)
@@ -74,7 +73,7 @@ static void write_flag(struct buf *out, const struct flag *flag, int width)
 	}
 	buf_printf(out, "%*s", FLAG_INDENT + 4 - len, "");
 	buf_init(&text, 4096);
-	write_flag_text(&text, flag);
+	help_write_flag_text(flag, &text);
 	write_wrapped(out, buf_text(&text), FLAG_INDENT + 4, FLAG_INDENT + 4, width);
 	buf_fini(&text);
 }
@@ -186,7 +185,7 @@ static void write_markdown_flags(struct buf *out, const struct flag *flag)
 			buf_printf(out, " %s", flag->value);
 		buf_puts(out, "` | ");
 		buf_init(&text, 4096);
-		write_flag_text(&text, flag);
+		help_write_flag_text(flag, &text);
 		for (const char *c = buf_text(&text); *c; c++)
 			buf_printf(out, *c == '|' ? "\\%c" : "%c", *c);
 		buf_fini(&text);

@@ -57,3 +57,19 @@ void conf_write_effective(const struct conf *conf, struct buf *out);
 /* The options part of --help, and the table of doc/config.md (Markdown). */
 void conf_write_help(struct buf *out);
 void conf_write_markdown(struct buf *out);
+
+/* One option for a document that conf/ does not write itself (manual pages, completion). All
+ * borrowed for the call. */
+struct conf_row {
+	const char *name;    /* as in the file: "log_level" */
+	const char *flag;    /* "--log-level" */
+	const char *words;   /* the values allowed, a blank between; NULL: not a choice */
+	const char *allowed; /* what it takes, as --help says it */
+	const char *preset;  /* "" is empty */
+	const char *help;
+	bool stands_alone; /* the flag needs no value */
+};
+typedef void conf_row_fn(const struct conf_row *row, void *data);
+
+/* Shows every option, in the order of options.def. */
+void conf_each(conf_row_fn *show, void *data);

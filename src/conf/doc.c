@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * options.def for people: --help and doc/config.md. */
+ * options.def for people: --help, doc/config.md, and row by row for the documents of others. */
 #include "conf/conf_priv.h"
 
 #include <string.h>
+
+#define DOC_TEXT_MAX 4096
 
 /* What stands for the value after the flag. */
 static const char *const placeholders[] = {[CONF_TYPE_STRING] = " TEXT",
@@ -64,4 +66,30 @@ void conf_write_markdown(struct buf *out)
 		buf_puts(out, " |\n");
 	}
 	buf_fini(&allowed);
+}
+
+void conf_each(conf_row_fn *show, void *data)
+{
+	struct buf allowed, flag;
+
+	buf_init(&allowed, DOC_TEXT_MAX);
+	buf_init(&flag, DOC_TEXT_MAX);
+	for (size_t i = 0; i < conf_option_count; i++) {
+		const struct conf_option *option = &conf_options[i];
+
+		buf_clear(&allowed);
+		buf_clear(&flag);
+		conf_write_allowed(option, &allowed);
+		write_flag(option, &flag);
+		show(&(struct conf_row){.name = option->name,
+			     .flag = buf_text(&flag),
+			     .words = option->words,
+			     .allowed = buf_text(&allowed),
+			     .preset = option->preset,
+			     .help = option->help,
+			     .stands_alone = option->type == CONF_TYPE_BOOL},
+			data);
+	}
+	buf_fini(&allowed);
+	buf_fini(&flag);
 }
