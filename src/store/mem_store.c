@@ -196,17 +196,19 @@ static int mem_list_actions(void *db, struct store_list_actions *req, int64_t no
 	return 0;
 }
 
-static int find_version(struct mem_db *rows, const struct id *id, int64_t expected,
-	struct mem_action **ret_row, struct err *err)
+/* NULL with the error. */
+static struct mem_action *find_version(
+	const struct mem_db *rows, const struct id *id, int64_t expected, struct err *err)
 {
 	struct mem_action *row = sorted_get(&rows->actions_by_id, id);
 
 	if (!row)
-		return err_no_action(err);
-	if (expected != 0 && expected != row->action->version)
-		return err_version(err, row->action->version, expected);
-	*ret_row = row;
-	return 0;
+		(void)err_no_action(err);
+	else if (expected != 0 && expected != row->action->version)
+		(void)err_version(err, row->action->version, expected);
+	else
+		return row;
+	return NULL;
 }
 
 static void set_action(struct mem_db *rows, struct mem_action *row, struct action *action)
@@ -220,10 +222,11 @@ static void set_action(struct mem_db *rows, struct mem_action *row, struct actio
 static int mem_replace_action(void *db, struct store_replace_action *req, int64_t now_ms)
 {
 	struct mem_db *rows = ((struct mem *)db)->rows;
-	struct mem_action *row, *other;
+	struct mem_action *row = find_version(rows, &req->id, req->expected_version, &req->req.err);
+	struct mem_action *other;
 	const struct action *old;
 
-	if (find_version(rows, &req->id, req->expected_version, &row, &req->req.err) < 0)
+	if (!row)
 		return req->req.err.code;
 	other = sorted_get(&rows->actions_by_name, req->action->name);
 	if (other && other != row)
@@ -246,10 +249,10 @@ static int mem_replace_action(void *db, struct store_replace_action *req, int64_
 static int mem_pause_action(void *db, struct store_pause_action *req, int64_t now_ms)
 {
 	struct mem_db *rows = ((struct mem *)db)->rows;
-	struct mem_action *row;
+	struct mem_action *row = find_version(rows, &req->id, req->expected_version, &req->req.err);
 	const struct action *old;
 
-	if (find_version(rows, &req->id, req->expected_version, &row, &req->req.err) < 0)
+	if (!row)
 		return req->req.err.code;
 	old = row->action;
 	if (old->is_paused != req->is_paused)
@@ -278,9 +281,9 @@ static void note_running(struct store_delete_action *req, const struct mem_actio
 static int mem_delete_action(void *db, struct store_delete_action *req, int64_t now_ms)
 {
 	struct mem_db *rows = ((struct mem *)db)->rows;
-	struct mem_action *row;
+	struct mem_action *row = find_version(rows, &req->id, req->expected_version, &req->req.err);
 
-	if (find_version(rows, &req->id, req->expected_version, &row, &req->req.err) < 0)
+	if (!row)
 		return req->req.err.code;
 	note_running(req, row);
 	action_destroy(rows, row);

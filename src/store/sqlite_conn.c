@@ -41,9 +41,18 @@ static int fail_full(const struct conn *conn, struct err *err)
 		conn->place);
 }
 
-static int fail_io(const struct conn *conn, struct err *err)
+/* SQLite keeps the errno of some failures only; that of the others is still where the system call
+ * left it, since every step begins with none. */
+static int last_errno(const struct conn *conn)
 {
 	int error = sqlite3_system_errno(conn->db);
+
+	return error ? error : errno;
+}
+
+static int fail_io(const struct conn *conn, struct err *err)
+{
+	int error = last_errno(conn);
 
 	if (is_disk_full(error))
 		return fail_full(conn, err);
@@ -51,6 +60,14 @@ static int fail_io(const struct conn *conn, struct err *err)
 		"database '%s': the operating system refused a read or a write (%s); check the "
 		"disk and its log",
 		conn->place, error ? strerror(error) : sqlite3_errmsg(conn->db));
+}
+
+int conn_damaged(const struct conn *conn, const char *what, struct err *err)
+{
+	return err_set(err, ERR_CORRUPT,
+		"database '%s' is damaged (%.120s); restore a backup, or save what can be read "
+		"with: sqlite3 FILE .recover",
+		conn->place, what);
 }
 
 int conn_fail(struct conn *conn, int rc, struct err *err)
@@ -77,16 +94,13 @@ int conn_fail(struct conn *conn, int rc, struct err *err)
 			place);
 	case SQLITE_CANTOPEN:
 		return err_set(err, ERR_IO, "database '%s' cannot be opened: %s", place,
-			strerror(sqlite3_system_errno(conn->db)));
+			strerror(last_errno(conn)));
 	case SQLITE_NOTADB:
 		return err_set(err, ERR_CORRUPT,
 			"'%s' is not a database; name another file, or restore a backup", place);
 	case SQLITE_CORRUPT:
 	case SQLITE_FORMAT:
-		return err_set(err, ERR_CORRUPT,
-			"database '%s' is damaged (%s); restore a backup, or save what can be read "
-			"with: sqlite3 FILE .recover",
-			place, text);
+		return conn_damaged(conn, text, err);
 	case SQLITE_NOMEM:
 		return err_set(
 			err, ERR_UNAVAILABLE, "database '%s': no memory for this request", place);
@@ -148,8 +162,10 @@ void conn_close(struct conn *conn)
 
 int conn_run_text(struct conn *conn, const char *sql, struct err *err)
 {
-	int rc = sqlite3_exec(conn->db, sql, NULL, NULL, NULL);
+	int rc;
 
+	errno = 0;
+	rc = sqlite3_exec(conn->db, sql, NULL, NULL, NULL);
 	return rc == SQLITE_OK ? 0 : conn_fail(conn, rc, err);
 }
 
@@ -183,6 +199,7 @@ struct statement statement_start(struct conn *conn, enum query query)
 int statement_step(struct statement *st, struct err *err)
 {
 	st->column = 0;
+	errno = 0;
 	if (st->rc == SQLITE_OK || st->rc == SQLITE_ROW)
 		st->rc = sqlite3_step(st->handle);
 	if (st->rc == SQLITE_ROW)

@@ -134,6 +134,7 @@ static int read_version(const char *path, int64_t *ret_version, struct err *err)
 {
 	struct stat facts;
 	struct conn conn;
+	int status;
 
 	*ret_version = 0;
 	if (stat(path, &facts) < 0)
@@ -142,9 +143,9 @@ static int read_version(const char *path, int64_t *ret_version, struct err *err)
 		return 0;
 	if (conn_open(&conn, path, CONN_INSPECT, err) < 0)
 		return err->code;
-	(void)sqlite_inspect(&conn, ret_version, err);
+	status = sqlite_inspect(&conn, ret_version, err);
 	conn_close(&conn);
-	return err->code;
+	return status;
 }
 
 static int migrate_dry_run(

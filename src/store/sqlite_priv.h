@@ -59,6 +59,7 @@ int conn_read_i64(struct conn *conn, const char *sql, int64_t *ret_value, struct
 /* Fills `err` from the connection's last failure, with the file and what to do; returns its code.
  */
 int conn_fail(struct conn *conn, int rc, struct err *err);
+int conn_damaged(const struct conn *conn, const char *what, struct err *err);
 
 /* --- one execution of a statement ---
  *

@@ -223,6 +223,7 @@ static struct store *store_create(
 
 int store_open(const struct store_opts *opts, struct store **ret_store, struct err *err)
 {
+	struct err unwanted;
 	const char *place;
 	const struct store_backend *backend = backend_find(opts->url, &place, err);
 	struct store *store;
@@ -231,7 +232,7 @@ int store_open(const struct store_opts *opts, struct store **ret_store, struct e
 	if (!backend)
 		return ERR_INVALID;
 	store = store_create(opts, backend);
-	status = backend->open(store, opts, place, err);
+	status = backend->open(store, opts, place, err ? err : &unwanted);
 	if (status < 0) {
 		store_destroy(store);
 		return status;
@@ -271,8 +272,11 @@ const char *store_place(const struct store *store)
 int store_migrate(const char *url, enum store_migrate_mode mode,
 	void (*each)(const char *name, void *data), void *data, struct err *err)
 {
+	struct err unwanted;
 	const char *place;
 	const struct store_backend *backend = backend_find(url, &place, err);
 
-	return backend ? backend->migrate(place, mode, each, data, err) : ERR_INVALID;
+	if (!backend)
+		return ERR_INVALID;
+	return backend->migrate(place, mode, each, data, err ? err : &unwanted);
 }
