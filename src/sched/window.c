@@ -3,6 +3,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+
+/* An id is random already; uthash's own function would also trip -Wimplicit-fallthrough. */
+#define HASH_FUNCTION(key, len, hash) ((hash) = (unsigned)id_hash((const struct id *)(key)))
 #include <uthash.h>
 
 #include "base/mem.h"
