@@ -25,24 +25,22 @@ struct row {
 	struct schedule_spec spec;
 };
 
-/* clang-format off: a row a line */
+/* A row a line: */
+/* clang-format off */
 static const struct row rows[] = {
-	{"every minute, UTC",              {.cron = "* * * * *"}							 },
-	{"every 5 min at work, UTC",       {.cron = "*/5 9-17 * * MON-FRI"}                                              },
-	{"daily, UTC",                     {.cron = "30 2 * * *"}							},
-	{"yearly, UTC",                    {.cron = "0 0 1 1 *"}							 },
-	{"every second, UTC",              {.cron = "* * * * * *"}						       },
-	{"last workday, UTC",              {.cron = "0 18 LW * *"}						       },
-	{"daily, Paris",                   {.cron = "30 2 * * *", .timezone = "Europe/Paris"}                            },
-	{"every 5 min at work, New York",
-         {.cron = "*/5 9-17 * * MON-FRI", .timezone = "America/New_York"}                                                },
-	{"3rd Friday, Casablanca",         {.cron = "0 9 ? * 5#3", .timezone = "Africa/Casablanca"}                      },
-	{"29 February, Lord Howe",         {.cron = "0 0 29 2 *", .timezone = "Australia/Lord_Howe"}                     },
-	{"29 Feb and Monday, UTC",         {.cron = "0 0 29 2 MON", .day_match = DAY_MATCH_BOTH}                         },
-	{"29 Feb and Monday, both, Paris", {.cron = "*/7 */5 29 2 MON",
-						   .timezone = "Europe/Paris",
-						   .day_match = DAY_MATCH_BOTH}},
-	{"every 90 s",                     {.every = "90s"}							      },
+	{"every minute, UTC", {.cron = "* * * * *"}},
+	{"every 5 min at work, UTC", {.cron = "*/5 9-17 * * MON-FRI"}},
+	{"daily, UTC", {.cron = "30 2 * * *"}},
+	{"yearly, UTC", {.cron = "0 0 1 1 *"}},
+	{"every second, UTC", {.cron = "* * * * * *"}},
+	{"last workday, UTC", {.cron = "0 18 LW * *"}},
+	{"daily, Paris", {.cron = "30 2 * * *", .timezone = "Europe/Paris"}},
+	{"every 5 min at work, New York", {.cron = "*/5 9-17 * * MON-FRI", .timezone = "America/New_York"}},
+	{"3rd Friday, Casablanca", {.cron = "0 9 ? * 5#3", .timezone = "Africa/Casablanca"}},
+	{"29 February, Lord Howe", {.cron = "0 0 29 2 *", .timezone = "Australia/Lord_Howe"}},
+	{"29 Feb and Monday, UTC", {.cron = "0 0 29 2 MON", .day_match = DAY_MATCH_BOTH}},
+	{"29 Feb and Monday, both, Paris", {.cron = "*/7 */5 29 2 MON", .timezone = "Europe/Paris", .day_match = DAY_MATCH_BOTH}},
+	{"every 90 s", {.every = "90s"}},
 };
 /* clang-format on */
 

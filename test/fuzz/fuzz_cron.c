@@ -4,8 +4,10 @@
  * files with their rules (fuzz_text.c tries the parsers of base/ below them). The first byte picks
  * the parser and the settings, the rest is its text. Whatever is taken must then keep the promises
  * of plan.h; whatever is refused must say why in words that a terminal and a JSON document can
- * bear. `tools/run-fuzz cron`
- * runs it; test/unit/test_fuzz_plan.c runs it on mutations of good inputs in every `make test`. */
+ * bear.
+ *
+ * `tools/run-fuzz cron` runs it with libFuzzer, and test/unit/test_fuzz_plan.c on mutations of good
+ * inputs in every `make test`. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>

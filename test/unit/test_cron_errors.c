@@ -129,7 +129,8 @@ static void test_long_text_is_cut_in_the_message(void **state)
 	assert_refused(&(struct schedule_spec){.cron = cron}, "/cron", text);
 }
 
-/* clang-format off: a row a line */
+/* A row a line: */
+/* clang-format off */
 
 static void test_schedule_errors_name_the_member(void **state)
 {

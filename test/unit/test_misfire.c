@@ -40,7 +40,8 @@ static const char *plan_text(const struct planned_due *dues, size_t count, char 
 	return text;
 }
 
-/* clang-format off: a row a line */
+/* A row a line: */
+/* clang-format off */
 
 static void test_policy_decides_what_late_due_times_run(void **state)
 {
@@ -50,62 +51,37 @@ static void test_policy_decides_what_late_due_times_run(void **state)
 		const char *lateness, *expected, *now;
 		const char *plan, *next;
 	} rows[] = {
-  /* nothing is due yet */
-		{MISFIRE_LATEST,   100, "1d",    "2026-01-01T12:00:00Z", "2026-01-01T11:59:59.999Z", "",
-                 "2026-01-01T12:00:00Z"											     },
- /* on time, to the millisecond and to the end of the grace */
-		{MISFIRE_LATEST,   100, "1d",    "2026-01-01T12:00:00Z", "2026-01-01T12:00:00Z",     "R",
-                 "2026-01-01T13:00:00Z"											     },
-		{MISFIRE_SKIP,     0,   "0",     "2026-01-01T12:00:00Z", "2026-01-01T12:01:00Z",     "R",
-                 "2026-01-01T13:00:00Z"											     },
-		{MISFIRE_SKIP,     0,   "0",     "2026-01-01T12:00:00Z", "2026-01-01T12:01:00.001Z", "S",
-                 "2026-01-01T13:00:00Z"											     },
- /* five missed, the newest of them late: 08:00 to 12:00 at 12:30 */
-		{MISFIRE_LATEST,   100, "1d",    "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z",     "SSSSR",
-                 "2026-01-01T13:00:00Z"											     },
-		{MISFIRE_SKIP,     100, "1d",    "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z",     "SSSSS",
-                 "2026-01-01T13:00:00Z"											     },
-		{MISFIRE_EARLIEST, 100, "1d",    "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z",
-                 "RSSSS",										     "2026-01-01T13:00:00Z"},
-		{MISFIRE_ALL,      100, "1d",    "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z",     "RRRRR",
-                 "2026-01-01T13:00:00Z"											     },
-		{MISFIRE_ALL,      2,   "1d",    "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z",     "LLLRR",
-                 "2026-01-01T13:00:00Z"											     },
-		{MISFIRE_ALL,      0,   "1d",    "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z",     "LLLLL",
-                 "2026-01-01T13:00:00Z"											     },
-		{MISFIRE_LATEST,   0,   "1d",    "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z",     "SSSSS",
-                 "2026-01-01T13:00:00Z"											     },
-		{MISFIRE_EARLIEST, 0,   "1d",    "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z",     "SSSSS",
-                 "2026-01-01T13:00:00Z"											     },
- /* the newest is on time: it is the latest */
-		{MISFIRE_LATEST,   100, "1d",    "2026-01-01T08:00:00Z", "2026-01-01T12:00:30Z",     "SSSSR",
-                 "2026-01-01T13:00:00Z"											     },
-		{MISFIRE_SKIP,     100, "1d",    "2026-01-01T08:00:00Z", "2026-01-01T12:00:30Z",     "SSSSR",
-                 "2026-01-01T13:00:00Z"											     },
-		{MISFIRE_EARLIEST, 100, "1d",    "2026-01-01T08:00:00Z", "2026-01-01T12:00:30Z",
-                 "RSSSR",										     "2026-01-01T13:00:00Z"},
-		{MISFIRE_ALL,      2,   "1d",    "2026-01-01T08:00:00Z", "2026-01-01T12:00:30Z",     "LLRRR",
-                 "2026-01-01T13:00:00Z"											     },
- /* older than 2 h 30 min never runs: 08:00 and 09:00 */
-		{MISFIRE_LATEST,   100, "2h30m", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z",
-                 "SSSSR",										     "2026-01-01T13:00:00Z"},
-		{MISFIRE_EARLIEST, 100, "2h30m", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z",
-                 "SSRSS",										     "2026-01-01T13:00:00Z"},
-		{MISFIRE_ALL,      100, "2h30m", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z",     "SSRRR",
-                 "2026-01-01T13:00:00Z"											     },
-		{MISFIRE_ALL,      2,   "2h30m", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z",     "SSLRR",
-                 "2026-01-01T13:00:00Z"											     },
-		{MISFIRE_ALL,      100, "10m",   "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z",     "SSSSS",
-                 "2026-01-01T13:00:00Z"											     },
- /* lateness below the grace: on time is on time */
-		{MISFIRE_ALL,      100, "1s",    "2026-01-01T11:00:00Z", "2026-01-01T12:00:30Z",     "SR",
-                 "2026-01-01T13:00:00Z"											     },
- /* a cursor that the schedule does not name (it was changed meanwhile) is due as
-  well */
-		{MISFIRE_ALL,      100, "1d",    "2026-01-01T10:20:00Z", "2026-01-01T12:30:00Z",     "RRR",
-                 "2026-01-01T13:00:00Z"											     },
-		{MISFIRE_LATEST,   100, "1d",    "2026-01-01T12:20:00Z", "2026-01-01T12:30:00Z",     "R",
-                 "2026-01-01T13:00:00Z"											     },
+		/* nothing is due yet */
+		{MISFIRE_LATEST, 100, "1d", "2026-01-01T12:00:00Z", "2026-01-01T11:59:59.999Z", "", "2026-01-01T12:00:00Z"},
+		/* on time, to the millisecond and to the end of the grace */
+		{MISFIRE_LATEST, 100, "1d", "2026-01-01T12:00:00Z", "2026-01-01T12:00:00Z", "R", "2026-01-01T13:00:00Z"},
+		{MISFIRE_SKIP, 0, "0", "2026-01-01T12:00:00Z", "2026-01-01T12:01:00Z", "R", "2026-01-01T13:00:00Z"},
+		{MISFIRE_SKIP, 0, "0", "2026-01-01T12:00:00Z", "2026-01-01T12:01:00.001Z", "S", "2026-01-01T13:00:00Z"},
+		/* five missed, the newest of them late: 08:00 to 12:00 at 12:30 */
+		{MISFIRE_LATEST, 100, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSSSR", "2026-01-01T13:00:00Z"},
+		{MISFIRE_SKIP, 100, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSSSS", "2026-01-01T13:00:00Z"},
+		{MISFIRE_EARLIEST, 100, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "RSSSS", "2026-01-01T13:00:00Z"},
+		{MISFIRE_ALL, 100, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "RRRRR", "2026-01-01T13:00:00Z"},
+		{MISFIRE_ALL, 2, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "LLLRR", "2026-01-01T13:00:00Z"},
+		{MISFIRE_ALL, 0, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "LLLLL", "2026-01-01T13:00:00Z"},
+		{MISFIRE_LATEST, 0, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSSSS", "2026-01-01T13:00:00Z"},
+		{MISFIRE_EARLIEST, 0, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSSSS", "2026-01-01T13:00:00Z"},
+		/* the newest is on time: it is the latest */
+		{MISFIRE_LATEST, 100, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:00:30Z", "SSSSR", "2026-01-01T13:00:00Z"},
+		{MISFIRE_SKIP, 100, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:00:30Z", "SSSSR", "2026-01-01T13:00:00Z"},
+		{MISFIRE_EARLIEST, 100, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:00:30Z", "RSSSR", "2026-01-01T13:00:00Z"},
+		{MISFIRE_ALL, 2, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:00:30Z", "LLRRR", "2026-01-01T13:00:00Z"},
+		/* older than 2 h 30 min never runs: 08:00 and 09:00 */
+		{MISFIRE_LATEST, 100, "2h30m", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSSSR", "2026-01-01T13:00:00Z"},
+		{MISFIRE_EARLIEST, 100, "2h30m", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSRSS", "2026-01-01T13:00:00Z"},
+		{MISFIRE_ALL, 100, "2h30m", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSRRR", "2026-01-01T13:00:00Z"},
+		{MISFIRE_ALL, 2, "2h30m", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSLRR", "2026-01-01T13:00:00Z"},
+		{MISFIRE_ALL, 100, "10m", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSSSS", "2026-01-01T13:00:00Z"},
+		/* lateness below the grace: on time is on time */
+		{MISFIRE_ALL, 100, "1s", "2026-01-01T11:00:00Z", "2026-01-01T12:00:30Z", "SR", "2026-01-01T13:00:00Z"},
+		/* a cursor that the schedule does not name (it was changed meanwhile) is due as well */
+		{MISFIRE_ALL, 100, "1d", "2026-01-01T10:20:00Z", "2026-01-01T12:30:00Z", "RRR", "2026-01-01T13:00:00Z"},
+		{MISFIRE_LATEST, 100, "1d", "2026-01-01T12:20:00Z", "2026-01-01T12:30:00Z", "R", "2026-01-01T13:00:00Z"},
 	};
 
 	struct schedule *schedule = plan_input(&(struct schedule_spec){.cron = "0 * * * *"});
