@@ -130,6 +130,12 @@ size_t exec_in_flight(const struct exec *exec)
 	return (size_t)exec->running;
 }
 
+void exec_drop_connections(struct exec *exec)
+{
+	if (exec_in_flight(exec) == 0)
+		hooks_drop_connections(exec->hooks);
+}
+
 size_t exec_list(const struct exec *exec, struct id *ret_ids, size_t max)
 {
 	size_t count = 0;

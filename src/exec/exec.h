@@ -55,6 +55,10 @@ int exec_check(const struct exec *exec, const struct action *action, struct err 
 void exec_free_slots(const struct exec *exec, int ret_free[static ACTION_KIND_COUNT]);
 size_t exec_in_flight(const struct exec *exec);
 
+/* No attempt will start for a while: closes the connections kept to targets, so that nobody has to
+ * wait for them to time out. Does nothing while an attempt is in flight. */
+void exec_drop_connections(struct exec *exec);
+
 /* Starts one attempt of `run` (run->action set; both borrowed until the callback). Never fails
  * here: whatever goes wrong becomes the result. `started_at_ms` (database clock) is put into the
  * result. The callback runs once, on the loop, never before this returned; `result` is handed over

@@ -131,6 +131,8 @@ void hooks_destroy(struct hooks *hooks, exec_closed_fn *closed, void *data);
  * callback of libcurl. hooks_add returns a CURLMcode. */
 int hooks_add(struct hooks *hooks, void *easy);
 void hooks_remove(struct hooks *hooks, void *easy);
+/* Closes the connections kept for later; only while no transfer is under way. */
+void hooks_drop_connections(struct hooks *hooks);
 /* In webhook.c: a transfer ended with a CURLcode. */
 void webhook_on_done(void *easy, int curl_code);
 

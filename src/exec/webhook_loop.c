@@ -18,6 +18,7 @@
 struct hooks {
 	uv_loop_t *loop;
 	CURLM *multi;
+	int connections_max;
 	uv_timer_t timer;
 	int open_handles; /* the timer and the socket watches */
 	bool is_closing;
@@ -143,30 +144,50 @@ static int on_timer_wanted(CURLM *multi, long timeout_ms, void *data)
 	return 0;
 }
 
-int hooks_create(uv_loop_t *loop, int connections_max, struct hooks **ret_hooks, struct err *err)
+static CURLM *open_multi(struct hooks *hooks)
 {
-	struct hooks *hooks;
-	CURLM *multi;
+	CURLM *multi = curl_multi_init();
 
-	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-		return err_set(err, ERR_INTERNAL, "libcurl cannot be initialised");
-	multi = curl_multi_init();
-	if (multi == NULL) {
-		curl_global_cleanup();
-		return err_set(err, ERR_INTERNAL, "libcurl cannot make a multi handle");
-	}
-	hooks = xcalloc(1, sizeof(*hooks));
-	hooks->loop = loop;
-	hooks->multi = multi;
-	must(uv_timer_init(loop, &hooks->timer) == 0);
-	hooks->open_handles = 1;
+	if (multi == NULL)
+		return NULL;
 	(void)curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket_wanted);
 	(void)curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, hooks);
 	(void)curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer_wanted);
 	(void)curl_multi_setopt(multi, CURLMOPT_TIMERDATA, hooks);
-	(void)curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)connections_max);
+	(void)curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)hooks->connections_max);
+	return multi;
+}
+
+int hooks_create(uv_loop_t *loop, int connections_max, struct hooks **ret_hooks, struct err *err)
+{
+	struct hooks *hooks;
+
+	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+		return err_set(err, ERR_INTERNAL, "libcurl cannot be initialised");
+	hooks = xcalloc(1, sizeof(*hooks));
+	hooks->loop = loop;
+	hooks->connections_max = connections_max;
+	hooks->multi = open_multi(hooks);
+	if (hooks->multi == NULL) {
+		free(hooks);
+		curl_global_cleanup();
+		return err_set(err, ERR_INTERNAL, "libcurl cannot make a multi handle");
+	}
+	must(uv_timer_init(loop, &hooks->timer) == 0);
+	hooks->open_handles = 1;
 	*ret_hooks = hooks;
 	return 0;
+}
+
+/* libcurl closes what it keeps only with the multi handle itself. */
+void hooks_drop_connections(struct hooks *hooks)
+{
+	CURLM *fresh = open_multi(hooks);
+
+	if (fresh == NULL)
+		return; /* nothing is lost but some memory */
+	(void)curl_multi_cleanup(hooks->multi);
+	hooks->multi = fresh;
 }
 
 static void on_timer_closed(uv_handle_t *handle)

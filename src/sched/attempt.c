@@ -40,6 +40,8 @@ static void attempt_free(struct attempt *attempt)
 	free(attempt);
 	if (sched->has_pending)
 		sched->take_wanted = true;
+	if (sched->is_paused)
+		exec_drop_connections(sched->opts.exec);
 	sched_turn(sched);
 	drain_check(sched);
 }

@@ -170,6 +170,8 @@ void sched_start(struct sched *sched, sched_done_fn *started, void *data)
 
 void sched_pause(struct sched *sched)
 {
+	if (!sched->is_paused)
+		exec_drop_connections(sched->opts.exec);
 	sched->is_paused = true;
 	uv_timer_stop(&sched->poll);
 	wake_timer_set(sched->wake, NO_TIME);
