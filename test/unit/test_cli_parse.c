@@ -117,8 +117,8 @@ static void test_flags_and_arguments_come_in_any_order(void **state)
 	static const char *const lines[] = {
 		"--server http://x -o json next --count=3 0_2_*_*_* -z UTC",
 		"next 0_2_*_*_* -zUTC -n3 --output json --server=http://x",
-		"next -n 9 --json --server http://y --timezone UTC --server http://x -n 3 -- "
-		"0_2_*_*_*",
+		("next -n 9 --json --server http://y --timezone UTC --server http://x -n 3 -- "
+		 "0_2_*_*_*"),
 	};
 
 	for (size_t i = 0; i < COUNT_OF(lines); i++) {
