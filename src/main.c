@@ -12,6 +12,7 @@
  *     store/         every durable fact; SQLite or memory behind one asynchronous contract
  *     sched/         look, wake, claim, start, record
  *     exec/          one attempt: a webhook or a program
+ *   pg/              PostgreSQL on the loop: connections, pool, statements
  *   model/           action, run, result: their JSON, the run's state table
  *   plan/            when things are due: pure
  *   base/            leaf tools: errors, memory, text, clocks, ids, log lines, metrics

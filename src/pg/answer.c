@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What comes back: each flight ends with libpq's NULL, a sync with its own kind of result. An error
+ * aborts what follows it up to the next sync; with one sync a turn those reads have not run, and
+ * are sent again. So are the few whose prepared statement the server does not know (any more). */
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "pg_priv.h"
+
+#define SENDS_MAX 3 /* of one read whose prepared form does not work */
+
+#define STATE_CANCELLED      "57014"
+#define STATE_NOT_PREPARED   "26000"
+#define STATE_RESULT_CHANGED "0A000" /* "cached plan must not change result type", and others */
+#define STATE_READ_ONLY      "25006"
+
+/* A good one replaces the one before (only a script has several), the first bad one stays. */
+static void keep_result(struct pg_flight *flight, PGresult *result)
+{
+	switch (PQresultStatus(result)) {
+	case PGRES_COMMAND_OK:
+	case PGRES_TUPLES_OK:
+	case PGRES_EMPTY_QUERY:
+		PQclear(flight->result);
+		flight->result = result;
+		return;
+	case PGRES_BAD_RESPONSE:
+	case PGRES_FATAL_ERROR:
+	case PGRES_PIPELINE_ABORTED:
+	case PGRES_COPY_OUT:
+	case PGRES_COPY_IN:
+	case PGRES_COPY_BOTH:
+	case PGRES_NONFATAL_ERROR:
+	case PGRES_SINGLE_TUPLE:
+	case PGRES_PIPELINE_SYNC:
+		if (flight->failure != NULL)
+			PQclear(result);
+		else
+			flight->failure = result;
+		return;
+	}
+}
+
+static bool is_state(const struct pg_flight *flight, const char *sqlstate)
+{
+	const char *state = PQresultErrorField(flight->failure, PG_DIAG_SQLSTATE);
+
+	return state != NULL && strcmp(state, sqlstate) == 0;
+}
+
+static void forget_prepared(struct pg_flight *flight)
+{
+	if (flight->prepared != NULL && flight->prepared->serial == flight->serial)
+		flight->prepared->serial = 0;
+}
+
+static bool is_prepared_broken(const struct pg_flight *flight)
+{
+	return flight->prepared != NULL &&
+	       (is_state(flight, STATE_NOT_PREPARED) || is_state(flight, STATE_RESULT_CHANGED));
+}
+
+/* Reads only. With a sync for each the next statement may be the COMMIT of a transaction that this
+ * one belongs to, and by itself it would be a transaction of its own. */
+static bool is_to_be_sent_again(const struct pg_conn *conn, const struct pg_flight *flight)
+{
+	const struct pg_query *query = flight->query;
+
+	if (conn->opts.sync == PG_SYNC_EACH)
+		return false;
+	if (PQresultStatus(flight->failure) == PGRES_PIPELINE_ABORTED)
+		return query->err.code == 0; /* else its own PREPARE failed */
+	return query->sends < SENDS_MAX &&
+	       (is_prepared_broken(flight) ||
+		       (conn->has_cancelled && is_state(flight, STATE_CANCELLED)));
+}
+
+static void send_again(struct pg_conn *conn, struct pg_query *query)
+{
+	query->place = PG_IN_QUEUE;
+	list_remove(&query->wait.node);
+	list_push(&conn->resend, &query->wait.node);
+}
+
+static const char *text_of(const struct pg_query *query)
+{
+	const char *text = query->statement != NULL ? query->statement->text
+			   : query->text != NULL    ? query->text
+						    : "";
+
+	return text + strspn(text, " \t\n");
+}
+
+/* The server answers COMMIT with success even when it rolls back. */
+static void check_commit(struct pg_query *query)
+{
+	const char *text = text_of(query);
+
+	if (strcmp(PQcmdStatus(query->result), "ROLLBACK") != 0 ||
+		(strncasecmp(text, "COMMIT", strlen("COMMIT")) != 0 &&
+			strncasecmp(text, "END", strlen("END")) != 0))
+		return;
+	(void)err_set(&query->err, ERR_CONFLICT,
+		"the transaction was rolled back: a statement in it had failed");
+}
+
+static void query_failed(struct pg_conn *conn, struct pg_flight *flight)
+{
+	struct pg_query *query = flight->query;
+
+	if (query->err.code == 0)
+		pg_error_read(query, flight->failure);
+	if (is_prepared_broken(flight)) {
+		query->was_sent = false; /* it never began; the next time it is prepared anew */
+		query->err.code = ERR_UNAVAILABLE;
+	}
+	if (is_state(flight, STATE_CANCELLED) && conn->has_cancelled)
+		(void)err_set(&query->err, ERR_UNAVAILABLE,
+			"ended by the cancelling of the statement before it; try again");
+	if (is_state(flight, STATE_READ_ONLY) && conn->opts.sync == PG_SYNC_EACH)
+		conn->renew_reason = "the server has become read-only";
+	if (PQresultStatus(flight->failure) == PGRES_COPY_IN ||
+		PQresultStatus(flight->failure) == PGRES_COPY_OUT)
+		conn->renew_reason = "COPY is not supported";
+}
+
+static void end_query(struct pg_conn *conn, struct pg_flight *flight)
+{
+	struct pg_query *query = flight->query;
+
+	conn->in_flight--;
+	if (flight->failure != NULL && is_prepared_broken(flight))
+		forget_prepared(flight);
+	if (query == NULL)
+		return;
+	if (flight->failure != NULL && is_to_be_sent_again(conn, flight)) {
+		send_again(conn, query);
+		return;
+	}
+	if (flight->failure != NULL) {
+		query_failed(conn, flight);
+	} else {
+		query->result = take_ptr(flight->result);
+		check_commit(query);
+	}
+	pg_queue_done(conn, query);
+}
+
+/* Its query follows, and is aborted with it. */
+static void end_prepare(struct pg_flight *flight)
+{
+	if (flight->failure == NULL)
+		return;
+	forget_prepared(flight);
+	if (flight->query != NULL && PQresultStatus(flight->failure) != PGRES_PIPELINE_ABORTED)
+		pg_error_read(flight->query, flight->failure);
+}
+
+static void resend_now(struct pg_conn *conn)
+{
+	list_splice(&conn->resend, &conn->queue);
+	list_splice(&conn->queue, &conn->resend);
+	pg_conn_schedule(conn);
+}
+
+static void end_flight(struct pg_conn *conn, struct pg_flight *flight)
+{
+	list_remove(&flight->node);
+	if (flight->is_cancelling)
+		conn->cancel_until_mono_ms = 0;
+	switch (flight->kind) {
+	case FLIGHT_PREPARE:
+		end_prepare(flight);
+		break;
+	case FLIGHT_QUERY:
+	case FLIGHT_SCRIPT:
+		end_query(conn, flight);
+		break;
+	case FLIGHT_SYNC:
+		break;
+	}
+	if (!list_is_empty(&conn->resend) &&
+		(flight->kind == FLIGHT_SYNC || flight->kind == FLIGHT_SCRIPT))
+		resend_now(conn);
+	pg_flight_destroy(flight);
+	pg_queue_cancel_head(conn);
+}
+
+static void protocol_broken(struct pg_conn *conn, const PGresult *result)
+{
+	struct err err = {0};
+
+	(void)err_set(&err, ERR_UNAVAILABLE, "%s answers out of order: %s", conn->target->people,
+		result != NULL ? PQresStatus(PQresultStatus(result)) : "nothing");
+	pg_conn_lost(conn, &err);
+}
+
+/* False: the session was lost. */
+static bool take_result(struct pg_conn *conn, PGresult *result)
+{
+	struct pg_flight *flight = container_of(conn->flights.next, struct pg_flight, node);
+	bool is_sync = result != NULL && PQresultStatus(result) == PGRES_PIPELINE_SYNC;
+	bool is_in_order = is_sync == (flight->kind == FLIGHT_SYNC);
+
+	if (!is_in_order || (result == NULL && flight->result == NULL && flight->failure == NULL)) {
+		protocol_broken(conn, result);
+		PQclear(result);
+		return false;
+	}
+	if (is_sync || result == NULL) {
+		PQclear(result);
+		end_flight(conn, flight);
+	} else {
+		keep_result(flight, result);
+	}
+	return conn->handle != NULL;
+}
+
+bool pg_answer_take(struct pg_conn *conn)
+{
+	while (!list_is_empty(&conn->flights) && !PQisBusy(conn->handle))
+		if (!take_result(conn, PQgetResult(conn->handle)))
+			return false;
+	if (!list_is_empty(&conn->queue))
+		pg_conn_schedule(conn);
+	return true;
+}
