@@ -75,9 +75,11 @@ static bool claim_complete(struct store_req *base)
 	return false;
 }
 
+/* After a failure nothing was won either. */
 static void claim_release(struct store_req *base)
 {
 	store_claim_fini(container_of(base, struct store_claim, req));
+	claim_clear(base);
 }
 
 static const struct store_verb verb_claim = {
