@@ -176,7 +176,8 @@ static void check_database(
 		ret_check->verdict = CRITICAL;
 		(void)snprintf(ret_check->detail, DETAIL_SIZE, "%s",
 			view->store_error[0] != '\0' ? view->store_error
-						     : "the scheduler cannot reach it");
+						     : "it can be read, but what the scheduler "
+						       "writes is refused; the log tells why");
 	} else {
 		ret_check->verdict = HEALTHY;
 		(void)snprintf(ret_check->detail, DETAIL_SIZE,

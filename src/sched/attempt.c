@@ -32,6 +32,7 @@ static void attempt_free(struct attempt *attempt)
 	struct sched *sched = attempt->sched;
 
 	sched->recording[attempt->run.action->kind]--;
+	sched->unrecorded -= attempt->has_failed;
 	sched->attempt_count--;
 	metrics.runs_running = (int64_t)sched->attempt_count;
 	list_remove(&attempt->node);
@@ -108,7 +109,8 @@ static void record_failed(struct attempt *attempt, const struct err *err)
 		attempt_free(attempt);
 		return;
 	}
-	attempt->is_waiting = true;
+	sched->unrecorded += !attempt->has_failed;
+	attempt->is_waiting = attempt->has_failed = true;
 	if (uv_is_active((uv_handle_t *)&sched->retry))
 		return;
 	log_warn("a result cannot be recorded now; trying again", kv_id("run", &attempt->run.id),

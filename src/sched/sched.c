@@ -23,7 +23,8 @@ static void on_poll(uv_timer_t *timer)
 {
 	struct sched *sched = timer->data;
 
-	sched->look_wanted = sched->is_store_ok = true;
+	sched->look_wanted = true;
+	sched->is_backing_off = false;
 	sched_turn(sched);
 }
 
@@ -55,7 +56,6 @@ int sched_create(const struct sched_opts *opts, struct sched **ret_sched, struct
 	}
 	sched->window = window_create();
 	sched->claim_items = xcalloc((size_t)opts->claim_max, sizeof(*sched->claim_items));
-	sched->is_store_ok = true;
 	sched->covered_until_ms = sched->pending_at_ms = NO_TIME;
 	sched->record_deadline_mono_ms = sched->last_claim_mono_ms = NO_TIME;
 	sched->backoff_ms = BACKOFF_MIN_MS;
@@ -84,16 +84,26 @@ static void arm_wake(struct sched *sched)
 	wake_timer_set(sched->wake, at == NO_TIME ? NO_TIME : at - sched->skew_ms);
 }
 
+static void store_answers(struct sched *sched)
+{
+	if (sched->failing == EXCHANGE_NONE)
+		return;
+	log_info("the store answers again");
+	sched->failing = EXCHANGE_NONE;
+	sched->backoff_ms = BACKOFF_MIN_MS;
+}
+
 void sched_turn(struct sched *sched)
 {
 	static bool (*const tries[])(struct sched *) = {look_try, take_try, claim_try};
 
-	if (sched->exchange != EXCHANGE_NONE || !sched->is_store_ok || sched->is_paused ||
+	if (sched->exchange != EXCHANGE_NONE || sched->is_backing_off || sched->is_paused ||
 		sched->is_destroyed)
 		return;
 	for (size_t i = 0; i < COUNT_OF(tries); i++)
 		if (tries[((size_t)sched->last + i) % COUNT_OF(tries)](sched))
 			return;
+	store_answers(sched); /* what failed is wanted no more */
 	arm_wake(sched);
 }
 
@@ -104,16 +114,18 @@ void exchange_begin(struct sched *sched, enum exchange exchange)
 
 bool exchange_end(struct sched *sched, const struct err *err, const char *what)
 {
+	enum exchange ended = sched->exchange;
+
 	sched->exchange = EXCHANGE_NONE;
 	if (err->code == 0) {
-		if (sched->backoff_ms > BACKOFF_MIN_MS)
-			log_info("the store answers again");
-		sched->backoff_ms = BACKOFF_MIN_MS;
+		if (ended >= sched->failing)
+			store_answers(sched);
 		return true;
 	}
 	log_warn("the store does not answer; trying again", kv_str("for", what),
 		kv_str("error", err->text), kv_i64("in_ms", sched->backoff_ms));
-	sched->is_store_ok = false;
+	sched->failing = ended;
+	sched->is_backing_off = true;
 	if (!sched->is_destroyed)
 		uv_timer_start(&sched->poll, on_poll, (uint64_t)sched->backoff_ms, 0);
 	sched->backoff_ms =
@@ -155,7 +167,7 @@ static void on_recover_again(uv_timer_t *timer)
 {
 	struct sched *sched = timer->data;
 
-	sched->is_store_ok = true;
+	sched->is_backing_off = false;
 	recover(sched);
 }
 
@@ -181,7 +193,7 @@ void sched_resume(struct sched *sched)
 {
 	if (!sched->is_paused)
 		return;
-	sched->is_paused = false;
+	sched->is_paused = sched->is_backing_off = false; /* pausing has stopped the poll timer */
 	sched->look_wanted = sched->take_wanted = true;
 	sched_turn(sched);
 }
@@ -330,7 +342,7 @@ void sched_stats(const struct sched *sched, struct sched_stats *ret_stats)
 		.window_count = window_count(sched->window),
 		.runs_running = sched->attempt_count,
 		.is_paused = sched->is_paused,
-		.is_store_ok = sched->is_store_ok,
+		.is_store_ok = sched->failing == EXCHANGE_NONE && sched->unrecorded == 0,
 		.max_lag_ms = clock_mono_ms() - sched->lag_since_mono_ms > 2 * LAG_WINDOW_MS
 				      ? 0
 				      : sched->max_lag_ms,

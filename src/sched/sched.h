@@ -77,7 +77,7 @@ struct sched_stats {
 	size_t window_count;
 	size_t runs_running;
 	bool is_paused;
-	bool is_store_ok;
+	bool is_store_ok;   /* what it wrote last got through, and all results are recorded */
 	int64_t max_lag_ms; /* largest start lag within the last minute or so */
 };
 void sched_stats(const struct sched *sched, struct sched_stats *ret_stats);

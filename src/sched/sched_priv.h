@@ -20,7 +20,7 @@ enum exchange {
 	EXCHANGE_NONE,
 	EXCHANGE_LOOK,
 	EXCHANGE_TAKE,
-	EXCHANGE_CLAIM
+	EXCHANGE_CLAIM /* in order of what their success proves: reading, locking, writing */
 };
 
 /* An attempt, from the claim until its result is recorded. */
@@ -29,6 +29,7 @@ struct attempt {
 	struct sched *sched;
 	struct run run;
 	bool is_waiting; /* recording failed; the retry timer tries again */
+	bool has_failed; /* it failed before; counted in sched.unrecorded */
 	struct attempt_result result;
 	struct store_finish finish;
 };
@@ -55,7 +56,8 @@ struct sched {
 	bool is_paused;
 	bool is_stopping; /* paused for good: attempts have a last moment */
 	bool is_destroyed;
-	bool is_store_ok; /* else no exchange before the pause is over */
+	bool is_backing_off;   /* after a store error: no exchange before the poll timer fires */
+	enum exchange failing; /* failed last, and nothing that proves as much went well since */
 	bool look_wanted;
 	bool take_wanted;
 	bool has_pending;         /* the ledger may hold pending runs */
@@ -68,6 +70,7 @@ struct sched {
 	struct list attempts;
 	size_t attempt_count;
 	int recording[ACTION_KIND_COUNT]; /* ended, not yet in the ledger */
+	size_t unrecorded;                /* of these, failed at least once */
 
 	bool was_cut, lost_result;
 	int hurries;
