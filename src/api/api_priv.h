@@ -68,7 +68,7 @@ void api_reply_text(struct api_call *call, int status, const char *content_type,
 void api_reply_empty(struct api_call *call, int status, const char *const *headers);
 
 /* A problem document with the status of the error. 503 carries Retry-After: 1. Errors from 500 on
- * are logged here, once. */
+ * are logged here, once, and api_reply_err keeps their text back. */
 void api_reply_err(struct api_call *call, const struct err *err);
 void api_reply_problem(struct api_call *call, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -107,14 +107,32 @@ static void reply_problem(struct api_call *call, int code, json_t *json)
 	reply_as(call, err_http_status(code), "application/problem+json", json, NULL);
 }
 
+static void reply_err(struct api_call *call, const struct err *err)
+{
+	reply_problem(call, err->code, problem_from_err(err, http_request_id(call->request)));
+}
+
+/* What went wrong within the server is for those who run it: it names files and disks. */
+static void reply_trouble(struct api_call *call, const struct err *err)
+{
+	struct err told = {0};
+
+	log_at(err->code == ERR_UNAVAILABLE ? LOG_WARN : LOG_ERROR, "request failed",
+		kv_str("id", http_request_id(call->request)),
+		kv_str("method", http_method_name(call->request)),
+		kv_str("path", http_path_raw(call->request)), kv_str("code", err_name(err->code)),
+		kv_str("error", err->text));
+	(void)err_set(&told, err->code, "%s; the server's log tells why under this request_id",
+		err_meaning(err->code));
+	reply_err(call, &told);
+}
+
 void api_reply_err(struct api_call *call, const struct err *err)
 {
-	if (err_http_status(err->code) >= 500 && err->code != ERR_UNAVAILABLE)
-		log_error("request failed", kv_str("id", http_request_id(call->request)),
-			kv_str("method", http_method_name(call->request)),
-			kv_str("path", http_path_raw(call->request)),
-			kv_str("code", err_name(err->code)), kv_str("error", err->text));
-	reply_problem(call, err->code, problem_from_err(err, http_request_id(call->request)));
+	if (err_http_status(err->code) >= 500)
+		reply_trouble(call, err);
+	else
+		reply_err(call, err);
 }
 
 void api_reply_problem(struct api_call *call, int code, const char *fmt, ...)
@@ -125,7 +143,7 @@ void api_reply_problem(struct api_call *call, int code, const char *fmt, ...)
 	va_start(args, fmt);
 	(void)vsnprintf(err.text, sizeof(err.text), fmt, args);
 	va_end(args);
-	api_reply_err(call, &err);
+	reply_err(call, &err);
 }
 
 void api_reply_faults(struct api_call *call, const struct faults *faults)
