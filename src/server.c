@@ -132,8 +132,18 @@ static bool is_local(const char *listen)
 	return false;
 }
 
+/* The disk that matters is the database's. */
+static char *database_folder(const char *url)
+{
+	const char *path = strncmp(url, "sqlite:", 7) == 0 ? url + 7 : "";
+	const char *slash = strrchr(path, '/');
+
+	return slash ? xstrndup(path, (size_t)(slash - path) + 1) : xstrdup(".");
+}
+
 static int open_listener(struct server *server, struct err *err)
 {
+	auto_free char *folder = database_folder(server->conf.database);
 	const struct conf *conf = &server->conf;
 	struct api_opts api_opts = {
 		.loop = &server->loop,
@@ -142,7 +152,7 @@ static int open_listener(struct server *server, struct err *err)
 		.instance_id = server->instance_id,
 		.rate_health = (int)conf->rate_health,
 		.rate_probe = (int)conf->rate_probe,
-		.disk_path = ".",
+		.disk_path = folder,
 	};
 	struct http_opts http_opts = {
 		.loop = &server->loop,
