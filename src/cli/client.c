@@ -38,21 +38,37 @@ static bool is_loopback(const char *base)
 	return false;
 }
 
+static int fail_address(const char *server, struct err *err)
+{
+	return err_set(err, ERR_INVALID,
+		"server address '%.80s': written http://host:port or unix:PATH (--server)", server);
+}
+
+/* Has it a host, and a port that exists? */
+static bool is_url(const char *base)
+{
+	CURLU *url = curl_url();
+	bool is_good = url && curl_url_set(url, CURLUPART_URL, base, 0) == CURLUE_OK;
+
+	curl_url_cleanup(url);
+	return is_good;
+}
+
 static int read_address(struct client *client, const char *server, struct err *err)
 {
 	size_t len = strlen(server);
 
 	while (len > 0 && server[len - 1] == '/')
 		len--;
-	if (strncmp(server, "unix:", 5) == 0 && server[5] != '\0') {
+	if (strcmp(server, "unix:") == 0)
+		return fail_address(server, err);
+	if (strncmp(server, "unix:", 5) == 0) {
 		client->socket_path = xstrdup(server + 5);
 		client->base = xstrdup("http://localhost");
 		return 0;
 	}
 	if (len == 0 || strpbrk(server, " \t\r\n?#"))
-		return err_set(err, ERR_INVALID,
-			"server address '%.80s': written http://host:port or unix:PATH (--server)",
-			server);
+		return fail_address(server, err);
 	if (strncmp(server, "http://", 7) == 0 || strncmp(server, "https://", 8) == 0)
 		client->base = xstrndup(server, len);
 	else if (strstr(server, "://"))
@@ -62,7 +78,7 @@ static int read_address(struct client *client, const char *server, struct err *e
 			server);
 	else
 		client->base = xasprintf("http://%.*s", (int)len, server);
-	return 0;
+	return is_url(client->base) ? 0 : fail_address(server, err);
 }
 
 /* --- libcurl --- */

@@ -16,6 +16,7 @@
 #define RUNS_PRESET   20
 #define POLL_FIRST_MS 50
 #define POLL_LAST_MS  2000
+#define PROBLEM_MAX   65536
 
 static char *run_path(const char *id, const char *after)
 {
@@ -46,14 +47,14 @@ static void add_duration(struct table *table, const json_t *run)
 static void print_runs(const struct cli *cli, const json_t *items)
 {
 	static const struct column columns[] = {
-		{"RUN",     COLUMN_PLAIN  },
-		{"ACTION",  COLUMN_SHRINKS},
-		{"STATE",   COLUMN_PLAIN  },
-		{"RESULT",  COLUMN_PLAIN  },
-		{"TRIGGER", COLUMN_PLAIN  },
-		{"DUE",     COLUMN_PLAIN  },
-		{"TOOK",    COLUMN_RIGHT  },
-		{"ERROR",   COLUMN_SHRINKS},
+		{"RUN", COLUMN_PLAIN},
+		{"ACTION", COLUMN_SHRINKS},
+		{"STATE", COLUMN_PLAIN},
+		{"RESULT", COLUMN_PLAIN},
+		{"TRIGGER", COLUMN_PLAIN},
+		{"DUE", COLUMN_PLAIN},
+		{"TOOK", COLUMN_RIGHT},
+		{"ERROR", COLUMN_SHRINKS},
 	};
 	struct table table;
 	json_t *item;
@@ -140,23 +141,39 @@ int cmd_run_show(struct cli *cli)
 	return 0;
 }
 
+/* Of many, the problem of one is told with its id. */
+static int cancel_run(struct cli *cli, const char *id)
+{
+	auto_free char *path = run_path(id, "/cancel");
+	json_t *run = NULL;
+	struct buf problem;
+	const char *state;
+	int status;
+
+	buf_init(&problem, PROBLEM_MAX);
+	status = remote_try(cli, "POST", path, NULL, &run, &problem);
+	state = get_text(run, "state");
+	if (status && cli->arg_count > 1)
+		(void)fprintf(stderr, "gathering: run %s: %s\n", id, buf_text(&problem));
+	else if (status)
+		(void)fprintf(stderr, "gathering: %s\n", buf_text(&problem));
+	else if (cli->is_json)
+		print_json(run);
+	else
+		(void)printf("run %s: %s\n", id,
+			state && strcmp(state, "running") == 0 ? "is being ended" : "cancelled");
+	buf_fini(&problem);
+	json_decref(run);
+	return status;
+}
+
 int cmd_run_cancel(struct cli *cli)
 {
 	int first = 0;
 
 	for (size_t i = 0; i < cli->arg_count; i++) {
-		auto_free char *path = run_path(cli->args[i], "/cancel");
-		json_t *run = NULL;
-		int status = remote_call(cli, "POST", path, NULL, &run);
-		const char *state = get_text(run, "state");
+		int status = cancel_run(cli, cli->args[i]);
 
-		if (!status && cli->is_json)
-			print_json(run);
-		else if (!status)
-			(void)printf("run %s: %s\n", cli->args[i],
-				state && strcmp(state, "running") == 0 ? "is being ended"
-								       : "cancelled");
-		json_decref(run);
 		first = first ? first : status;
 	}
 	return first;

@@ -173,9 +173,7 @@ static void test_post_without_body_sends_an_empty_one(void **state)
 
 static void test_429_is_waited_out(void **state)
 {
-	struct script script = {
-		.answers = {WAIT_ANSWER, WAIT_ANSWER, OK_ANSWER}
-        };
+	struct script script = {.answers = {WAIT_ANSWER, WAIT_ANSWER, OK_ANSWER}};
 	struct call call = {.method = "GET", .path = "/x"};
 	struct answer answer = {0};
 	struct client *client;
@@ -192,10 +190,8 @@ static void test_429_is_waited_out(void **state)
 
 static void test_429_is_waited_out_a_bounded_number_of_times(void **state)
 {
-	struct script script = {
-		.answers = {WAIT_ANSWER, WAIT_ANSWER, WAIT_ANSWER, WAIT_ANSWER, WAIT_ANSWER,
-			    WAIT_ANSWER}
-        };
+	struct script script = {.answers = {WAIT_ANSWER, WAIT_ANSWER, WAIT_ANSWER, WAIT_ANSWER,
+					WAIT_ANSWER, WAIT_ANSWER}};
 	struct call call = {.method = "GET", .path = "/x"};
 	struct answer answer = {0};
 	struct client *client;
@@ -252,8 +248,8 @@ static void test_broken_answer_is_an_error(void **state)
 
 static void test_server_address_is_checked(void **state)
 {
-	static const char *const bad[] = {
-		"", "/", "ftp://x", "http://a b", "file:///etc/passwd", "http://x?y"};
+	static const char *const bad[] = {"", "/", "ftp://x", "http://a b", "file:///etc/passwd",
+		"http://x?y", "http://", "unix:", "127.0.0.1:99999", "https://:80"};
 
 	for (size_t i = 0; i < COUNT_OF(bad); i++) {
 		struct client *client = NULL;
