@@ -38,10 +38,10 @@ static const struct {
 	const char *name;
 	void (*write)(struct buf *out);
 } documents[] = {
-	{"config",     conf_write_markdown },
-	{"api",        api_write_markdown  },
-	{"man",        cli_write_man       },
-	{"conf-man",   cli_write_conf_man  },
+	{"config", conf_write_markdown},
+	{"api", api_write_markdown},
+	{"man", cli_write_man},
+	{"conf-man", cli_write_conf_man},
 	{"completion", cli_write_completion},
 };
 

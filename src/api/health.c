@@ -253,11 +253,11 @@ static const struct {
 	const char *name;
 	check_fn *check;
 } checks[] = {
-	{"server",    check_server   },
-	{"database",  check_database },
+	{"server", check_server},
+	{"database", check_database},
 	{"scheduler", check_scheduler},
-	{"memory",    check_memory   },
-	{"disk",      check_disk     },
+	{"memory", check_memory},
+	{"disk", check_disk},
 };
 
 static void show_checks(struct api_call *call)

@@ -36,13 +36,13 @@ static bool is_acting(uint32_t code)
 	static const struct {
 		uint32_t first, last;
 	} ranges[] = {
-		{0x00,   0x1f  },
-                {0x7f,   0x9f  },
-                {0x200e, 0x200f},
-                {0x2028, 0x202e},
-                {0x2066, 0x2069},
-		{0xfeff, 0xfeff}
-        };
+		{0x00, 0x1f},
+		{0x7f, 0x9f},
+		{0x200e, 0x200f},
+		{0x2028, 0x202e},
+		{0x2066, 0x2069},
+		{0xfeff, 0xfeff},
+	};
 
 	for (size_t i = 0; i < COUNT_OF(ranges); i++)
 		if (code >= ranges[i].first && code <= ranges[i].last)

@@ -15,7 +15,7 @@ struct unit {
 };
 
 static const struct unit size_units[] = {
-	{"",    1	       },
+	{"", 1},
 	{"KiB", INT64_C(1) << 10},
 	{"MiB", INT64_C(1) << 20},
 	{"GiB", INT64_C(1) << 30},
@@ -23,12 +23,12 @@ static const struct unit size_units[] = {
 
 /* Falling; weeks only count when nothing is left over (see format_duration). */
 static const struct unit duration_units[] = {
-	{"w",  INT64_C(604800000)},
-	{"d",  86400000          },
-	{"h",  3600000           },
-	{"m",  60000             },
-	{"s",  1000              },
-	{"ms", 1		 },
+	{"w", INT64_C(604800000)},
+	{"d", 86400000},
+	{"h", 3600000},
+	{"m", 60000},
+	{"s", 1000},
+	{"ms", 1},
 };
 
 static bool is_digit(char c)

@@ -147,12 +147,12 @@ static char *target_text(const json_t *action)
 static void print_actions(const struct cli *cli, const json_t *items)
 {
 	static const struct column columns[] = {
-		{"NAME",     COLUMN_SHRINKS},
-		{"STATE",    COLUMN_PLAIN  },
+		{"NAME", COLUMN_SHRINKS},
+		{"STATE", COLUMN_PLAIN},
 		{"SCHEDULE", COLUMN_SHRINKS},
-		{"NEXT DUE", COLUMN_PLAIN  },
-		{"KIND",     COLUMN_PLAIN  },
-		{"TARGET",   COLUMN_SHRINKS},
+		{"NEXT DUE", COLUMN_PLAIN},
+		{"KIND", COLUMN_PLAIN},
+		{"TARGET", COLUMN_SHRINKS},
 	};
 	struct table table;
 	json_t *item;

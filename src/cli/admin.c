@@ -113,8 +113,8 @@ int cmd_migrate(struct cli *cli)
 static void print_checks(const struct cli *cli, const json_t *checks)
 {
 	static const struct column columns[] = {
-		{"CHECK",  COLUMN_PLAIN  },
-		{"STATUS", COLUMN_PLAIN  },
+		{"CHECK", COLUMN_PLAIN},
+		{"STATUS", COLUMN_PLAIN},
 		{"DETAIL", COLUMN_SHRINKS},
 	};
 	json_t *list = json_object_get(checks, "checks"), *check;
@@ -168,11 +168,11 @@ int cmd_status(struct cli *cli)
 static void print_instances(const struct cli *cli, json_t *items)
 {
 	static const struct column columns[] = {
-		{"ID",      COLUMN_PLAIN  },
-		{"STATE",   COLUMN_PLAIN  },
-		{"STARTED", COLUMN_PLAIN  },
-		{"VERSION", COLUMN_PLAIN  },
-		{"HOST",    COLUMN_SHRINKS},
+		{"ID", COLUMN_PLAIN},
+		{"STATE", COLUMN_PLAIN},
+		{"STARTED", COLUMN_PLAIN},
+		{"VERSION", COLUMN_PLAIN},
+		{"HOST", COLUMN_SHRINKS},
 	};
 	struct table table;
 	json_t *item;

@@ -101,17 +101,17 @@ static const struct {
 	const char *name;
 	enum meaning meaning;
 } meanings[] = {
-	{"CRON_TZ",                   MEANS_ZONE   },
-        {"SHELL",                     MEANS_SHELL  },
-        {"MAILTO",                    MEANS_NO_MAIL},
-	{"MAILFROM",                  MEANS_NO_MAIL},
-        {"CONTENT_TYPE",              MEANS_NO_MAIL},
+	{"CRON_TZ", MEANS_ZONE},
+	{"SHELL", MEANS_SHELL},
+	{"MAILTO", MEANS_NO_MAIL},
+	{"MAILFROM", MEANS_NO_MAIL},
+	{"CONTENT_TYPE", MEANS_NO_MAIL},
 	{"CONTENT_TRANSFER_ENCODING", MEANS_NO_MAIL},
-        {"LOGNAME",                   MEANS_FIXED  },
-	{"USER",		      MEANS_FIXED  },
-        {"RANDOM_DELAY",              MEANS_FOREIGN},
-	{"START_HOURS_RANGE",         MEANS_FOREIGN},
-        {"CRON_WITHIN",               MEANS_FOREIGN}
+	{"LOGNAME", MEANS_FIXED},
+	{"USER", MEANS_FIXED},
+	{"RANDOM_DELAY", MEANS_FOREIGN},
+	{"START_HOURS_RANGE", MEANS_FOREIGN},
+	{"CRON_WITHIN", MEANS_FOREIGN},
 };
 
 static enum meaning meaning_of(const char *name)

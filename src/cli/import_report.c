@@ -83,13 +83,13 @@ static const char *row_zone(const struct import_row *row)
 static void print_rows(const struct import *import)
 {
 	static const struct column columns[] = {
-		{"LINE",     COLUMN_RIGHT  },
-		{"NAME",     COLUMN_SHRINKS},
-		{"SCHEDULE", COLUMN_PLAIN  },
-		{"ZONE",     COLUMN_PLAIN  },
-		{"USER",     COLUMN_PLAIN  },
-		{"NEXT DUE", COLUMN_PLAIN  },
-		{"COMMAND",  COLUMN_SHRINKS},
+		{"LINE", COLUMN_RIGHT},
+		{"NAME", COLUMN_SHRINKS},
+		{"SCHEDULE", COLUMN_PLAIN},
+		{"ZONE", COLUMN_PLAIN},
+		{"USER", COLUMN_PLAIN},
+		{"NEXT DUE", COLUMN_PLAIN},
+		{"COMMAND", COLUMN_SHRINKS},
 	};
 	struct table table;
 	char due[RFC3339_TEXT_SIZE];

@@ -168,20 +168,20 @@ static const char *shade_of(const char *text)
 {
 	static const struct shade shades[] = {
 		{"succeeded", "32"},
-                {"healthy",   "32"},
-                {"ready",     "32"},
-                {"active",    "32"},
-		{"running",   "36"},
-                {"pending",   "33"},
-                {"warning",   "33"},
-                {"paused",    "33"},
-		{"skipped",   "33"},
-                {"held",      "33"},
-                {"failed",    "31"},
-                {"timed_out", "31"},
-		{"critical",  "31"},
-                {"cancelled", "31"}
-        };
+		{"healthy", "32"},
+		{"ready", "32"},
+		{"active", "32"},
+		{"running", "36"},
+		{"pending", "33"},
+		{"warning", "33"},
+		{"paused", "33"},
+		{"skipped", "33"},
+		{"held", "33"},
+		{"failed", "31"},
+		{"timed_out", "31"},
+		{"critical", "31"},
+		{"cancelled", "31"},
+	};
 
 	for (size_t i = 0; i < COUNT_OF(shades); i++)
 		if (strcmp(shades[i].word, text) == 0)
@@ -251,10 +251,10 @@ static void format_rough(int64_t ms, char *text, size_t size)
 		const char *unit;
 	} units[] = {
 		{86400000, "d"},
-                {3600000,  "h"},
-                {60000,    "m"},
-                {1000,     "s"}
-        };
+		{3600000, "h"},
+		{60000, "m"},
+		{1000, "s"},
+	};
 
 	for (size_t i = 0; i < COUNT_OF(units); i++) {
 		int64_t whole = ms / units[i].ms, rest = ms % units[i].ms;

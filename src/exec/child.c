@@ -95,11 +95,7 @@ static bool make_nonblocking(int fd)
 
 static bool open_pipes(struct pipes *pipes, bool has_stdin)
 {
-	*pipes = (struct pipes){
-		{-1, -1},
-                {-1, -1},
-                {-1, -1}
-        };
+	*pipes = (struct pipes){{-1, -1}, {-1, -1}, {-1, -1}};
 	return (!has_stdin || open_pipe(&pipes->input)) && open_pipe(&pipes->output) &&
 	       open_pipe(&pipes->status) && make_nonblocking(pipes->input.write_fd) &&
 	       make_nonblocking(pipes->output.read_fd) && make_nonblocking(pipes->status.read_fd);

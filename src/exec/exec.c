@@ -7,8 +7,8 @@
  *
  *   exec_start -> kind->start -> (the kind works) -> attempt_finish -> handles close -> done()
  *                                    ^
- *   deadline, exec_end ---------> kind->end (TERM; abort the request)      exec_kill_all ->
- * kind->kill
+ *   deadline, exec_end ---------> kind->end (TERM; abort the request)
+ *   exec_kill_all --------------> kind->kill
  *
  * The promise "the callback never runs before exec_start returned" needs no queue: the result is
  * delivered by the last close callback of the attempt's handles, which libuv runs at the end of a

@@ -3,15 +3,15 @@
  * One exec attempt. The child's end is a pidfd in the loop: no SIGCHLD handler, and no wait that
  * could take somebody else's child.
  *
- *   RUNNING --(deadline, exec_end)--> ENDING: TERM to the group --(term_grace)--> KILLED: KILL
- *      |                                 |                                           |
- *      +------------ exited -------------+--------------------- exited
- * --------------+--(KILL_WAIT)--+ v v LINGERING: the group's leftovers are killed; the output is
- * read to its end,                 given up |       at most for OUTPUT_LINGER (a daemon that left
- * the group may hold it open for ever)    |
- *      +------------------------------------> attempt_finish
- * <---------------------------------------+
- */
+ *   RUNNING --(deadline, exec_end)--> ENDING: TERM --(term_grace)--> KILLED: KILL
+ *      |                                 |                              |     |
+ *      +------------ exited -------------+------------ exited ----------+     |
+ *      |                                                         (KILL_WAIT): given up
+ *      v                                                                      |
+ *   LINGERING ---------------------------> attempt_finish <-------------------+
+ *
+ * Signals go to the whole group. LINGERING kills what is left of it and reads the output to its
+ * end, at most for OUTPUT_LINGER_MS: a daemon that left the group may hold it open for ever. */
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>

@@ -31,33 +31,33 @@ struct range {
 
 /* The first range that holds the address decides. */
 static const struct range ranges4[] = {
-	{{0},		  8,  VERDICT_NEVER,   "an unspecified address"       },
-	{{10},		 8,  VERDICT_PRIVATE, "a private address"            },
-	{{100, 100, 100, 200}, 32, VERDICT_NEVER,   "a metadata address"           },
-	{{100, 64},            10, VERDICT_PRIVATE, "a carrier-grade NAT address"  },
-	{{127},		8,  VERDICT_FINE,    "a loopback address"           },
-	{{169, 254},           16, VERDICT_NEVER,   "a link-local address"         },
-	{{172, 16},            12, VERDICT_PRIVATE, "a private address"            },
-	{{192, 0, 0},          24, VERDICT_NEVER,   "a protocol assignment address"},
-	{{192, 168},           16, VERDICT_PRIVATE, "a private address"            },
-	{{198, 18},            15, VERDICT_PRIVATE, "a benchmarking address"       },
-	{{224},		4,  VERDICT_NEVER,   "a multicast address"          },
-	{{255, 255, 255, 255}, 32, VERDICT_NEVER,   "the broadcast address"        },
-	{{240},		4,  VERDICT_NEVER,   "a reserved address"           },
+	{{0}, 8, VERDICT_NEVER, "an unspecified address"},
+	{{10}, 8, VERDICT_PRIVATE, "a private address"},
+	{{100, 100, 100, 200}, 32, VERDICT_NEVER, "a metadata address"},
+	{{100, 64}, 10, VERDICT_PRIVATE, "a carrier-grade NAT address"},
+	{{127}, 8, VERDICT_FINE, "a loopback address"},
+	{{169, 254}, 16, VERDICT_NEVER, "a link-local address"},
+	{{172, 16}, 12, VERDICT_PRIVATE, "a private address"},
+	{{192, 0, 0}, 24, VERDICT_NEVER, "a protocol assignment address"},
+	{{192, 168}, 16, VERDICT_PRIVATE, "a private address"},
+	{{198, 18}, 15, VERDICT_PRIVATE, "a benchmarking address"},
+	{{224}, 4, VERDICT_NEVER, "a multicast address"},
+	{{255, 255, 255, 255}, 32, VERDICT_NEVER, "the broadcast address"},
+	{{240}, 4, VERDICT_NEVER, "a reserved address"},
 };
 
 static const struct range ranges6[] = {
-	{{[15] = 1},					 128, VERDICT_FINE,    "the loopback address"   },
-	{{0},						128, VERDICT_NEVER,   "the unspecified address"},
-	{{0x00, 0x64, 0xff, 0x9b, 0x00, 0x01},               48,  VERDICT_PRIVATE, "a local NAT64 address"  },
+	{{[15] = 1}, 128, VERDICT_FINE, "the loopback address"},
+	{{0}, 128, VERDICT_NEVER, "the unspecified address"},
+	{{0x00, 0x64, 0xff, 0x9b, 0x00, 0x01}, 48, VERDICT_PRIVATE, "a local NAT64 address"},
 	{{0xfd, 0x00, 0x0e, 0xc2, [14] = 0x02, [15] = 0x54}, 128, VERDICT_NEVER,
-         "a metadata address"									       },
+		"a metadata address"},
 	{{0xfd, 0x20, 0x00, 0xce, [14] = 0x02, [15] = 0x54}, 128, VERDICT_NEVER,
-         "a metadata address"									       },
-	{{0xfc},					     7,   VERDICT_PRIVATE, "a unique local address" },
-	{{0xfe, 0x80},				       10,  VERDICT_NEVER,   "a link-local address"   },
-	{{0xfe, 0xc0},				       10,  VERDICT_PRIVATE, "a site-local address"   },
-	{{0xff},					     8,   VERDICT_NEVER,   "a multicast address"    },
+		"a metadata address"},
+	{{0xfc}, 7, VERDICT_PRIVATE, "a unique local address"},
+	{{0xfe, 0x80}, 10, VERDICT_NEVER, "a link-local address"},
+	{{0xfe, 0xc0}, 10, VERDICT_PRIVATE, "a site-local address"},
+	{{0xff}, 8, VERDICT_NEVER, "a multicast address"},
 };
 
 /* IPv6 prefixes behind which an IPv4 address stands, and where. Looked at after ranges6. */
@@ -67,10 +67,10 @@ static const struct {
 	int offset;
 } carriers[] = {
 	{{[10] = 0xff, [11] = 0xff}, 96, 12}, /* ::ffff:0:0/96, mapped */
-	{{[8] = 0xff, [9] = 0xff},   96, 12}, /* ::ffff:0:0:0/96, translated (SIIT) */
-	{{0},			96, 12}, /* ::/96, compatible */
-	{{0x00, 0x64, 0xff, 0x9b},   96, 12}, /* 64:ff9b::/96, NAT64 */
-	{{0x20, 0x02},               16, 2 }, /* 2002::/16, 6to4 */
+	{{[8] = 0xff, [9] = 0xff}, 96, 12},   /* ::ffff:0:0:0/96, translated (SIIT) */
+	{{0}, 96, 12},                        /* ::/96, compatible */
+	{{0x00, 0x64, 0xff, 0x9b}, 96, 12},   /* 64:ff9b::/96, NAT64 */
+	{{0x20, 0x02}, 16, 2},                /* 2002::/16, 6to4 */
 };
 
 static bool has_prefix(const uint8_t *address, const uint8_t *prefix, int bits)

@@ -106,8 +106,8 @@ static void rule_once(struct gate *gate)
 		const struct gate_field **found;
 		const char *why;
 	} once[] = {
-		{"Host",              &gate->host,   "more than one Host"             },
-		{"Content-Length",    &gate->length, "more than one Content-Length"   },
+		{"Host", &gate->host, "more than one Host"},
+		{"Content-Length", &gate->length, "more than one Content-Length"},
 		{"Transfer-Encoding", &gate->coding, "more than one Transfer-Encoding"},
 	};
 

@@ -25,12 +25,12 @@ static const struct {
 	const char *name;
 	enum http_method method;
 } methods[] = {
-	{"GET",     HTTP_GET    },
-	{"HEAD",    HTTP_HEAD   },
-	{"POST",    HTTP_POST   },
-	{"PUT",     HTTP_PUT    },
-	{"PATCH",   HTTP_PATCH  },
-	{"DELETE",  HTTP_DELETE },
+	{"GET", HTTP_GET},
+	{"HEAD", HTTP_HEAD},
+	{"POST", HTTP_POST},
+	{"PUT", HTTP_PUT},
+	{"PATCH", HTTP_PATCH},
+	{"DELETE", HTTP_DELETE},
 	{"OPTIONS", HTTP_OPTIONS},
 };
 
@@ -152,8 +152,7 @@ static enum MHD_Result on_head(
 {
 	struct conn *conn = request->conn;
 	struct collect collect = {
-		.head = {.method = method, .target = request->target_raw, .version = version}
-        };
+		.head = {.method = method, .target = request->target_raw, .version = version}};
 	struct gate_verdict verdict;
 
 	collect.head.fields = collect.fields;

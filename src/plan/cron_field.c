@@ -11,12 +11,12 @@
 #include <string.h>
 
 const struct cron_field_rule cron_fields[CRON_FIELDS] = {
-	[SECOND] = {"second",       0, 59, 59, NULL                                  },
-	[MINUTE] = {"minute",       0, 59, 59, NULL                                  },
-	[HOUR] = {"hour",         0, 23, 23, NULL                                  },
-	[DAY_OF_MONTH] = {"day-of-month", 1, 31, 31, NULL                                  },
-	[MONTH] = {"month",        1, 12, 12, "JANFEBMARAPRMAYJUNJULAUGSEPOCTNOVDEC"},
-	[DAY_OF_WEEK] = {"day-of-week",  0, 7,  6,  "SUNMONTUEWEDTHUFRISAT"               },
+	[SECOND] = {"second", 0, 59, 59, NULL},
+	[MINUTE] = {"minute", 0, 59, 59, NULL},
+	[HOUR] = {"hour", 0, 23, 23, NULL},
+	[DAY_OF_MONTH] = {"day-of-month", 1, 31, 31, NULL},
+	[MONTH] = {"month", 1, 12, 12, "JANFEBMARAPRMAYJUNJULAUGSEPOCTNOVDEC"},
+	[DAY_OF_WEEK] = {"day-of-week", 0, 7, 6, "SUNMONTUEWEDTHUFRISAT"},
 };
 
 /* --- messages --- */

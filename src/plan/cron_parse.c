@@ -16,13 +16,13 @@ static const struct {
 	const char *name;
 	const char *expression;
 } macros[] = {
-	{"@yearly",   "0 0 1 1 *"},
+	{"@yearly", "0 0 1 1 *"},
 	{"@annually", "0 0 1 1 *"},
-	{"@monthly",  "0 0 1 * *"},
-	{"@weekly",   "0 0 * * 0"},
-	{"@daily",    "0 0 * * *"},
+	{"@monthly", "0 0 1 * *"},
+	{"@weekly", "0 0 * * 0"},
+	{"@daily", "0 0 * * *"},
 	{"@midnight", "0 0 * * *"},
-	{"@hourly",   "0 * * * *"},
+	{"@hourly", "0 * * * *"},
 };
 
 /* --- fields --- */

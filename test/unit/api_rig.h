@@ -127,8 +127,7 @@ static inline void rig_ready(struct rig *rig)
 		.queue_max = 1000,
 		.batch_max = 100,
 		.instance_id = rig->api_opts.instance_id};
-	struct exec_opts exec_opts = {
-		.loop = &rig->loop,
+	struct exec_opts exec_opts = {.loop = &rig->loop,
 		.max_running = 10,
 		.max_running_kind = {10, 10},
 		.exec_enabled = true,
@@ -136,8 +135,7 @@ static inline void rig_ready(struct rig *rig)
 		.exec_users = "",
 		.term_grace_ms = 1000,
 		.output_max = 65536,
-		.user_agent = "gathering/test"
-        };
+		.user_agent = "gathering/test"};
 	struct sched_opts sched_opts = {.loop = &rig->loop,
 		.window_max = 1000,
 		.window_ms = 60000,

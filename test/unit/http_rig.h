@@ -146,9 +146,7 @@ static inline void rig_start(struct rig *rig, struct http_opts opts)
 static inline void rig_turn(struct rig *rig, int fd)
 {
 	struct pollfd fds[2] = {
-		{.fd = uv_backend_fd(&rig->loop), .events = POLLIN},
-                {.fd = fd,                        .events = POLLIN}
-        };
+		{.fd = uv_backend_fd(&rig->loop), .events = POLLIN}, {.fd = fd, .events = POLLIN}};
 	int timeout_ms;
 
 	uv_update_time(&rig->loop);

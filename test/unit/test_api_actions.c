@@ -98,37 +98,40 @@ static void test_action_when_input_is_bad_then_the_problem_names_it(void **state
 		int status;
 		const char *pointer;
 	} rows[] = {
-		{"",					       "{",									    400, NULL              },
-		{"",					       "",									     400, NULL              },
-		{"",					       "{\"name\": \"a\", \"name\": \"b\"}",                                           400, NULL              },
-		{"",					       "{} {}",									400, NULL              },
-		{"",					       "{\"name\": \"\xff\"}",							 400, NULL              },
-		{"Content-Type: text/plain\r\n",                   "{}",									   415, NULL              },
-		{"Content-Type: application/merge-patch+json\r\n", "{}",									   415, NULL              },
-		{"Content-Type: application/jsonx\r\n",            "{}",									   415, NULL              },
-		{"",					       "3",									    422, ""                },
-		{"",					       "{\"name\": 7, " HTTP_TARGET "}",                                               422, "/name"           },
-		{"",					       "{\"name\": \"a\", " HTTP_TARGET ", \"colour\": 1}",                            422, "/colour"         },
-		{"",					       "{\"name\": \"a\", " HTTP_TARGET ", \"schedule\": {\"cron\": \"0 25 * * *\"}}",
-                 422,																   "/schedule/cron"  },
+		{"", "{", 400, NULL},
+		{"", "", 400, NULL},
+		{"", "{\"name\": \"a\", \"name\": \"b\"}", 400, NULL},
+		{"", "{} {}", 400, NULL},
+		{"", "{\"name\": \"\xff\"}", 400, NULL},
+		{"Content-Type: text/plain\r\n", "{}", 415, NULL},
+		{"Content-Type: application/merge-patch+json\r\n", "{}", 415, NULL},
+		{"Content-Type: application/jsonx\r\n", "{}", 415, NULL},
+		{"", "3", 422, ""},
+		{"", "{\"name\": 7, " HTTP_TARGET "}", 422, "/name"},
+		{"", "{\"name\": \"a\", " HTTP_TARGET ", \"colour\": 1}", 422, "/colour"},
+		{"", "{\"name\": \"a\", " HTTP_TARGET ", \"schedule\": {\"cron\": \"0 25 * * *\"}}",
+			422, "/schedule/cron"},
 		{"",
-                 "{\"name\": \"a\", " HTTP_TARGET
-			", \"schedule\": {\"at\": \"2020-01-01T00:00:00Z\"}}",								     422, "/schedule/at"    },
-		{"",					       "{\"name\": \"a\", \"kind\": \"exec\", \"exec\": {\"command\": [\"/opt/x\"]}}",
-                 403,																   "/exec/command"   },
-		{"",					       "[]",									   422, ""                },
-		{"",					       "{\"items\": 3}",							       422, "/items"          },
+			"{\"name\": \"a\", " HTTP_TARGET
+			", \"schedule\": {\"at\": \"2020-01-01T00:00:00Z\"}}",
+			422, "/schedule/at"},
+		{"", "{\"name\": \"a\", \"kind\": \"exec\", \"exec\": {\"command\": [\"/opt/x\"]}}",
+			403, "/exec/command"},
+		{"", "[]", 422, ""},
+		{"", "{\"items\": 3}", 422, "/items"},
 		{"",
-                 "[{\"name\": \"a\", " HTTP_TARGET "}, {\"name\": \"b\", " HTTP_TARGET ", "
-			"\"schedule\": {\"cron\": \"x\"}}]",										       422, "/1/schedule/cron"},
-		{"",					       "{\"items\": [{\"name\": \"a\", " HTTP_TARGET ", \"priority\": 1000}]}",        422,
-                 "/items/0/priority"																      },
-		{"",					       "[{\"name\": \"a\", " HTTP_TARGET "}, {\"name\": \"a\", " HTTP_TARGET "}]",
-                 409,																   "/1/name"         },
+			"[{\"name\": \"a\", " HTTP_TARGET "}, {\"name\": \"b\", " HTTP_TARGET ", "
+			"\"schedule\": {\"cron\": \"x\"}}]",
+			422, "/1/schedule/cron"},
+		{"", "{\"items\": [{\"name\": \"a\", " HTTP_TARGET ", \"priority\": 1000}]}", 422,
+			"/items/0/priority"},
+		{"", "[{\"name\": \"a\", " HTTP_TARGET "}, {\"name\": \"a\", " HTTP_TARGET "}]",
+			409, "/1/name"},
 		{"",
-                 "[{\"name\": \"a\", " HTTP_TARGET
+			"[{\"name\": \"a\", " HTTP_TARGET
 			"}, {\"name\": \"c\", \"kind\": \"exec\", "
-			"\"exec\": {\"command\": [\"/opt/x\"]}}]",										 403, "/1/exec/command" },
+			"\"exec\": {\"command\": [\"/opt/x\"]}}]",
+			403, "/1/exec/command"},
 	};
 	struct rig *rig = open_rig();
 	struct answer answer;

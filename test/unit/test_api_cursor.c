@@ -65,14 +65,14 @@ static void test_cursor_for_create_when_moment_has_passed(void **state)
 		const char *members;
 		bool is_taken;
 	} rows[] = {
-		{"\"schedule\": {\"at\": \"2026-11-22T11:59:31Z\"}, \"misfire\": \"skip\"",    true },
-		{"\"schedule\": {\"at\": \"2026-11-22T11:59:29Z\"}, \"misfire\": \"skip\"",    false},
-		{"\"schedule\": {\"at\": \"2026-11-22T11:59:29Z\"}",                           true },
-		{"\"schedule\": {\"at\": \"2026-11-21T12:00:30Z\"}",                           true },
-		{"\"schedule\": {\"at\": \"2026-11-21T12:00:29Z\"}",                           false},
+		{"\"schedule\": {\"at\": \"2026-11-22T11:59:31Z\"}, \"misfire\": \"skip\"", true},
+		{"\"schedule\": {\"at\": \"2026-11-22T11:59:29Z\"}, \"misfire\": \"skip\"", false},
+		{"\"schedule\": {\"at\": \"2026-11-22T11:59:29Z\"}", true},
+		{"\"schedule\": {\"at\": \"2026-11-21T12:00:30Z\"}", true},
+		{"\"schedule\": {\"at\": \"2026-11-21T12:00:29Z\"}", false},
 		{"\"schedule\": {\"at\": \"2026-11-21T12:00:29Z\"}, \"max_lateness\": \"2d\"",
-                 true									       },
-		{"\"schedule\": {\"at\": \"1970-01-01T00:00:00Z\"}",                           false},
+			true},
+		{"\"schedule\": {\"at\": \"1970-01-01T00:00:00Z\"}", false},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {
@@ -103,22 +103,22 @@ static void test_cursor_for_replace(void **state)
 		const char *new;
 		const char *due;
 	} rows[] = {
-  /* unchanged: also what is overdue stays, so nothing is lost by an edit */
-		{FIVE,			      false, "2026-11-22T11:55:00Z", FIVE ", \"priority\": 3",
-                 "2026-11-22T11:55:00Z"												     },
-		{FIVE,			      false, "2026-11-22T11:55:00Z", TEN,                               "2026-11-22T12:10:00Z"},
-		{FIVE,			      false, "2026-11-22T11:55:00Z", "",                                NULL                  },
-		{"",				false, NULL,                   FIVE,                              "2026-11-22T12:05:00Z"},
-		{"",				false, NULL,                   "",                                NULL                  },
- /* a moment that is done is not done again */
-		{PAST,			      false, NULL,                   PAST ", \"priority\": 3",          NULL                  },
- /* paused */
-		{FIVE,			      true,  "2026-11-22T12:05:00Z", FIVE,                              "2026-11-22T12:05:00Z"},
-		{FIVE,			      true,  "2026-11-22T12:05:00Z", TEN,                               "2026-11-22T12:10:00Z"},
-		{FIVE,			      true,  "2026-11-22T12:05:00Z", FIVE ", \"pause_records\": false", NULL                  },
-		{FIVE ", \"pause_records\": false", true,  NULL,                   TEN ", \"pause_records\": false",
-                 NULL														       },
-		{FIVE ", \"pause_records\": false", true,  NULL,                   FIVE,                              "2026-11-22T12:05:00Z"},
+		/* unchanged: also what is overdue stays, so nothing is lost by an edit */
+		{FIVE, false, "2026-11-22T11:55:00Z", FIVE ", \"priority\": 3",
+			"2026-11-22T11:55:00Z"},
+		{FIVE, false, "2026-11-22T11:55:00Z", TEN, "2026-11-22T12:10:00Z"},
+		{FIVE, false, "2026-11-22T11:55:00Z", "", NULL},
+		{"", false, NULL, FIVE, "2026-11-22T12:05:00Z"},
+		{"", false, NULL, "", NULL},
+		/* a moment that is done is not done again */
+		{PAST, false, NULL, PAST ", \"priority\": 3", NULL},
+		/* paused */
+		{FIVE, true, "2026-11-22T12:05:00Z", FIVE, "2026-11-22T12:05:00Z"},
+		{FIVE, true, "2026-11-22T12:05:00Z", TEN, "2026-11-22T12:10:00Z"},
+		{FIVE, true, "2026-11-22T12:05:00Z", FIVE ", \"pause_records\": false", NULL},
+		{FIVE ", \"pause_records\": false", true, NULL, TEN ", \"pause_records\": false",
+			NULL},
+		{FIVE ", \"pause_records\": false", true, NULL, FIVE, "2026-11-22T12:05:00Z"},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {

@@ -246,9 +246,7 @@ static void test_instances_when_stopping_then_409(void **state)
 
 static void test_limit_answers_429_with_its_headers(void **state)
 {
-	struct rig rig = {
-		.api_opts = {.rate_health = 2, .rate_probe = 4}
-        };
+	struct rig rig = {.api_opts = {.rate_health = 2, .rate_probe = 4}};
 	struct answer answer;
 
 	rig_open(&rig);

@@ -114,21 +114,21 @@ static void test_etag_if_match(void **state)
 		const char *header;
 		enum etag_match expected;
 	} rows[] = {
-		{"\"3\"",          ETAG_MATCHES  },
-		{" \"3\" ",        ETAG_MATCHES  },
-		{"*",              ETAG_MATCHES  },
-		{"\"1\", \"3\"",   ETAG_MATCHES  },
-		{"\"1\",\"2\"",    ETAG_DIFFERS  },
-		{"\"33\"",         ETAG_DIFFERS  },
-		{"\"\"",           ETAG_DIFFERS  },
-		{"W/\"3\"",        ETAG_DIFFERS  },
-		{"W/\"3\", \"3\"", ETAG_MATCHES  },
-		{"",               ETAG_MALFORMED},
-		{"3",              ETAG_MALFORMED},
-		{"\"3",            ETAG_MALFORMED},
-		{"\"3\",",         ETAG_MALFORMED},
-		{"\"3\" \"3\"",    ETAG_MALFORMED},
-		{"*, \"3\"",       ETAG_MALFORMED},
+		{"\"3\"", ETAG_MATCHES},
+		{" \"3\" ", ETAG_MATCHES},
+		{"*", ETAG_MATCHES},
+		{"\"1\", \"3\"", ETAG_MATCHES},
+		{"\"1\",\"2\"", ETAG_DIFFERS},
+		{"\"33\"", ETAG_DIFFERS},
+		{"\"\"", ETAG_DIFFERS},
+		{"W/\"3\"", ETAG_DIFFERS},
+		{"W/\"3\", \"3\"", ETAG_MATCHES},
+		{"", ETAG_MALFORMED},
+		{"3", ETAG_MALFORMED},
+		{"\"3", ETAG_MALFORMED},
+		{"\"3\",", ETAG_MALFORMED},
+		{"\"3\" \"3\"", ETAG_MALFORMED},
+		{"*, \"3\"", ETAG_MALFORMED},
 	};
 	char text[ETAG_SIZE];
 

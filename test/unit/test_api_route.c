@@ -14,13 +14,13 @@
 #include "base/mem.h"
 
 static const struct route table[] = {
-	{HTTP_GET,    "/things",             NULL, TIER_READ,  "limit cursor state+", "list"   },
-	{HTTP_POST,   "/things",             NULL, TIER_WRITE, "",                    "create" },
-	{HTTP_GET,    "/things/{thing}",     NULL, TIER_READ,  "",                    "show"   },
-	{HTTP_PUT,    "/things/{thing}",     NULL, TIER_READ,  "",                    "replace"},
-	{HTTP_DELETE, "/things/{thing}",     NULL, TIER_READ,  "",                    "delete" },
-	{HTTP_POST,   "/things/{thing}/run", NULL, TIER_READ,  "",                    "run"    },
-	{HTTP_GET,    "/",                   NULL, TIER_READ,  "*",                   "root"   },
+	{HTTP_GET, "/things", NULL, TIER_READ, "limit cursor state+", "list"},
+	{HTTP_POST, "/things", NULL, TIER_WRITE, "", "create"},
+	{HTTP_GET, "/things/{thing}", NULL, TIER_READ, "", "show"},
+	{HTTP_PUT, "/things/{thing}", NULL, TIER_READ, "", "replace"},
+	{HTTP_DELETE, "/things/{thing}", NULL, TIER_READ, "", "delete"},
+	{HTTP_POST, "/things/{thing}/run", NULL, TIER_READ, "", "run"},
+	{HTTP_GET, "/", NULL, TIER_READ, "*", "root"},
 };
 
 static void test_route_finds_the_row_and_its_parameter(void **state)
@@ -31,15 +31,15 @@ static void test_route_finds_the_row_and_its_parameter(void **state)
 		int row;
 		const char *param;
 	} rows[] = {
-		{HTTP_GET,    "/things",           0, NULL      },
-		{HTTP_HEAD,   "/things",           0, NULL      },
-		{HTTP_POST,   "/things",           1, NULL      },
-		{HTTP_GET,    "/things/a",         2, "a"       },
-		{HTTP_DELETE, "/things/run",       4, "run"     },
-		{HTTP_POST,   "/things/a%20b/run", 5, "a b"     },
-		{HTTP_GET,    "/things/a%2Fb",     2, "a/b"     },
-		{HTTP_GET,    "/things/%C3%A4",    2, "\xc3\xa4"},
-		{HTTP_GET,    "/",                 6, NULL      },
+		{HTTP_GET, "/things", 0, NULL},
+		{HTTP_HEAD, "/things", 0, NULL},
+		{HTTP_POST, "/things", 1, NULL},
+		{HTTP_GET, "/things/a", 2, "a"},
+		{HTTP_DELETE, "/things/run", 4, "run"},
+		{HTTP_POST, "/things/a%20b/run", 5, "a b"},
+		{HTTP_GET, "/things/a%2Fb", 2, "a/b"},
+		{HTTP_GET, "/things/%C3%A4", 2, "\xc3\xa4"},
+		{HTTP_GET, "/", 6, NULL},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {
@@ -66,19 +66,19 @@ static void test_route_when_unknown_then_the_error_tells(void **state)
 		int code;
 		const char *allow;
 	} rows[] = {
-		{HTTP_GET,     "/thing",          ERR_NOT_FOUND,   ""                               },
-		{HTTP_GET,     "/things/",        ERR_NOT_FOUND,   ""                               },
-		{HTTP_GET,     "/things//run",    ERR_NOT_FOUND,   ""                               },
-		{HTTP_POST,    "/things/a/run/",  ERR_NOT_FOUND,   ""                               },
-		{HTTP_GET,     "",                ERR_NOT_FOUND,   ""                               },
-		{HTTP_GET,     "*",               ERR_NOT_FOUND,   ""                               },
-		{HTTP_GET,     "/things/a/b/run", ERR_NOT_FOUND,   ""                               },
-		{HTTP_PUT,     "/things",         ERR_METHOD,      "GET, HEAD, POST, OPTIONS"       },
-		{HTTP_OPTIONS, "/things/x",       ERR_METHOD,      "GET, HEAD, PUT, DELETE, OPTIONS"},
-		{HTTP_OTHER,   "/things/x/run",   ERR_METHOD,      "POST, OPTIONS"                  },
-		{HTTP_GET,     "/things/%zz",     ERR_BAD_REQUEST, "GET, HEAD, PUT, DELETE, OPTIONS"},
-		{HTTP_GET,     "/things/%00",     ERR_BAD_REQUEST, "GET, HEAD, PUT, DELETE, OPTIONS"},
-		{HTTP_GET,     "/things/%ff",     ERR_BAD_REQUEST, "GET, HEAD, PUT, DELETE, OPTIONS"},
+		{HTTP_GET, "/thing", ERR_NOT_FOUND, ""},
+		{HTTP_GET, "/things/", ERR_NOT_FOUND, ""},
+		{HTTP_GET, "/things//run", ERR_NOT_FOUND, ""},
+		{HTTP_POST, "/things/a/run/", ERR_NOT_FOUND, ""},
+		{HTTP_GET, "", ERR_NOT_FOUND, ""},
+		{HTTP_GET, "*", ERR_NOT_FOUND, ""},
+		{HTTP_GET, "/things/a/b/run", ERR_NOT_FOUND, ""},
+		{HTTP_PUT, "/things", ERR_METHOD, "GET, HEAD, POST, OPTIONS"},
+		{HTTP_OPTIONS, "/things/x", ERR_METHOD, "GET, HEAD, PUT, DELETE, OPTIONS"},
+		{HTTP_OTHER, "/things/x/run", ERR_METHOD, "POST, OPTIONS"},
+		{HTTP_GET, "/things/%zz", ERR_BAD_REQUEST, "GET, HEAD, PUT, DELETE, OPTIONS"},
+		{HTTP_GET, "/things/%00", ERR_BAD_REQUEST, "GET, HEAD, PUT, DELETE, OPTIONS"},
+		{HTTP_GET, "/things/%ff", ERR_BAD_REQUEST, "GET, HEAD, PUT, DELETE, OPTIONS"},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {

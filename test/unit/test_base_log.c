@@ -60,10 +60,8 @@ static const char *capture(void (*emit)(void))
 	return captured;
 }
 
-static const struct id some_id = {
-	{0x01, 0x93, 0x9f, 0x4a, 0x7c, 0x1b, 0x7d, 0xef, 0x8a, 0xbc, 1, 0x23, 0x45, 0x67, 0x89,
-         0xab}
-};
+static const struct id some_id = {{0x01, 0x93, 0x9f, 0x4a, 0x7c, 0x1b, 0x7d, 0xef, 0x8a, 0xbc, 1,
+	0x23, 0x45, 0x67, 0x89, 0xab}};
 
 static void emit_each_type(void)
 {
@@ -103,22 +101,24 @@ static const struct {
 	const char *text; /* as it stands in a text line */
 	const char *json;
 } value_rows[] = {
-	{"plain/1:2",                    "plain/1:2",                        "\"plain/1:2\""              },
-	{"",			     "\"\"",			     "\"\""                       },
-	{"null",			 "\"null\"",                         "\"null\""                   },
-	{"two words",                    "\"two words\"",                    "\"two words\""              },
-	{"a=b",			  "\"a=b\"",                          "\"a=b\""                    },
-	{"say \"hi\" \\ bye",            "\"say \\\"hi\\\" \\\\ bye\"",      "\"say \\\"hi\\\" \\\\ bye\""},
-	{"x\ninfo fake line",            "\"x\\ninfo fake line\"",           "\"x\\ninfo fake line\""     },
-	{"\r\t\x1b[31m\x7f",             "\"\\u000d\\t\\u001b[31m\\u007f\"",
-         "\"\\u000d\\t\\u001b[31m\\u007f\""							       },
+	{"plain/1:2", "plain/1:2", "\"plain/1:2\""},
+	{"", "\"\"", "\"\""},
+	{"null", "\"null\"", "\"null\""},
+	{"two words", "\"two words\"", "\"two words\""},
+	{"a=b", "\"a=b\"", "\"a=b\""},
+	{"say \"hi\" \\ bye", "\"say \\\"hi\\\" \\\\ bye\"", "\"say \\\"hi\\\" \\\\ bye\""},
+	{"x\ninfo fake line", "\"x\\ninfo fake line\"", "\"x\\ninfo fake line\""},
+	{"\r\t\x1b[31m\x7f", "\"\\u000d\\t\\u001b[31m\\u007f\"",
+		"\"\\u000d\\t\\u001b[31m\\u007f\""},
 	{"\xc2\x9b"
-	 "31m",		 "\"\\u009b31m\"",                   "\"\\u009b31m\""             },
+	 "31m",
+		"\"\\u009b31m\"", "\"\\u009b31m\""},
 	{"\xe2\x80\xae"
-	 "evil",		"\"\\u202eevil\"",                  "\"\\u202eevil\""            },
-	{"\xff\xc3",		     "\"\\ufffd\\ufffd\"",               "\"\\ufffd\\ufffd\""         },
+	 "evil",
+		"\"\\u202eevil\"", "\"\\u202eevil\""},
+	{"\xff\xc3", "\"\\ufffd\\ufffd\"", "\"\\ufffd\\ufffd\""},
 	{"caf\xc3\xa9 \xf0\x9f\x98\x80", "\"caf\xc3\xa9 \xf0\x9f\x98\x80\"",
-         "\"caf\xc3\xa9 \xf0\x9f\x98\x80\""							       },
+		"\"caf\xc3\xa9 \xf0\x9f\x98\x80\""},
 };
 
 static void emit_values(void)

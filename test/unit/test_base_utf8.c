@@ -25,35 +25,35 @@ struct bytes_row {
 };
 
 static const struct bytes_row rows[] = {
-	{BYTES(""),						 NULL        },
-	{BYTES("plain \x7f\x01"),				   NULL        },
-	{BYTES("\xc2\x80\xdf\xbf"),                                 NULL        },
-	{BYTES("\xe0\xa0\x80\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbf"), NULL        },
-	{BYTES("\xf0\x90\x80\x80\xf4\x8f\xbf\xbf"),                 NULL        },
-	{BYTES("a\0b"),					     "a" R "b"   },
- /* alone, missing and surplus continuation bytes */
-	{BYTES("\x80"),					     R           },
-	{BYTES("\xbf\x41"),					 R "A"       },
-	{BYTES("\xc3"),					     R           },
-	{BYTES("\xc3\x28"),					 R "("       },
-	{BYTES("\xe2\x82"),					 R           },
-	{BYTES("\xe2\x82\x41"),				     R "A"       },
-	{BYTES("\xf0\x9f\x98"),				     R           },
-	{BYTES("\xf0\x9f\x98\x41"),                                 R "A"       },
-	{BYTES("\xc3\xa9\xa9"),				     "\xc3\xa9" R},
- /* overlong forms: each of their bytes is an error of its own */
-	{BYTES("\xc0\x80"),					 R R         },
-	{BYTES("\xc1\xbf"),					 R R         },
-	{BYTES("\xe0\x80\x80"),				     R R R       },
-	{BYTES("\xe0\x9f\xbf"),				     R R R       },
-	{BYTES("\xf0\x80\x80\x80"),                                 R R R R     },
-	{BYTES("\xf0\x8f\xbf\xbf"),                                 R R R R     },
- /* surrogates, above U+10FFFF, bytes that never occur */
-	{BYTES("\xed\xa0\x80"),				     R R R       },
-	{BYTES("\xed\xbf\xbf"),				     R R R       },
-	{BYTES("\xf4\x90\x80\x80"),                                 R R R R     },
-	{BYTES("\xf5\x80\x80\x80"),                                 R R R R     },
-	{BYTES("\xfe\xff"),					 R R         },
+	{BYTES(""), NULL},
+	{BYTES("plain \x7f\x01"), NULL},
+	{BYTES("\xc2\x80\xdf\xbf"), NULL},
+	{BYTES("\xe0\xa0\x80\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbf"), NULL},
+	{BYTES("\xf0\x90\x80\x80\xf4\x8f\xbf\xbf"), NULL},
+	{BYTES("a\0b"), "a" R "b"},
+	/* alone, missing and surplus continuation bytes */
+	{BYTES("\x80"), R},
+	{BYTES("\xbf\x41"), R "A"},
+	{BYTES("\xc3"), R},
+	{BYTES("\xc3\x28"), R "("},
+	{BYTES("\xe2\x82"), R},
+	{BYTES("\xe2\x82\x41"), R "A"},
+	{BYTES("\xf0\x9f\x98"), R},
+	{BYTES("\xf0\x9f\x98\x41"), R "A"},
+	{BYTES("\xc3\xa9\xa9"), "\xc3\xa9" R},
+	/* overlong forms: each of their bytes is an error of its own */
+	{BYTES("\xc0\x80"), R R},
+	{BYTES("\xc1\xbf"), R R},
+	{BYTES("\xe0\x80\x80"), R R R},
+	{BYTES("\xe0\x9f\xbf"), R R R},
+	{BYTES("\xf0\x80\x80\x80"), R R R R},
+	{BYTES("\xf0\x8f\xbf\xbf"), R R R R},
+	/* surrogates, above U+10FFFF, bytes that never occur */
+	{BYTES("\xed\xa0\x80"), R R R},
+	{BYTES("\xed\xbf\xbf"), R R R},
+	{BYTES("\xf4\x90\x80\x80"), R R R R},
+	{BYTES("\xf5\x80\x80\x80"), R R R R},
+	{BYTES("\xfe\xff"), R R},
 };
 
 static void test_is_valid_follows_rfc_3629(void **state)

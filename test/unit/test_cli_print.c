@@ -13,8 +13,8 @@
 #include "cli/cli_priv.h"
 
 static const struct column columns[] = {
-	{"NAME",   COLUMN_SHRINKS},
-	{"COUNT",  COLUMN_RIGHT  },
+	{"NAME", COLUMN_SHRINKS},
+	{"COUNT", COLUMN_RIGHT},
 	{"TARGET", COLUMN_SHRINKS},
 };
 
@@ -96,15 +96,15 @@ static const struct {
 	int64_t at_ms;
 	const char *text;
 } relative_rows[] = {
-	{1000000000,			   "now"     },
-	{1000000999,			   "now"     },
-	{1000001000,			   "in 1s"   },
-	{999941000,			    "59s ago" },
-	{1000000000 + 90000,                   "in 1m30s"},
-	{1000000000 + 3600000,                 "in 1h"   },
-	{1000000000 + 3660000,                 "in 1h1m" },
-	{1000000000 - 86400000 - 3599999,      "1d ago"  },
-	{1000000000 + 86400000 * INT64_C(400), "in 400d" },
+	{1000000000, "now"},
+	{1000000999, "now"},
+	{1000001000, "in 1s"},
+	{999941000, "59s ago"},
+	{1000000000 + 90000, "in 1m30s"},
+	{1000000000 + 3600000, "in 1h"},
+	{1000000000 + 3660000, "in 1h1m"},
+	{1000000000 - 86400000 - 3599999, "1d ago"},
+	{1000000000 + 86400000 * INT64_C(400), "in 400d"},
 };
 
 static void test_relative_times_have_two_units_at_most(void **state)

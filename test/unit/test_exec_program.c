@@ -210,9 +210,7 @@ static void test_path_of_the_action_is_searched(void **state)
 	auto_free char *tool = in_folder("tool");
 	auto_free char *path = xasprintf("/no/such:%s:/bin", folder);
 	auto_free char *error = xasprintf("cannot run %s: Permission denied", tool);
-	struct name_value env[] = {
-		{(char *)(uintptr_t) "PATH", path}
-        };
+	struct name_value env[] = {{(char *)(uintptr_t) "PATH", path}};
 	struct job job;
 
 	write_file(tool, "#!/bin/sh\necho my tool\n", 0755);
@@ -399,9 +397,9 @@ static void test_no_input_is_an_empty_one(void **state)
 static void test_environment_is_exactly_as_specified(void **state)
 {
 	struct name_value env[] = {
-		{(char *)(uintptr_t) "COLOUR", (char *)(uintptr_t) "light blue" },
-		{(char *)(uintptr_t) "LANG",   (char *)(uintptr_t) "fr_FR.UTF-8"},
-		{(char *)(uintptr_t) "EMPTY",  (char *)(uintptr_t) ""           },
+		{(char *)(uintptr_t) "COLOUR", (char *)(uintptr_t) "light blue"},
+		{(char *)(uintptr_t) "LANG", (char *)(uintptr_t) "fr_FR.UTF-8"},
+		{(char *)(uintptr_t) "EMPTY", (char *)(uintptr_t) ""},
 	};
 	char action_id[ID_TEXT_SIZE], run_id[ID_TEXT_SIZE];
 	const struct passwd *own = getpwuid(geteuid());

@@ -85,14 +85,14 @@ static void assert_rows(const struct row *rows, size_t count)
 static void test_statuses(void **state)
 {
 	static const struct row rows[] = {
-		{"/status/200", ATTEMPT_SUCCEEDED, 200, NULL                           },
-		{"/status/299", ATTEMPT_SUCCEEDED, 299, NULL                           },
-		{"/204",        ATTEMPT_SUCCEEDED, 204, NULL                           },
-		{"/status/300", ATTEMPT_FAILED,    300, "status 300 is outside 200-299"},
-		{"/status/302", ATTEMPT_FAILED,    302, "status 302 is outside 200-299"},
-		{"/status/404", ATTEMPT_FAILED,    404, "status 404 is outside 200-299"},
-		{"/status/500", ATTEMPT_FAILED,    500, "status 500 is outside 200-299"},
-		{"/status/503", ATTEMPT_FAILED,    503, "status 503 is outside 200-299"},
+		{"/status/200", ATTEMPT_SUCCEEDED, 200, NULL},
+		{"/status/299", ATTEMPT_SUCCEEDED, 299, NULL},
+		{"/204", ATTEMPT_SUCCEEDED, 204, NULL},
+		{"/status/300", ATTEMPT_FAILED, 300, "status 300 is outside 200-299"},
+		{"/status/302", ATTEMPT_FAILED, 302, "status 302 is outside 200-299"},
+		{"/status/404", ATTEMPT_FAILED, 404, "status 404 is outside 200-299"},
+		{"/status/500", ATTEMPT_FAILED, 500, "status 500 is outside 200-299"},
+		{"/status/503", ATTEMPT_FAILED, 503, "status 503 is outside 200-299"},
 	};
 
 	assert_rows(rows, COUNT_OF(rows));
@@ -143,25 +143,25 @@ static void test_expected_range(void **state)
 static void test_redirects(void **state)
 {
 	static const struct row rows[] = {
-		{"/redirect/5",				  ATTEMPT_SUCCEEDED, 200, NULL},
-		{"/redirect/6",				  ATTEMPT_FAILED,    302,
-                 "more than 5 redirects; the last answer came from @"                        },
-		{"/circle",				      ATTEMPT_FAILED,    302,
-                 "more than 5 redirects; the last answer came from @"                        },
-		{"/to?file:///etc/passwd",                       ATTEMPT_FAILED,    302,
-                 "redirected to file://, but only http and https are followed"               },
-		{"/to?gopher://127.0.0.1:9/",                    ATTEMPT_FAILED,    302,
-                 "redirected to gopher://, but only http and https are followed"             },
-		{"/to?http://169.254.169.254/latest/meta-data/", ATTEMPT_FAILED,    302,
-                 "169.254.169.254:80 is a link-local address and is not called"              },
-		{"/to?http://10.0.0.1:8080/",                    ATTEMPT_FAILED,    302,
-                 "10.0.0.1:8080 is a private address and is not called; set "
-			"allow_private_targets = true to allow it"                           },
-		{"/to?http://[::ffff:10.0.0.1]/",                ATTEMPT_FAILED,    302,
-                 "[::ffff:10.0.0.1]:80 is a private address and is not called; set "
-			"allow_private_targets = true to allow it"                           },
-		{"/to?http://0/",                                ATTEMPT_FAILED,    302,
-                 "0.0.0.0:80 is an unspecified address and is not called"                    },
+		{"/redirect/5", ATTEMPT_SUCCEEDED, 200, NULL},
+		{"/redirect/6", ATTEMPT_FAILED, 302,
+			"more than 5 redirects; the last answer came from @"},
+		{"/circle", ATTEMPT_FAILED, 302,
+			"more than 5 redirects; the last answer came from @"},
+		{"/to?file:///etc/passwd", ATTEMPT_FAILED, 302,
+			"redirected to file://, but only http and https are followed"},
+		{"/to?gopher://127.0.0.1:9/", ATTEMPT_FAILED, 302,
+			"redirected to gopher://, but only http and https are followed"},
+		{"/to?http://169.254.169.254/latest/meta-data/", ATTEMPT_FAILED, 302,
+			"169.254.169.254:80 is a link-local address and is not called"},
+		{"/to?http://10.0.0.1:8080/", ATTEMPT_FAILED, 302,
+			"10.0.0.1:8080 is a private address and is not called; set "
+			"allow_private_targets = true to allow it"},
+		{"/to?http://[::ffff:10.0.0.1]/", ATTEMPT_FAILED, 302,
+			"[::ffff:10.0.0.1]:80 is a private address and is not called; set "
+			"allow_private_targets = true to allow it"},
+		{"/to?http://0/", ATTEMPT_FAILED, 302,
+			"0.0.0.0:80 is an unspecified address and is not called"},
 	};
 
 	assert_rows(rows, COUNT_OF(rows));
@@ -170,17 +170,17 @@ static void test_redirects(void **state)
 static void test_broken_answers(void **state)
 {
 	static const struct row rows[] = {
-		{"/close",         ATTEMPT_FAILED, 0,   "@ closed the connection without an answer"},
-		{"/reset",         ATTEMPT_FAILED, 0,
-                 "request to @ failed: Recv failure: Connection reset by peer"                     },
-		{"/short",         ATTEMPT_FAILED, 200,
-                 "request to @ failed: transfer closed with 90 bytes remaining to read"            },
+		{"/close", ATTEMPT_FAILED, 0, "@ closed the connection without an answer"},
+		{"/reset", ATTEMPT_FAILED, 0,
+			"request to @ failed: Recv failure: Connection reset by peer"},
+		{"/short", ATTEMPT_FAILED, 200,
+			"request to @ failed: transfer closed with 90 bytes remaining to read"},
 		{"/big/104857600", ATTEMPT_FAILED, 200,
-                 "reading the answer of @ was stopped: its body is longer than 16 MiB"             },
-		{"/endless",       ATTEMPT_FAILED, 200,
-                 "reading the answer of @ was stopped: its body is longer than 16 MiB"             },
-		{"/flood",         ATTEMPT_FAILED, 200,
-                 "reading the answer of @ was stopped: its headers are longer than 256 KiB"        },
+			"reading the answer of @ was stopped: its body is longer than 16 MiB"},
+		{"/endless", ATTEMPT_FAILED, 200,
+			"reading the answer of @ was stopped: its body is longer than 16 MiB"},
+		{"/flood", ATTEMPT_FAILED, 200,
+			"reading the answer of @ was stopped: its headers are longer than 256 KiB"},
 	};
 
 	assert_rows(rows, COUNT_OF(rows));
@@ -439,8 +439,8 @@ static void test_own_headers_and_methods(void **state)
 {
 	static const char *const methods[] = {"PUT", "PATCH", "DELETE", "OPTIONS"};
 	struct name_value own[] = {
-		{(char *)(uintptr_t) "X-Team",     (char *)(uintptr_t) "data"    },
-		{(char *)(uintptr_t) "X-Empty",    (char *)(uintptr_t) ""        },
+		{(char *)(uintptr_t) "X-Team", (char *)(uintptr_t) "data"},
+		{(char *)(uintptr_t) "X-Empty", (char *)(uintptr_t) ""},
 		{(char *)(uintptr_t) "User-Agent", (char *)(uintptr_t) "mine/1.0"},
 	};
 	struct world world;
@@ -502,19 +502,21 @@ static void test_retry_after(void **state)
 		const char *path;
 		int64_t expected_ms;
 	} rows[] = {
-		{"/status/503",						-1                    },
-		{"/headers?Retry-After:120",                                   120000                },
-		{"/headers?Retry-After:++120+",                                120000                },
-		{"/headers?retry-AFTER:0",                                     0                     },
-		{"/headers?Retry-After:99999999999999999999",                  -1                    },
-		{"/headers?Retry-After:999999999",                             7 * 24 * 3600 * 1000LL},
-		{"/headers?Retry-After:soon",                                  -1                    },
- /* a moment means something beside the target's own clock only */
-		{"/headers?Retry-After:Sun,+22+Nov+2026+01:30:00+GMT",         -1                    },
+		{"/status/503", -1},
+		{"/headers?Retry-After:120", 120000},
+		{"/headers?Retry-After:++120+", 120000},
+		{"/headers?retry-AFTER:0", 0},
+		{"/headers?Retry-After:99999999999999999999", -1},
+		{"/headers?Retry-After:999999999", 7 * 24 * 3600 * 1000LL},
+		{"/headers?Retry-After:soon", -1},
+		/* a moment means something beside the target's own clock only */
+		{"/headers?Retry-After:Sun,+22+Nov+2026+01:30:00+GMT", -1},
 		{"/headers?Retry-After:Sun,+22+Nov+2026+01:30:00+GMT|"
-		 "Date:Sun,+22+Nov+2026+01:28:30+GMT",        90000                 },
+		 "Date:Sun,+22+Nov+2026+01:28:30+GMT",
+			90000},
 		{"/headers?Date:Sun,+22+Nov+2026+01:30:30+GMT|"
-		 "Retry-After:Sun,+22+Nov+2026+01:30:00+GMT", 0                     },
+		 "Retry-After:Sun,+22+Nov+2026+01:30:00+GMT",
+			0},
 	};
 	struct world world;
 

@@ -21,26 +21,26 @@ static void test_percent_decode(void **state)
 	static const struct {
 		const char *in, *out; /* out NULL: refused */
 	} rows[] = {
-		{"",             ""                },
-		{"/a/b",         "/a/b"            },
-		{"%41%6a%6A",    "Ajj"             },
-		{"a%20b+c",      "a b+c"           },
-		{"%c3%a4",       "\303\244"        },
+		{"", ""},
+		{"/a/b", "/a/b"},
+		{"%41%6a%6A", "Ajj"},
+		{"a%20b+c", "a b+c"},
+		{"%c3%a4", "\303\244"},
 		{"%F0%9F%98%80", "\360\237\230\200"},
-		{"%25",          "%"               },
-		{"%2541",        "%41"             }, /* once only */
-		{"%",            NULL              },
-		{"a%4",          NULL              },
-		{"%4g",          NULL              },
-		{"%-1",          NULL              },
-		{"% 1",          NULL              },
-		{"%00",          NULL              },
-		{"a%00b",        NULL              },
-		{"%80",          NULL              },
-		{"%c3",          NULL              },
-		{"%c0%af",       NULL              },
-		{"%ed%a0%80",    NULL              },
-		{"%f4%90%80%80", NULL              },
+		{"%25", "%"},
+		{"%2541", "%41"}, /* once only */
+		{"%", NULL},
+		{"a%4", NULL},
+		{"%4g", NULL},
+		{"%-1", NULL},
+		{"% 1", NULL},
+		{"%00", NULL},
+		{"a%00b", NULL},
+		{"%80", NULL},
+		{"%c3", NULL},
+		{"%c0%af", NULL},
+		{"%ed%a0%80", NULL},
+		{"%f4%90%80%80", NULL},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {
@@ -59,11 +59,11 @@ static void test_target_is_taken_apart(void **state)
 	static const struct {
 		const char *name, *value;
 	} pairs[] = {
-		{"a",   "1"  },
-		{"b",   ""   },
+		{"a", "1"},
+		{"b", ""},
 		{"c d", "e=f"},
-		{"a",   "2"  },
-		{"",    "x"  },
+		{"a", "2"},
+		{"", "x"},
 		{"g&h", "i+j"},
 	};
 	struct target target;
@@ -153,7 +153,7 @@ static void test_verdict_tells_about_the_body(void **state)
 {
 	static const struct gate_limits limits = {.header_max = 1000, .body_max = 100};
 	struct gate_field fields[] = {
-		{"hOsT",           4,  "a",   1},
+		{"hOsT", 4, "a", 1},
 		{"CONTENT-LENGTH", 14, "100", 3},
 	};
 	struct gate_head head = {.method = "POST",

@@ -520,24 +520,24 @@ static void test_bad_addresses_are_refused_with_a_reason(void **state)
 		const char *listen;
 		int code;
 	} rows[] = {
-		{"",			 ERR_INVALID },
-		{"8080",                     ERR_INVALID },
-		{":8080",                    ERR_INVALID },
-		{"127.0.0.1",                ERR_INVALID },
-		{"127.0.0.1:",               ERR_INVALID },
-		{"127.0.0.1:65536",          ERR_INVALID },
-		{"127.0.0.1:-1",             ERR_INVALID },
-		{"127.0.0.1:80x",            ERR_INVALID },
-		{"[127.0.0.1]:80",           ERR_INVALID },
-		{"::1:80",                   ERR_INVALID },
-		{"[::1:80",                  ERR_INVALID },
-		{"example.com:80",           ERR_INVALID },
-		{"300.0.0.1:80",             ERR_INVALID },
-		{"192.0.2.1:0",              ERR_INVALID }, /* TEST-NET: nobody's own */
-		{"unix:",                    ERR_INVALID },
-		{"unix:relative",            ERR_INVALID },
-		{"unix:/nonexistent/x.sock", ERR_IO      },
-		{"unix:/dev/null",           ERR_CONFLICT},
+		{"", ERR_INVALID},
+		{"8080", ERR_INVALID},
+		{":8080", ERR_INVALID},
+		{"127.0.0.1", ERR_INVALID},
+		{"127.0.0.1:", ERR_INVALID},
+		{"127.0.0.1:65536", ERR_INVALID},
+		{"127.0.0.1:-1", ERR_INVALID},
+		{"127.0.0.1:80x", ERR_INVALID},
+		{"[127.0.0.1]:80", ERR_INVALID},
+		{"::1:80", ERR_INVALID},
+		{"[::1:80", ERR_INVALID},
+		{"example.com:80", ERR_INVALID},
+		{"300.0.0.1:80", ERR_INVALID},
+		{"192.0.2.1:0", ERR_INVALID}, /* TEST-NET: nobody's own */
+		{"unix:", ERR_INVALID},
+		{"unix:relative", ERR_INVALID},
+		{"unix:/nonexistent/x.sock", ERR_IO},
+		{"unix:/dev/null", ERR_CONFLICT},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {

@@ -117,16 +117,16 @@ static void c_start(void *data)
 }
 
 static const struct part parts[] = {
-	{.name = "a",      .start = a_start, .stop = a_stop},
+	{.name = "a", .start = a_start, .stop = a_stop},
 	{.name = "b",
-         .start = b_start,
-         .quiet = b_quiet,
-         .unquiet = b_unquiet,
-         .drain = b_drain,
-         .drain_max_ms = b_max,
-         .hurry = b_hurry,
-         .stop = b_stop},
-	{.name = "c", .start = c_start              },
+		.start = b_start,
+		.quiet = b_quiet,
+		.unquiet = b_unquiet,
+		.drain = b_drain,
+		.drain_max_ms = b_max,
+		.hurry = b_hurry,
+		.stop = b_stop},
+	{.name = "c", .start = c_start},
 };
 
 static int run(void)

@@ -134,14 +134,14 @@ static void test_year_of_seconds_is_summed_up_exactly(void **state)
 		enum misfire policy;
 		const char *tail; /* the plan after 1,000 single skips */
 	} rows[] = {
-		{{.cron = "* * * * * *"},                                 MISFIRE_LATEST,   "S31534939"         },
-		{{.cron = "* * * * * *", .timezone = "Europe/Paris"},     MISFIRE_SKIP,     "S31534939"         },
-		{{.every = "1s"},					 MISFIRE_SKIP,     "S31534939"         },
-		{{.every = "100ms"},				      MISFIRE_SKIP,     "S315358390"        },
- /* a day and its grace are the late ones: all but 1,000 of them over the limit */
-		{{.cron = "* * * * * *"},                                 MISFIRE_ALL,      "S31448599L86240RRR"},
+		{{.cron = "* * * * * *"}, MISFIRE_LATEST, "S31534939"},
+		{{.cron = "* * * * * *", .timezone = "Europe/Paris"}, MISFIRE_SKIP, "S31534939"},
+		{{.every = "1s"}, MISFIRE_SKIP, "S31534939"},
+		{{.every = "100ms"}, MISFIRE_SKIP, "S315358390"},
+		/* a day and its grace are the late ones: all but 1,000 of them over the limit */
+		{{.cron = "* * * * * *"}, MISFIRE_ALL, "S31448599L86240RRR"},
 		{{.cron = "* * * * * *", .timezone = "America/New_York"}, MISFIRE_EARLIEST,
-                 "S31448599RS86339"									     },
+			"S31448599RS86339"},
 	};
 	int64_t from_ms = at("2025-01-01T00:00:00Z"), now_ms = at("2025-12-31T23:59:59Z");
 
@@ -296,14 +296,14 @@ static void assert_same_plan(const struct slow *slow, const struct planned_due *
 static void test_plans_of_random_outages_are_those_made_slowly(void **state)
 {
 	static const struct schedule_spec specs[] = {
-		{.cron = "* * * * *",             .timezone = "Europe/Paris"},
-                {.cron = "*/10 * * * * *"                              },
+		{.cron = "* * * * *", .timezone = "Europe/Paris"},
+		{.cron = "*/10 * * * * *"},
 		{.cron = "0,20,40 1-3 * * *", .timezone = "America/New_York"},
 		{.cron = "30 2 * * *", .timezone = "Australia/Lord_Howe"},
-                {.every = "7m"           },
-		{.every = "13s"                              },
-                {.at = "2026-10-25T01:00:00Z"                   }
-        };
+		{.every = "7m"},
+		{.every = "13s"},
+		{.at = "2026-10-25T01:00:00Z"},
+	};
 	struct seed seed = seed_start("test_misfire");
 	struct slow *slow = xmalloc(sizeof(*slow));
 	int compared = 0;

@@ -633,10 +633,7 @@ static void test_nul_is_refused_even_when_the_parser_let_it_pass(void **state)
 
 static void test_schedule_from_json_names_the_place_it_was_given(void **state)
 {
-	static const char *const pointers[][2] = {
-		{"",          "/cron"         },
-                {"/schedule", "/schedule/cron"}
-        };
+	static const char *const pointers[][2] = {{"", "/cron"}, {"/schedule", "/schedule/cron"}};
 	json_t *json = input_json("{'cron':'0 25 * * *'}");
 
 	for (size_t i = 0; i < COUNT_OF(pointers); i++) {
@@ -694,10 +691,9 @@ static void test_schedule_is_stored_with_the_defaults_that_matter(void **state)
 static void test_stored_text_that_cannot_be_read_is_corrupt(void **state)
 {
 	static const char *const rows[][2] = {
-		{"{\"name\":",       "stored definition of an action: JSON, line 1, column 8: "},
-		{"{\"name\":\"a\"}", "stored definition of an action: /kind: is required"      },
-		{"",                 "stored definition of an action: JSON expected, found"    }
-        };
+		{"{\"name\":", "stored definition of an action: JSON, line 1, column 8: "},
+		{"{\"name\":\"a\"}", "stored definition of an action: /kind: is required"},
+		{"", "stored definition of an action: JSON expected, found"}};
 
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {
 		struct action *action = NULL;

@@ -236,8 +236,8 @@ static void test_every_run_comes_to_an_end(void **state)
 		struct action action = {
 			.on_interrupt = (enum on_interrupt)seed_below(&seed, 3),
 			.retry = {(int)seed_below(&seed, 5) + 1, (enum backoff)seed_below(&seed, 3),
-				  (int64_t)seed_below(&seed, 100000), 86400000,
-				  (double)seed_below(&seed, 101) / 100},
+				(int64_t)seed_below(&seed, 100000), 86400000,
+				(double)seed_below(&seed, 101) / 100},
 		};
 
 		assert_true(steps_to_the_end(&seed, &action) <=

@@ -36,7 +36,7 @@ static const struct {
 	size_t len;
 	const char *message; /* its beginning */
 } refused[] = {
-  /* clang-format off */
+	/* clang-format off */
 	{TEXT(""), "JSON expected, found nothing"},
 	{TEXT(" \n\t"), "JSON expected, found nothing"},
 	{TEXT("{"), "JSON, line 1, column 1: "},
@@ -60,7 +60,7 @@ static const struct {
 	{TEXT("\"a\nb\""), "JSON, line 1, column 2: unexpected newline"},
 	{TEXT("[99999999999999999999]"), "JSON, line 1, column 21: too big integer"},
 	{TEXT("[1e999]"), "JSON, line 1, column 6: real number overflow"},
-  /* clang-format on */
+	/* clang-format on */
 };
 
 static void test_the_rest_is_refused_with_its_position(void **state)

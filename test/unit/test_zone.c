@@ -133,26 +133,26 @@ static void test_spans_of_known_zones_are_those_of_history(void **state)
 		const char *zone, *edge;
 		int before_s, after_s;
 	} rows[] = {
-		{"America/New_York",    "2026-03-08T07:00:00Z", -18000, -14400},
-		{"America/New_York",    "2026-11-01T06:00:00Z", -14400, -18000},
-		{"Europe/Paris",        "2026-03-29T01:00:00Z", 3600,   7200  },
-		{"Europe/Riga",         "2026-10-25T01:00:00Z", 10800,  7200  },
-		{"Australia/Lord_Howe", "2026-04-04T15:00:00Z", 39600,  37800 },
-		{"Australia/Lord_Howe", "2026-10-03T15:30:00Z", 37800,  39600 },
-		{"America/Santiago",    "2026-09-06T04:00:00Z", -14400, -10800},
-		{"America/Asuncion",    "2023-03-26T03:00:00Z", -10800, -14400},
-		{"Africa/Cairo",        "2024-04-25T22:00:00Z", 7200,   10800 },
-		{"Pacific/Apia",        "2011-12-30T10:00:00Z", -36000, 50400 },
-		{"Africa/Casablanca",   "2024-03-10T02:00:00Z", 3600,   0     },
-		{"Antarctica/Troll",    "2026-03-29T01:00:00Z", 0,      7200  },
-		{"Europe/Dublin",       "2026-10-25T01:00:00Z", 3600,   0     },
-		{"Europe/Dublin",       "2040-03-25T01:00:00Z", 0,      3600  },
-		{"Europe/Dublin",       "2040-10-28T01:00:00Z", 3600,   0     },
-		{"Asia/Kathmandu",      "1985-12-31T18:30:00Z", 19800,  20700 },
-		{"Africa/Monrovia",     "1972-01-07T00:44:30Z", -2670,  0     },
-		{"Pacific/Kwajalein",   "1993-08-21T12:00:00Z", -43200, 43200 },
-		{"America/New_York",    "2099-03-08T07:00:00Z", -18000, -14400},
-		{"Europe/Paris",        "2400-10-29T01:00:00Z", 7200,   3600  },
+		{"America/New_York", "2026-03-08T07:00:00Z", -18000, -14400},
+		{"America/New_York", "2026-11-01T06:00:00Z", -14400, -18000},
+		{"Europe/Paris", "2026-03-29T01:00:00Z", 3600, 7200},
+		{"Europe/Riga", "2026-10-25T01:00:00Z", 10800, 7200},
+		{"Australia/Lord_Howe", "2026-04-04T15:00:00Z", 39600, 37800},
+		{"Australia/Lord_Howe", "2026-10-03T15:30:00Z", 37800, 39600},
+		{"America/Santiago", "2026-09-06T04:00:00Z", -14400, -10800},
+		{"America/Asuncion", "2023-03-26T03:00:00Z", -10800, -14400},
+		{"Africa/Cairo", "2024-04-25T22:00:00Z", 7200, 10800},
+		{"Pacific/Apia", "2011-12-30T10:00:00Z", -36000, 50400},
+		{"Africa/Casablanca", "2024-03-10T02:00:00Z", 3600, 0},
+		{"Antarctica/Troll", "2026-03-29T01:00:00Z", 0, 7200},
+		{"Europe/Dublin", "2026-10-25T01:00:00Z", 3600, 0},
+		{"Europe/Dublin", "2040-03-25T01:00:00Z", 0, 3600},
+		{"Europe/Dublin", "2040-10-28T01:00:00Z", 3600, 0},
+		{"Asia/Kathmandu", "1985-12-31T18:30:00Z", 19800, 20700},
+		{"Africa/Monrovia", "1972-01-07T00:44:30Z", -2670, 0},
+		{"Pacific/Kwajalein", "1993-08-21T12:00:00Z", -43200, 43200},
+		{"America/New_York", "2099-03-08T07:00:00Z", -18000, -14400},
+		{"Europe/Paris", "2400-10-29T01:00:00Z", 7200, 3600},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {
@@ -177,23 +177,23 @@ static void test_rule_changes_come_when_it_says(void **state)
 		int year;
 		const char *to_dst, *to_std;
 	} rows[] = {
-		{"EST5EDT,M3.2.0,M11.1.0",                  2050, "2050-03-13T07:00:00Z", "2050-11-06T06:00:00Z"},
-		{"IST-1GMT0,M10.5.0,M3.5.0/1",              2040, "2040-10-28T01:00:00Z",
-                 "2040-03-25T01:00:00Z"									 },
-		{"<-02>2<-01>,M3.5.0/-1,M10.5.0/0",         2050, "2050-03-27T01:00:00Z",
-                 "2050-10-30T01:00:00Z"									 },
-		{"EET-2EEST,M4.5.5/0,M10.5.4/24",           2050, "2050-04-28T22:00:00Z",
-                 "2050-10-27T21:00:00Z"									 },
-		{"IST-2IDT,M3.4.4/26,M10.5.0",              2050, "2050-03-25T00:00:00Z",
-                 "2050-10-29T23:00:00Z"									 },
-		{"<+1030>-10:30<+11>-11,M10.1.0,M4.1.0",    2050, "2050-10-01T15:30:00Z",
-                 "2050-04-02T15:00:00Z"									 },
-		{"AAA-1BBB,J59/0,J60/0",                    2048, "2048-02-27T23:00:00Z", "2048-02-29T22:00:00Z"},
-		{"AAA-1BBB,58/0,59/0",                      2048, "2048-02-27T23:00:00Z", "2048-02-28T22:00:00Z"},
-		{"AAA-1BBB,J365/0:30:15,365/0",             2048, "2048-12-30T23:30:15Z",
-                 "2048-12-30T22:00:00Z"									 },
+		{"EST5EDT,M3.2.0,M11.1.0", 2050, "2050-03-13T07:00:00Z", "2050-11-06T06:00:00Z"},
+		{"IST-1GMT0,M10.5.0,M3.5.0/1", 2040, "2040-10-28T01:00:00Z",
+			"2040-03-25T01:00:00Z"},
+		{"<-02>2<-01>,M3.5.0/-1,M10.5.0/0", 2050, "2050-03-27T01:00:00Z",
+			"2050-10-30T01:00:00Z"},
+		{"EET-2EEST,M4.5.5/0,M10.5.4/24", 2050, "2050-04-28T22:00:00Z",
+			"2050-10-27T21:00:00Z"},
+		{"IST-2IDT,M3.4.4/26,M10.5.0", 2050, "2050-03-25T00:00:00Z",
+			"2050-10-29T23:00:00Z"},
+		{"<+1030>-10:30<+11>-11,M10.1.0,M4.1.0", 2050, "2050-10-01T15:30:00Z",
+			"2050-04-02T15:00:00Z"},
+		{"AAA-1BBB,J59/0,J60/0", 2048, "2048-02-27T23:00:00Z", "2048-02-29T22:00:00Z"},
+		{"AAA-1BBB,58/0,59/0", 2048, "2048-02-27T23:00:00Z", "2048-02-28T22:00:00Z"},
+		{"AAA-1BBB,J365/0:30:15,365/0", 2048, "2048-12-30T23:30:15Z",
+			"2048-12-30T22:00:00Z"},
 		{"AAA+3BBB+2:59:59,M2.5.6/-167,M2.5.6/167", 2050, "2050-02-19T04:00:00Z",
-                 "2050-03-05T01:59:59Z"									 },
+			"2050-03-05T01:59:59Z"},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {
@@ -317,10 +317,10 @@ static void test_file_that_is_sound_is_read(void **state)
 {
 	static const struct transition transitions[] = {
 		{-1000000, 1},
-                {1000,     0},
-                {2000,     0},
-                {400000,   1}
-        };
+		{1000, 0},
+		{2000, 0},
+		{400000, 1},
+	};
 	struct file file = make_file(transitions, 4, 3600, "\n\n");
 	struct zone zone = parse_good(&file);
 	struct zone_span span = zone_find(&zone, 0);
@@ -340,9 +340,7 @@ static void test_file_that_is_sound_is_read(void **state)
 /* RFC 8536 section 3.3.1: daylight saving all the year round ends at the instant it begins. */
 static void test_rule_of_dst_all_the_year_round_has_no_edges(void **state)
 {
-	static const struct transition transitions[] = {
-		{1000, 1}
-        };
+	static const struct transition transitions[] = {{1000, 1}};
 	struct file file = make_file(transitions, 1, -14400, "\nXXX3EDT4,0/0,J365/23\n");
 	struct zone zone = parse_good(&file);
 
@@ -355,17 +353,9 @@ static void test_rule_of_dst_all_the_year_round_has_no_edges(void **state)
 
 static void test_file_that_is_damaged_is_refused(void **state)
 {
-	static const struct transition good[] = {
-		{0,     1},
-                {86400, 0}
-        };
-	static const struct transition backwards[] = {
-		{86400, 1},
-                {0,     0}
-        };
-	static const struct transition no_type[] = {
-		{0, 2}
-        };
+	static const struct transition good[] = {{0, 1}, {86400, 0}};
+	static const struct transition backwards[] = {{86400, 1}, {0, 0}};
+	static const struct transition no_type[] = {{0, 2}};
 	struct file file = make_file(good, 2, 3600, "\nAAA0\n");
 	struct zone zone = parse_good(&file);
 
@@ -393,10 +383,7 @@ static void test_file_that_is_damaged_is_refused(void **state)
 
 static void test_file_with_wild_counts_is_refused(void **state)
 {
-	static const struct transition good[] = {
-		{0,     1},
-                {86400, 0}
-        };
+	static const struct transition good[] = {{0, 1}, {86400, 0}};
 	size_t second = 44 + 6 + 4;
 
 	/* The six counts of each header, each of its bytes: far too many of everything. */
@@ -457,17 +444,17 @@ static void test_name_that_is_misspelt_gets_the_nearest(void **state)
 	static const struct {
 		const char *wrong, *right;
 	} rows[] = {
-		{"europe/paris",    "Europe/Paris"    },
-		{"Europe/Pariss",   "Europe/Paris"    },
-		{"paris",           "Europe/Paris"    },
-		{"New York",        "America/New_York"},
+		{"europe/paris", "Europe/Paris"},
+		{"Europe/Pariss", "Europe/Paris"},
+		{"paris", "Europe/Paris"},
+		{"New York", "America/New_York"},
 		{"america/newyork", "America/New_York"},
-		{"Asia/Katmandoo",  "Asia/Katmandu"   },
-		{"US/Pacfic",       "US/Pacific"      },
-		{"utc",             "UTC"             },
-		{"PST",             NULL              },
-		{"Narnia",          NULL              },
-		{"",                NULL              },
+		{"Asia/Katmandoo", "Asia/Katmandu"},
+		{"US/Pacfic", "US/Pacific"},
+		{"utc", "UTC"},
+		{"PST", NULL},
+		{"Narnia", NULL},
+		{"", NULL},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {
