@@ -424,7 +424,7 @@ int mem_list_orphans(void *db, struct store_recover *req)
 		if (row->run.state != RUN_RUNNING ||
 			id_equal(&row->run.instance_id, &mem->instance_id))
 			continue;
-		orphan = scratch_add_orphan(req->req.scratch);
+		orphan = &scratch_add_orphan(req->req.scratch)->run;
 		copy_run(row, orphan);
 		orphan->action = action_ref(row->definition);
 	}

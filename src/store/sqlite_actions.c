@@ -271,7 +271,7 @@ int sqlite_replace_action(void *data, struct store_replace_action *req, int64_t 
 	struct conn *conn = &((struct sqlite_db *)data)->writer;
 	struct store_scratch *scratch = req->req.scratch;
 	struct err *err = &req->req.err;
-	struct stored_action row;
+	struct stored_action row = {0};
 
 	if (load_row(conn, &req->id, req->expected_version, &row, err) < 0 ||
 		write_replacement(conn, req, now_ms, err) < 0 ||
@@ -291,7 +291,7 @@ int sqlite_pause_action(void *data, struct store_pause_action *req, int64_t now_
 {
 	struct conn *conn = &((struct sqlite_db *)data)->writer;
 	struct err *err = &req->req.err;
-	struct stored_action row;
+	struct stored_action row = {0};
 	struct statement st;
 
 	if (load_row(conn, &req->id, req->expected_version, &row, err) < 0)
@@ -329,7 +329,7 @@ int sqlite_delete_action(void *data, struct store_delete_action *req, int64_t no
 {
 	struct conn *conn = &((struct sqlite_db *)data)->writer;
 	struct err *err = &req->req.err;
-	struct stored_action row;
+	struct stored_action row = {0};
 
 	if (load_row(conn, &req->id, req->expected_version, &row, err) < 0 ||
 		note_running(conn, req) < 0)

@@ -41,7 +41,7 @@ static int judge(const struct conn *conn, int64_t application, int64_t version, 
 
 int sqlite_inspect(struct conn *conn, int64_t *ret_version, struct err *err)
 {
-	int64_t application, version, tables;
+	int64_t application = 0, version = 0, tables = 0;
 
 	if (conn_read_i64(conn, "PRAGMA application_id", &application, err) < 0 ||
 		conn_read_i64(conn, "PRAGMA user_version", &version, err) < 0 ||
@@ -66,7 +66,7 @@ static int note_migration(struct conn *conn, int64_t version, const char *name, 
 static int apply_here(struct conn *conn, int64_t version, struct err *err)
 {
 	const struct embedded_file *file = &sqlite_migrations[version - 1];
-	int64_t now;
+	int64_t now = 0;
 
 	if (conn_read_i64(conn, "PRAGMA user_version", &now, err) < 0)
 		return err->code;
@@ -99,7 +99,7 @@ static int apply(struct conn *conn, int64_t version, struct err *err)
 int sqlite_upgrade(
 	struct conn *conn, void (*each)(const char *name, void *data), void *data, struct err *err)
 {
-	int64_t version;
+	int64_t version = 0;
 
 	if (sqlite_inspect(conn, &version, err) < 0)
 		return err->code;
@@ -151,7 +151,7 @@ static int read_version(const char *path, int64_t *ret_version, struct err *err)
 static int migrate_dry_run(
 	const char *path, void (*each)(const char *name, void *data), void *data, struct err *err)
 {
-	int64_t version;
+	int64_t version = 0;
 
 	if (read_version(path, &version, err) < 0)
 		return err->code;

@@ -77,7 +77,7 @@ int sqlite_list_orphans(void *data, struct store_recover *req)
 
 	put_id(&st, &db->instance_id);
 	while ((status = statement_step(&st, &req->req.err)) > 0) {
-		read_run(&st, scratch_add_orphan(req->req.scratch));
+		read_run(&st, &scratch_add_orphan(req->req.scratch)->run);
 		(void)read_i64(&st); /* is_serial */
 		read_stored_action(&st, scratch_add_row(req->req.scratch));
 	}

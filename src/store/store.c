@@ -96,13 +96,14 @@ static void scratch_destroy(struct store_scratch *scratch)
 		free(scratch->texts[i]);
 	for (size_t i = 0; i < scratch->row_count; i++)
 		free(scratch->rows[i].text);
-	for (size_t i = 0; i < scratch->orphan_count; i++)
-		run_fini(&scratch->orphans[i]);
+	for (size_t i = 0; i < scratch->orphan_count; i++) {
+		run_fini(&scratch->orphans[i].run);
+		free(scratch->orphans[i].why);
+	}
 	free(scratch->ids);
 	free(scratch->texts);
 	free(scratch->rows);
 	free(scratch->orphans);
-	free(scratch->follow_ups);
 	free(scratch);
 }
 
@@ -196,7 +197,7 @@ struct stored_action *scratch_add_row(struct store_scratch *scratch)
 	return &scratch->rows[scratch->row_count++];
 }
 
-struct run *scratch_add_orphan(struct store_scratch *scratch)
+struct store_orphan *scratch_add_orphan(struct store_scratch *scratch)
 {
 	scratch->orphans = grow_array(scratch->orphans, scratch->orphan_count,
 		&scratch->orphan_room, sizeof(*scratch->orphans));

@@ -43,8 +43,9 @@ struct store_req {
 
 struct store_opts {
 	uv_loop_t *loop;
-	const char *url;       /* "sqlite:PATH" or "memory:" */
-	size_t queue_max;      /* requests waiting; more is ERR_UNAVAILABLE */
+	/* "sqlite:PATH" or "memory:"; stores of one process share the rows of "memory:NAME" */
+	const char *url;
+	size_t queue_max;      /* requests not yet answered; more is ERR_UNAVAILABLE */
 	size_t batch_max;      /* requests joined in one transaction */
 	struct id instance_id; /* owner written by claims */
 };
@@ -55,8 +56,9 @@ struct store_opts {
  * program), ERR_FULL, ERR_INVALID (url). */
 int store_open(const struct store_opts *opts, struct store **ret_store, struct err *err);
 
-/* Finishes what is under way, fails what waits, closes the database and calls back once, on the
- * loop. The store must not be used afterwards. */
+/* Finishes what is under way, fails what waits (and what is asked meanwhile) with ERR_CANCELLED,
+ * closes the database and calls back once, last of all, on the loop. The store must not be used
+ * afterwards. */
 typedef void store_closed_fn(void *data);
 void store_close(struct store *store, store_closed_fn *closed, void *data);
 
@@ -169,7 +171,8 @@ struct store_look {
 	struct action **ret_actions;
 	size_t ret_count;
 	bool ret_has_more;         /* more lie within the horizon */
-	int64_t ret_pending_at_ms; /* when the next pending run may start; NO_TIME: none */
+	int64_t ret_pending_at_ms; /* when the next pending run may start: ret_now_ms for at once;
+				      NO_TIME: none but such as wait for a running one */
 };
 void store_look(struct store *store, struct store_look *req, store_done_fn *done);
 void store_look_fini(struct store_look *req);
@@ -184,9 +187,11 @@ void store_look_fini(struct store_look *req);
  *   skipped: overlap      overlap=skip and a run of the action is pending or running
  *   pending: queued       overlap=queue and one is; beyond queue_limit pending ones: skipped: limit
  *   pending: queued       overlap=cancel_running and one is running: that one is marked for cancel
- *                         (ret_cancel), pending ones become cancelled: overlap
+ *                         (ret_cancel, once); pending ones become cancelled: overlap, also when
+ *                         none is running
  *   running               else, while `capacity` (per kind) lasts: owner, epoch 1, attempt 1
  *   pending: queued       else
+ * A due time that has a row already (a manual run of the same millisecond) gets no second one.
  * The cursor moves to next_due_ms and both commit together. */
 struct claim_item {
 	struct action *action; /* id, version and policies from here; not its next_due_ms */
@@ -213,15 +218,17 @@ void store_claim_fini(struct store_claim *req);
 
 /* Takes pending runs that may start (not_before reached; for overlap other than `allow` no other
  * run of the action running, oldest due time first), by priority then due time, and makes them
- * running: owner, epoch + 1, attempt + 1. With definition of action_version in ->action. */
+ * running: owner, epoch + 1, attempt + 1. With definition of action_version in ->action; a run
+ * whose definition cannot be read any more becomes failed. not_before is cleared when it is
+ * reached. */
 struct store_take {
 	struct store_req req;
 	int capacity[ACTION_KIND_COUNT];
 	int64_t ret_now_ms;
 	struct run *ret_started;
 	size_t ret_started_count;
-	int64_t ret_pending_at_ms; /* when the next of the rest becomes startable by time; NO_TIME:
-				      none */
+	int64_t ret_pending_at_ms; /* the next not_before of the rest; NO_TIME: none. It may be
+				      early (one that also waits for a running one) */
 };
 void store_take(struct store *store, struct store_take *req, store_done_fn *done);
 void store_take_fini(struct store_take *req);
@@ -230,7 +237,8 @@ void store_take_fini(struct store_take *req);
  * (pending: not_before = database-now + delay_ms, owner cleared; !counts: attempt - 1,
  * interruptions + 1). Fenced: ERR_STALE unless the run is running with this epoch. Of concurrent
  * finishes each stands for itself; they share one transaction. A cancel requested meanwhile turns a
- * pending follow-up into `cancelled` (user). */
+ * pending follow-up into `cancelled` (user; overlap when a claim asked). A run handed back before
+ * it was started (interrupted, started_at_ms NO_TIME) leaves no attempt row. */
 struct store_finish {
 	struct store_req req;
 	const struct run *run; /* id, epoch, attempt */
@@ -241,7 +249,8 @@ struct store_finish {
 void store_finish(struct store *store, struct store_finish *req, store_done_fn *done);
 
 /* Runs left `running` by an instance other than ours, which is known to be gone: each is moved by
- * run_follow_up(ATTEMPT_INTERRUPTED, owner_lost) of its own definition. */
+ * run_follow_up(ATTEMPT_INTERRUPTED, owner_lost) of its own definition, all in one transaction. One
+ * whose definition cannot be read becomes failed. */
 struct store_recover {
 	struct store_req req;
 	size_t ret_count;
@@ -250,9 +259,9 @@ void store_recover(struct store *store, struct store_recover *req, store_done_fn
 
 /* --- runs --- */
 
-/* A manual run: a ledger row with trigger manual, due now (the first free millisecond), `pending`,
- * or `skipped: overlap|limit` by the same rules as a claim. Also for a paused action.
- * ERR_NOT_FOUND. */
+/* A manual run: a ledger row with trigger manual, due now (the first millisecond that is neither
+ * taken nor the cursor), `pending: queued`, or `skipped: overlap|limit` by the same rules as a
+ * claim. Also for a paused action. ERR_NOT_FOUND. */
 struct store_trigger {
 	struct store_req req;
 	struct id action_id;
@@ -289,8 +298,9 @@ struct store_list_runs {
 void store_list_runs(struct store *store, struct store_list_runs *req, store_done_fn *done);
 void store_list_runs_fini(struct store_list_runs *req);
 
-/* pending or held: `cancelled` (user) at once. running: cancel_requested is set; the owner is to
- * end it. ERR_NOT_FOUND; ERR_CONFLICT when it has ended already. */
+/* pending or held: `cancelled` (user) at once. running: cancel_requested is set, and the reason it
+ * will end with; the owner is to end it. Asking again is fine. ERR_NOT_FOUND; ERR_CONFLICT when it
+ * has ended already. */
 struct store_cancel_run {
 	struct store_req req;
 	struct id id;

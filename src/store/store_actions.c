@@ -15,8 +15,12 @@ static void actions_free(struct action **actions, size_t count)
 	free(actions);
 }
 
+typedef int read_fn(struct definition_cache *cache, const struct stored_action *row,
+	struct action **ret_action, struct err *err);
+
 /* Makes actions of the rows the worker left; a backend that has actions already leaves no rows. */
-static int rows_to_actions(struct store_req *req, struct action ***ret_actions, size_t *ret_count)
+static int rows_to_actions(
+	struct store_req *req, read_fn *read, struct action ***ret_actions, size_t *ret_count)
 {
 	const struct store_scratch *scratch = req->scratch;
 	struct action **actions;
@@ -25,8 +29,7 @@ static int rows_to_actions(struct store_req *req, struct action ***ret_actions, 
 		return 0;
 	actions = xcalloc(scratch->row_count, sizeof(struct action *));
 	for (size_t i = 0; i < scratch->row_count; i++)
-		if (definition_cache_read(req->store->definitions, &scratch->rows[i], &actions[i],
-			    &req->err) < 0) {
+		if (read(req->store->definitions, &scratch->rows[i], &actions[i], &req->err) < 0) {
 			actions_free(actions, i);
 			return req->err.code;
 		}
@@ -41,7 +44,7 @@ static int row_to_action(struct store_req *req, struct action **ret_action)
 
 	if (scratch->row_count == 0)
 		return 0;
-	return definition_cache_read(
+	return definition_cache_read_once(
 		req->store->definitions, &scratch->rows[0], ret_action, &req->err);
 }
 
@@ -173,7 +176,7 @@ static bool list_actions_complete(struct store_req *base)
 {
 	struct store_list_actions *req = container_of(base, struct store_list_actions, req);
 
-	(void)rows_to_actions(base, &req->ret_actions, &req->ret_count);
+	(void)rows_to_actions(base, definition_cache_read_once, &req->ret_actions, &req->ret_count);
 	return false;
 }
 
@@ -349,7 +352,7 @@ static bool look_complete(struct store_req *base)
 {
 	struct store_look *req = container_of(base, struct store_look, req);
 
-	(void)rows_to_actions(base, &req->ret_actions, &req->ret_count);
+	(void)rows_to_actions(base, definition_cache_read, &req->ret_actions, &req->ret_count);
 	return false;
 }
 

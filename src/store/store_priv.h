@@ -86,6 +86,13 @@ struct stored_action {
 	size_t len;
 };
 
+/* A running run that nobody will finish, and what is to become of it. */
+struct store_orphan {
+	struct run run;
+	struct run_follow_up follow_up;
+	char *why; /* owned; the error of its last attempt */
+};
+
 /* What a request needs beside its inputs and outputs, from prepare to complete. */
 struct store_scratch {
 	struct id *ids; /* fresh ones for rows to come, ascending */
@@ -94,16 +101,16 @@ struct store_scratch {
 	size_t text_count;
 	struct stored_action *rows; /* definitions that were read */
 	size_t row_count, row_room;
-	struct run *orphans; /* recover: read in the first half, moved in the second */
+	struct store_orphan *orphans; /* found in the first round, moved in the second */
 	size_t orphan_count, orphan_room;
-	struct run_follow_up *follow_ups;
+	bool is_decided; /* the second round */
 };
 void scratch_make_ids(struct store_scratch *scratch, size_t count);
 const struct id *scratch_next_id(struct store_scratch *scratch);
 void scratch_set_texts(struct store_scratch *scratch, struct action *const *actions, size_t count);
 /* A zeroed row at the end, and the same for orphans. */
 struct stored_action *scratch_add_row(struct store_scratch *scratch);
-struct run *scratch_add_orphan(struct store_scratch *scratch);
+struct store_orphan *scratch_add_orphan(struct store_scratch *scratch);
 
 /* Room for one more element behind `count` of `size` bytes each; `room` doubles. Zeroes it. */
 void *grow_array(void *array, size_t count, size_t *room, size_t size);
@@ -165,8 +172,11 @@ struct definition_cache;
 struct definition_cache *definition_cache_create(void);
 void definition_cache_destroy(struct definition_cache *cache);
 
-/* The action of a row, one reference. ERR_CORRUPT naming the action. */
+/* The action of a row, one reference. ERR_CORRUPT naming the action. The first keeps what it
+ * parsed, for the scheduler; the second does not, for people who leaf through. */
 int definition_cache_read(struct definition_cache *cache, const struct stored_action *row,
+	struct action **ret_action, struct err *err);
+int definition_cache_read_once(struct definition_cache *cache, const struct stored_action *row,
 	struct action **ret_action, struct err *err);
 
 /* --- batches --- */

@@ -106,9 +106,69 @@ void store_claim_fini(struct store_claim *req)
 	req->ret_started_count = req->ret_cancel_count = 0;
 }
 
+/* --- orphans: running runs whose attempt nobody will finish --- */
+
+static struct attempt_result orphan_result(const struct run *orphan, char *error)
+{
+	return (struct attempt_result){
+		.outcome = ATTEMPT_INTERRUPTED,
+		.exit_code = -1,
+		.retry_after_ms = -1,
+		.started_at_ms = orphan->started_at_ms,
+		.error = error,
+	};
+}
+
+/* 1: moved as decided, 0: somebody else has moved it. Backend side. */
+static int orphan_move(const struct sync_verbs *verbs, void *db, struct store_req *base,
+	size_t index, int64_t now_ms)
+{
+	const struct store_orphan *orphan = &base->scratch->orphans[index];
+	auto_free char *error = xstrdup(orphan->why);
+	struct attempt_result result = orphan_result(&orphan->run, error);
+	struct store_finish finish = {
+		.req = {.store = base->store},
+		.run = &orphan->run,
+		.result = &result,
+		.follow_up = orphan->follow_up,
+	};
+
+	if (verbs->finish(db, &finish, now_ms) == 0)
+		return 1;
+	if (finish.req.err.code == ERR_STALE)
+		return 0;
+	base->err = finish.req.err;
+	return base->err.code;
+}
+
+static int orphans_move(const struct sync_verbs *verbs, void *db, struct store_req *base,
+	size_t *ret_count, int64_t now_ms)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < base->scratch->orphan_count; i++) {
+		int moved = orphan_move(verbs, db, base, i, now_ms);
+
+		if (moved < 0)
+			return moved;
+		count += (size_t)moved;
+	}
+	*ret_count = count;
+	return 0;
+}
+
 /* --- take --- */
 
-STORE_VERB_RUN(take)
+/* A second round only for runs whose definition turned out to be unreadable. */
+static int take_run(
+	const struct sync_verbs *verbs, void *db, struct store_req *base, int64_t now_ms)
+{
+	size_t count;
+
+	if (!base->scratch->is_decided)
+		return verbs->take(db, container_of(base, struct store_take, req), now_ms);
+	return orphans_move(verbs, db, base, &count, now_ms);
+}
 
 static void take_clear(struct store_req *base)
 {
@@ -120,19 +180,48 @@ static void take_clear(struct store_req *base)
 	req->ret_pending_at_ms = NO_TIME;
 }
 
+/* Damage to one definition must not keep the others from running, nor its own run running for ever.
+ */
+static void take_give_up(struct store_req *base, const struct run *run, const struct err *err)
+{
+	struct store_orphan *orphan = scratch_add_orphan(base->scratch);
+
+	orphan->run = *run; /* with its strings */
+	orphan->why = xstrdup(err->text);
+	orphan->follow_up =
+		(struct run_follow_up){.state = RUN_FAILED, .reason = REASON_NONE, .counts = true};
+}
+
 /* The backend leaves one row for each started run, in the same order. */
+static void take_read_definitions(struct store_req *base, struct store_take *req)
+{
+	const struct store_scratch *scratch = base->scratch;
+	size_t kept = 0;
+
+	must(scratch->row_count == req->ret_started_count);
+	for (size_t i = 0; i < scratch->row_count; i++) {
+		struct run run = req->ret_started[i];
+		struct err err = {0};
+
+		if (definition_cache_read(
+			    base->store->definitions, &scratch->rows[i], &run.action, &err) < 0)
+			take_give_up(base, &run, &err);
+		else
+			req->ret_started[kept++] = run;
+	}
+	req->ret_started_count = kept;
+}
+
 static bool take_complete(struct store_req *base)
 {
 	struct store_take *req = container_of(base, struct store_take, req);
-	const struct store_scratch *scratch = base->scratch;
+	bool is_first = !base->scratch->is_decided;
 
-	must(scratch->row_count == 0 || scratch->row_count == req->ret_started_count);
-	for (size_t i = 0; i < scratch->row_count; i++)
-		if (definition_cache_read(base->store->definitions, &scratch->rows[i],
-			    &req->ret_started[i].action, &base->err) < 0)
-			return false;
+	if (is_first && base->scratch->row_count > 0)
+		take_read_definitions(base, req);
+	base->scratch->is_decided = true;
 	runs_sort_by_priority(req->ret_started, req->ret_started_count);
-	return false;
+	return is_first && base->scratch->orphan_count > 0;
 }
 
 static void take_release(struct store_req *base)
@@ -181,51 +270,14 @@ void store_finish(struct store *store, struct store_finish *req, store_done_fn *
  * Two rounds: the decision needs the definitions, and those are parsed on the loop. In between
  * nobody else moves these runs, and if somebody did, the fence of finish would tell. */
 
-static const char owner_lost_text[] = "the instance that ran it is gone";
-
-static int recover_move(const struct sync_verbs *verbs, void *db, struct store_req *base,
-	size_t index, int64_t now_ms)
-{
-	const struct run *orphan = &base->scratch->orphans[index];
-	auto_free char *text = xstrdup(owner_lost_text);
-	struct attempt_result result = {
-		.outcome = ATTEMPT_INTERRUPTED,
-		.exit_code = -1,
-		.retry_after_ms = -1,
-		.started_at_ms = orphan->started_at_ms,
-		.error = text,
-	};
-	struct store_finish finish = {
-		.req = {.store = base->store},
-		.run = orphan,
-		.result = &result,
-		.follow_up = base->scratch->follow_ups[index],
-	};
-
-	if (verbs->finish(db, &finish, now_ms) == 0)
-		return 1;
-	if (finish.req.err.code == ERR_STALE)
-		return 0;
-	base->err = finish.req.err;
-	return base->err.code;
-}
-
 static int recover_run(
 	const struct sync_verbs *verbs, void *db, struct store_req *base, int64_t now_ms)
 {
 	struct store_recover *req = container_of(base, struct store_recover, req);
 
-	if (!base->scratch->follow_ups)
+	if (!base->scratch->is_decided)
 		return verbs->list_orphans(db, req);
-	req->ret_count = 0;
-	for (size_t i = 0; i < base->scratch->orphan_count; i++) {
-		int moved = recover_move(verbs, db, base, i, now_ms);
-
-		if (moved < 0)
-			return moved;
-		req->ret_count += (size_t)moved;
-	}
-	return 0;
+	return orphans_move(verbs, db, base, &req->ret_count, now_ms);
 }
 
 static void recover_clear(struct store_req *base)
@@ -236,36 +288,33 @@ static void recover_clear(struct store_req *base)
 /* A definition that cannot be read must not keep the server from starting: that run has failed. */
 static void recover_decide(struct store_req *base, size_t index)
 {
-	struct store_scratch *scratch = base->scratch;
-	struct run *orphan = &scratch->orphans[index];
-	struct attempt_result result = {
-		.outcome = ATTEMPT_INTERRUPTED,
-		.exit_code = -1,
-		.retry_after_ms = -1,
-		.started_at_ms = orphan->started_at_ms,
-	};
-	const struct run_follow_up unreadable = {
-		.state = RUN_FAILED, .reason = REASON_OWNER_LOST, .counts = true};
+	struct store_orphan *orphan = &base->scratch->orphans[index];
+	struct run *run = &orphan->run;
+	struct attempt_result result = orphan_result(run, NULL);
+	struct err err = {0};
 
-	if (!orphan->action && definition_cache_read(base->store->definitions,
-				       &scratch->rows[index], &orphan->action, NULL) < 0) {
-		scratch->follow_ups[index] = unreadable;
+	if (!run->action && definition_cache_read(base->store->definitions,
+				    &base->scratch->rows[index], &run->action, &err) < 0) {
+		orphan->why = xstrdup(err.text);
+		orphan->follow_up = (struct run_follow_up){
+			.state = RUN_FAILED, .reason = REASON_OWNER_LOST, .counts = true};
 		return;
 	}
-	scratch->follow_ups[index] = run_follow_up(
-		orphan, orphan->action, &result, REASON_OWNER_LOST, (uint32_t)id_hash(&orphan->id));
+	orphan->why = xstrdup("the instance that ran it is gone");
+	orphan->follow_up = run_follow_up(
+		run, run->action, &result, REASON_OWNER_LOST, (uint32_t)id_hash(&run->id));
 }
 
 static bool recover_complete(struct store_req *base)
 {
 	struct store_scratch *scratch = base->scratch;
 
-	if (scratch->follow_ups || scratch->orphan_count == 0)
+	if (scratch->is_decided)
 		return false;
-	scratch->follow_ups = xcalloc(scratch->orphan_count, sizeof(*scratch->follow_ups));
 	for (size_t i = 0; i < scratch->orphan_count; i++)
 		recover_decide(base, i);
-	return true;
+	scratch->is_decided = true;
+	return scratch->orphan_count > 0;
 }
 
 static const struct store_verb verb_recover = {

@@ -122,12 +122,10 @@ static void keep_runs(struct bench *bench, struct store_claim *claim)
 
 static void claim_batch(struct bench *bench, struct claim_item *items, size_t count)
 {
-	struct store_claim claim = {
-		.req.data = bench,
+	struct store_claim claim = {.req.data = bench,
 		.items = items,
 		.count = count,
-		.capacity = {INT32_MAX, INT32_MAX}
-        };
+		.capacity = {INT32_MAX, INT32_MAX}};
 
 	bench->waiting = 1;
 	store_claim(bench->store, &claim, on_done);
@@ -179,12 +177,10 @@ static void finish_all(struct bench *bench, size_t batch)
 
 	for (size_t at = 0; at < bench->run_count;) {
 		for (size_t i = 0; i < batch && at < bench->run_count; i++, at++) {
-			finishes[at] = (struct store_finish){
-				.req.data = bench,
+			finishes[at] = (struct store_finish){.req.data = bench,
 				.run = &bench->runs[at],
 				.result = &result,
-				.follow_up = {.state = RUN_SUCCEEDED, .counts = true}
-                        };
+				.follow_up = {.state = RUN_SUCCEEDED, .counts = true}};
 			bench->waiting++;
 			store_finish(bench->store, &finishes[at], on_done);
 		}
@@ -213,12 +209,7 @@ static void run_rounds(struct bench *bench)
 {
 	static const struct {
 		size_t batch, count;
-	} rounds[] = {
-		{1,   1000    },
-                {10,  5000    },
-                {100, SIZE_MAX},
-                {500, SIZE_MAX}
-        };
+	} rounds[] = {{1, 1000}, {10, 5000}, {100, SIZE_MAX}, {500, SIZE_MAX}};
 
 	for (size_t i = 0; i < COUNT_OF(rounds); i++) {
 		size_t count = rounds[i].count < bench->count ? rounds[i].count : bench->count;

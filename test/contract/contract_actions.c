@@ -256,9 +256,7 @@ static void test_runs_keep_the_definition_they_were_claimed_with(void **state)
 	struct action *action = rig_create(rig, "a", "\"description\": \"first\"", RIG_EPOCH_MS);
 	struct store_replace_action replace = {
 		.id = action->id, .action = rig_define(rig, "a", "\"description\": \"second\"")};
-	struct store_take take = {
-		.capacity = {1, 1}
-        };
+	struct store_take take = {.capacity = {1, 1}};
 
 	assert_true(rig_claim(rig, action, RIG_EPOCH_MS, 0)); /* pending */
 	for (int i = 0; i < 2; i++) {

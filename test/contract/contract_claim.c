@@ -91,9 +91,7 @@ static void test_claim_moves_cursor_and_starts_the_run(void **state)
 		.dues = &due,
 		.due_count = 1,
 		.next_due_ms = T0 + MINUTE_MS};
-	struct store_claim claim = {
-		.items = &item, .count = 1, .capacity = {5, 5}
-        };
+	struct store_claim claim = {.items = &item, .count = 1, .capacity = {5, 5}};
 	struct run *stored;
 
 	rig_now_ms = T0 + 3;
@@ -175,19 +173,11 @@ static void test_claim_items_stand_for_themselves(void **state)
 		      *early = rig_create(rig, "early", "", T0 - 9);
 	struct action *future = rig_create(rig, "future", "", T0 + 1);
 	struct planned_due dues[3] = {
-		{T0,     T0,     1, DUE_RUN},
-                {T0 - 9, T0 - 9, 1, DUE_RUN},
-                {T0 + 1, T0 + 1, 1, DUE_RUN}
-        };
-	struct claim_item items[4] = {
-		{.action = late,   .expected_ms = T0    },
-                {.action = future, .expected_ms = T0 + 1},
-		{.action = early,  .expected_ms = T0 - 9},
-                {.action = late,   .expected_ms = T0    }
-        };
-	struct store_claim claim = {
-		.items = items, .count = 4, .capacity = {9, 9}
-        };
+		{T0, T0, 1, DUE_RUN}, {T0 - 9, T0 - 9, 1, DUE_RUN}, {T0 + 1, T0 + 1, 1, DUE_RUN}};
+	struct claim_item items[4] = {{.action = late, .expected_ms = T0},
+		{.action = future, .expected_ms = T0 + 1}, {.action = early, .expected_ms = T0 - 9},
+		{.action = late, .expected_ms = T0}};
+	struct store_claim claim = {.items = items, .count = 4, .capacity = {9, 9}};
 
 	items[0].dues = items[3].dues = &dues[0];
 	items[1].dues = &dues[2];
@@ -225,9 +215,7 @@ static void claim_row(struct rig *rig, struct action *action, size_t count,
 		.dues = dues,
 		.due_count = count,
 		.next_due_ms = rig_now_ms + MINUTE_MS};
-	*claim = (struct store_claim){
-		.items = &item, .count = 1, .capacity = {capacity, capacity}
-        };
+	*claim = (struct store_claim){.items = &item, .count = 1, .capacity = {capacity, capacity}};
 	assert_int_equal(rig_do(rig, claim, claim), 0);
 	assert_true(item.ret_won);
 }
@@ -241,19 +229,14 @@ static void test_claim_skipped_rows_say_why_and_how_many(void **state)
 {
 	struct rig *rig = *state;
 	struct action *action = rig_create(rig, "a", "", T0 - 10 * MINUTE_MS);
-	struct planned_due dues[3] = {
-		{T0 - 10 * MINUTE_MS, T0 - 10 * MINUTE_MS, 1, DUE_SKIP_LATE },
-		{T0 - 9 * MINUTE_MS,  T0 - 5 * MINUTE_MS,  5, DUE_SKIP_LIMIT},
-                {T0,                  T0,                  1, DUE_RUN       }
-        };
+	struct planned_due dues[3] = {{T0 - 10 * MINUTE_MS, T0 - 10 * MINUTE_MS, 1, DUE_SKIP_LATE},
+		{T0 - 9 * MINUTE_MS, T0 - 5 * MINUTE_MS, 5, DUE_SKIP_LIMIT}, {T0, T0, 1, DUE_RUN}};
 	struct claim_item item = {.action = action,
 		.expected_ms = T0 - 10 * MINUTE_MS,
 		.dues = dues,
 		.due_count = 3,
 		.next_due_ms = T0 + MINUTE_MS};
-	struct store_claim claim = {
-		.items = &item, .count = 1, .capacity = {1, 1}
-        };
+	struct store_claim claim = {.items = &item, .count = 1, .capacity = {1, 1}};
 	struct run *run;
 
 	assert_int_equal(rig_do(rig, claim, &claim), 0);
@@ -412,17 +395,13 @@ static void test_claim_due_time_with_a_row_gets_no_second(void **state)
 		rig_create(rig, "a", "\"overlap\": \"cancel_running\"", T0 - MINUTE_MS);
 	struct run *manual = rig_trigger(rig, action); /* at T0, which is a due time too */
 	struct planned_due dues[2] = {
-		{T0 - MINUTE_MS, T0 - MINUTE_MS, 1, DUE_SKIP_LATE},
-                {T0,             T0,             1, DUE_RUN      }
-        };
+		{T0 - MINUTE_MS, T0 - MINUTE_MS, 1, DUE_SKIP_LATE}, {T0, T0, 1, DUE_RUN}};
 	struct claim_item item = {.action = action,
 		.expected_ms = T0 - MINUTE_MS,
 		.dues = dues,
 		.due_count = 2,
 		.next_due_ms = T0 + MINUTE_MS};
-	struct store_claim claim = {
-		.items = &item, .count = 1, .capacity = {9, 9}
-        };
+	struct store_claim claim = {.items = &item, .count = 1, .capacity = {9, 9}};
 
 	assert_int_equal(manual->due_at_ms, T0);
 	assert_int_equal(rig_do(rig, claim, &claim), 0);

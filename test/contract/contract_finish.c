@@ -28,11 +28,9 @@ static void test_finish_writes_result_and_output(void **state)
 		.output = output,
 		.output_len = sizeof(output) - 1,
 		.output_total = 5000};
-	struct store_finish finish = {
-		.run = run,
+	struct store_finish finish = {.run = run,
 		.result = &result,
-		.follow_up = {.state = RUN_FAILED, .reason = REASON_NONE, .counts = true}
-        };
+		.follow_up = {.state = RUN_FAILED, .reason = REASON_NONE, .counts = true}};
 	struct store_get_output get = {.run_id = run->id};
 
 	rig_now_ms = T0 + 40;
@@ -62,13 +60,11 @@ static void test_finish_each_final_state(void **state)
 		enum attempt_outcome outcome;
 		enum run_state state;
 		enum run_reason reason;
-	} rows[] = {
-		{ATTEMPT_SUCCEEDED,   RUN_SUCCEEDED, REASON_NONE    },
-		{ATTEMPT_FAILED,      RUN_FAILED,    REASON_NONE    },
-		{ATTEMPT_TIMED_OUT,   RUN_TIMED_OUT, REASON_NONE    },
-		{ATTEMPT_CANCELLED,   RUN_CANCELLED, REASON_USER    },
-		{ATTEMPT_INTERRUPTED, RUN_HELD,      REASON_SHUTDOWN}
-        };
+	} rows[] = {{ATTEMPT_SUCCEEDED, RUN_SUCCEEDED, REASON_NONE},
+		{ATTEMPT_FAILED, RUN_FAILED, REASON_NONE},
+		{ATTEMPT_TIMED_OUT, RUN_TIMED_OUT, REASON_NONE},
+		{ATTEMPT_CANCELLED, RUN_CANCELLED, REASON_USER},
+		{ATTEMPT_INTERRUPTED, RUN_HELD, REASON_SHUTDOWN}};
 	struct action *action = rig_create(rig, "a", "", T0);
 
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {

@@ -157,9 +157,7 @@ static struct action *make_ledger(struct rig *rig)
 			.dues = &due,
 			.due_count = 1,
 			.next_due_ms = T0 + (i + 1) * 1000};
-		struct store_claim claim = {
-			.items = &item, .count = 1, .capacity = {9, 9}
-                };
+		struct store_claim claim = {.items = &item, .count = 1, .capacity = {9, 9}};
 
 		rig_now_ms = i == 1 ? T0 + MINUTE_MS : rig_now_ms + 1;
 		item.action = action;

@@ -17,16 +17,11 @@ static void test_take_by_priority_then_due_time(void **state)
 	static const struct {
 		const char *name, *members;
 		int64_t due_at_ms;
-	} rows[] = {
-		{"low-early",  "\"priority\": -1", T0 - 30},
-                {"high-late",  "\"priority\": 5",  T0     },
-		{"high-early", "\"priority\": 5",  T0 - 20},
-                {"mid",        "",                 T0 - 40}
-        };
+	} rows[] = {{"low-early", "\"priority\": -1", T0 - 30},
+		{"high-late", "\"priority\": 5", T0}, {"high-early", "\"priority\": 5", T0 - 20},
+		{"mid", "", T0 - 40}};
 	static const char *const order[] = {"high-early", "high-late", "mid", "low-early"};
-	struct store_take take = {
-		.capacity = {3, 3}
-        };
+	struct store_take take = {.capacity = {3, 3}};
 
 	for (size_t i = 0; i < COUNT_OF(rows); i++)
 		assert_true(rig_claim(rig,
@@ -119,9 +114,7 @@ static void test_take_waits_for_not_before(void **state)
 	struct rig *rig = *state;
 	struct action *action = rig_create(rig, "a", "", T0);
 	struct run *run = rig_start(rig, action, T0);
-	struct store_take take = {
-		.capacity = {1, 1}
-        };
+	struct store_take take = {.capacity = {1, 1}};
 
 	assert_int_equal(rig_finish(rig, run, ATTEMPT_FAILED, retry_in_a_second), 0);
 	rig_now_ms = T0 + 999;

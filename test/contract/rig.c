@@ -244,9 +244,7 @@ bool rig_claim(struct rig *rig, struct action *action, int64_t due_at_ms, int ca
 		.dues = &due,
 		.due_count = 1,
 		.next_due_ms = due_at_ms + MINUTE_MS};
-	struct store_claim claim = {
-		.items = &item, .count = 1, .capacity = {capacity, capacity}
-        };
+	struct store_claim claim = {.items = &item, .count = 1, .capacity = {capacity, capacity}};
 
 	assert_int_equal(rig_do(rig, claim, &claim), 0);
 	store_claim_fini(&claim);
@@ -290,9 +288,7 @@ struct run *rig_start(struct rig *rig, struct action *action, int64_t due_at_ms)
 
 size_t rig_take(struct rig *rig, int capacity, struct run **ret_first)
 {
-	struct store_take take = {
-		.capacity = {capacity, capacity}
-        };
+	struct store_take take = {.capacity = {capacity, capacity}};
 	size_t count;
 
 	assert_int_equal(rig_do(rig, take, &take), 0);

@@ -181,6 +181,36 @@ static void test_log_is_copied_back_when_idle(void **state)
 	assert_true(facts.st_size >= 200000);
 }
 
+/* One damaged definition fails its own run and no other. */
+static void test_unreadable_definition_fails_its_run_alone(void **state)
+{
+	struct rig *rig = *state;
+	struct action *bad = rig_create(rig, "bad", "", T0),
+		      *lost = rig_create(rig, "lost", "", T0);
+	struct action *good = rig_create(rig, "good", "", T0);
+	struct store_get_action get = {.name = "bad"};
+	struct store_recover recover = {.ret_count = 0};
+	struct run *run;
+
+	assert_true(rig_claim(rig, bad, T0, 0));
+	assert_true(rig_claim(rig, good, T0, 0));
+	(void)rig_start(rig, lost, T0);
+	rig_close(rig);
+	run_sql(path_of(rig), "UPDATE definition SET body = '{' WHERE action_id IN"
+			      " (SELECT id FROM action WHERE name IN ('bad', 'lost'))");
+	assert_int_equal(rig_open(rig, 10, 10, NULL), 0);
+	assert_int_equal(rig_do(rig, recover, &recover), 0);
+	assert_int_equal(recover.ret_count, 1);
+	assert_run(rig_find_run(rig, lost, T0), RUN_FAILED, REASON_OWNER_LOST);
+	assert_int_equal(rig_take(rig, 9, &run), 1);
+	assert_string_equal(run->action_name, "good");
+	run = rig_find_run(rig, bad, T0);
+	assert_run(run, RUN_FAILED, REASON_NONE);
+	assert_non_null(strstr(run->error, "cannot be read"));
+	assert_int_equal(rig_do(rig, get_action, &get), ERR_CORRUPT);
+	store_get_action_fini(&get);
+}
+
 /* --- one server a file --- */
 
 static int open_second(struct rig *rig, const char *url, struct err *err)
@@ -502,6 +532,7 @@ int main(void)
 		RIG_TEST(test_schema_refuses_nonsense),
 		RIG_TEST(test_definition_goes_when_no_run_needs_it),
 		RIG_TEST(test_log_is_copied_back_when_idle),
+		RIG_TEST(test_unreadable_definition_fails_its_run_alone),
 		RIG_TEST(test_second_server_is_refused_by_name),
 		RIG_TEST(test_lock_ends_with_its_process),
 		RIG_TEST(test_descriptors_are_closed_on_exec),

@@ -41,9 +41,7 @@ static void claim_all(struct rig *rig, int fd)
 	struct store_look look = {.limit = ACTIONS};
 	struct planned_due dues[ACTIONS][3];
 	struct claim_item items[ACTIONS];
-	struct store_claim claim = {
-		.items = items, .capacity = {3, 3}
-        };
+	struct store_claim claim = {.items = items, .capacity = {3, 3}};
 	struct report report = {0};
 
 	assert_int_equal(rig_do(rig, look, &look), 0);
@@ -83,11 +81,9 @@ static void finish_running(struct rig *rig)
 
 	assert_int_equal(rig_do(rig, list_runs, &list), 0);
 	for (size_t i = 0; i < list.ret_count; i++) {
-		finish[i] = (struct store_finish){
-			.run = &list.ret_runs[i],
+		finish[i] = (struct store_finish){.run = &list.ret_runs[i],
 			.result = &result,
-			.follow_up = {.state = RUN_SUCCEEDED, .counts = true}
-                };
+			.follow_up = {.state = RUN_SUCCEEDED, .counts = true}};
 		store_finish(rig->store, &finish[i], rig_on_done);
 	}
 	(void)uv_run(&rig->loop, UV_RUN_DEFAULT);

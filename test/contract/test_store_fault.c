@@ -229,15 +229,10 @@ static struct run *by_due(struct rig *rig, const char *name, int64_t due_at_ms)
 
 static int chapter_claim(struct rig *rig)
 {
-	struct planned_due dues[3] = {
-		{T0,      T0,      1, DUE_RUN      },
-                {T0 + 10, T0 + 50, 5, DUE_SKIP_LATE},
-		{T0 + 60, T0 + 60, 1, DUE_RUN      }
-        };
+	struct planned_due dues[3] = {{T0, T0, 1, DUE_RUN}, {T0 + 10, T0 + 50, 5, DUE_SKIP_LATE},
+		{T0 + 60, T0 + 60, 1, DUE_RUN}};
 	struct claim_item items[3];
-	struct store_claim claim = {
-		.items = items, .count = 3, .capacity = {1, 1}
-        };
+	struct store_claim claim = {.items = items, .count = 3, .capacity = {1, 1}};
 	static const char *const names[] = {"a", "b", "c"};
 	int code;
 
@@ -256,9 +251,7 @@ static int chapter_claim(struct rig *rig)
 
 static int chapter_take(struct rig *rig)
 {
-	struct store_take take = {
-		.capacity = {9, 9}
-        };
+	struct store_take take = {.capacity = {9, 9}};
 	int code = rig_do(rig, take, &take);
 
 	if (code < 0)
@@ -272,11 +265,8 @@ static int chapter_finish(struct rig *rig)
 {
 	static const char *const names[] = {"a", "b", "c"};
 	static char output[20000];
-	static const struct run_follow_up follow_ups[] = {
-		{RUN_PENDING,   REASON_RETRY, 100, true},
-                {RUN_SUCCEEDED, REASON_NONE,  0,   true},
-		{RUN_FAILED,    REASON_NONE,  0,   true}
-        };
+	static const struct run_follow_up follow_ups[] = {{RUN_PENDING, REASON_RETRY, 100, true},
+		{RUN_SUCCEEDED, REASON_NONE, 0, true}, {RUN_FAILED, REASON_NONE, 0, true}};
 	struct attempt_result result = {.outcome = ATTEMPT_FAILED,
 		.exit_code = 1,
 		.started_at_ms = T0,
@@ -378,19 +368,19 @@ static const struct {
 	int (*tell)(struct rig *rig);
 	int64_t at_ms;
 } chapters[] = {
-	{"open",       chapter_restart, 0  },
-	{"create",     chapter_create,  0  },
-	{"claim",      chapter_claim,   60 },
-	{"take",       chapter_take,    70 },
-	{"finish",     chapter_finish,  100},
-	{"trigger",    chapter_trigger, 200},
-	{"cancel",     chapter_cancel,  210},
-	{"replace",    chapter_replace, 220},
-	{"pause",      chapter_pause,   230},
-	{"take again", chapter_take,    300},
-	{"restart",    chapter_restart, 310},
-	{"recover",    chapter_recover, 320},
-	{"delete",     chapter_delete,  330},
+	{"open", chapter_restart, 0},
+	{"create", chapter_create, 0},
+	{"claim", chapter_claim, 60},
+	{"take", chapter_take, 70},
+	{"finish", chapter_finish, 100},
+	{"trigger", chapter_trigger, 200},
+	{"cancel", chapter_cancel, 210},
+	{"replace", chapter_replace, 220},
+	{"pause", chapter_pause, 230},
+	{"take again", chapter_take, 300},
+	{"restart", chapter_restart, 310},
+	{"recover", chapter_recover, 320},
+	{"delete", chapter_delete, 330},
 };
 
 /* --- what the database says --- */

@@ -158,9 +158,7 @@ static struct id *random_action(void)
 	static struct id unknown;
 	struct id *id = &pair.ids[pick(NAMES)];
 
-	unknown = (struct id){
-		{1, 2, 3}
-        };
+	unknown = (struct id){{1, 2, 3}};
 	return id_is_zero(id) ? &unknown : id;
 }
 
@@ -219,9 +217,7 @@ static void op_create(void)
 	size_t slot = pick(NAMES), count = 1 + pick(2);
 	struct action *actions[2] = {random_definition(), random_definition()};
 	struct store_create_actions create[SIDES] = {
-		{.actions = actions, .count = count},
-                {.actions = actions, .count = count}
-        };
+		{.actions = actions, .count = count}, {.actions = actions, .count = count}};
 
 	actions[0]->id = id_make();
 	actions[1]->id = id_make();
@@ -239,8 +235,7 @@ static void op_replace(void)
 {
 	struct action *action = random_definition();
 	struct store_replace_action replace[SIDES] = {
-		{.id = *random_action(), .expected_version = (int64_t)pick(4), .action = action}
-        };
+		{.id = *random_action(), .expected_version = (int64_t)pick(4), .action = action}};
 
 	replace[SQLITE] = replace[MEMORY];
 	if (both(replace_action, replace) == 0)
@@ -251,12 +246,10 @@ static void op_replace(void)
 
 static void op_pause(void)
 {
-	struct store_pause_action pause[SIDES] = {
-		{.id = *random_action(),
-                 .expected_version = pick(3) == 0 ? 1 : 0,
-                 .is_paused = pick(2),
-                 .next_due_ms = pick(3) == 0 ? NO_TIME : rig_now_ms - 100}
-        };
+	struct store_pause_action pause[SIDES] = {{.id = *random_action(),
+		.expected_version = pick(3) == 0 ? 1 : 0,
+		.is_paused = pick(2),
+		.next_due_ms = pick(3) == 0 ? NO_TIME : rig_now_ms - 100}};
 
 	pause[SQLITE] = pause[MEMORY];
 	if (both(pause_action, pause) == 0)
@@ -316,9 +309,7 @@ static void remember_dues(const struct claim_item *item)
 
 static void op_claim(void)
 {
-	struct store_look look[SIDES] = {
-		{.horizon_ms = 100, .limit = NAMES}
-        };
+	struct store_look look[SIDES] = {{.horizon_ms = 100, .limit = NAMES}};
 	struct claim_item items[SIDES][NAMES];
 	struct planned_due dues[NAMES][4];
 	struct store_claim claim[SIDES] = {{.capacity = {(int)pick(4), (int)pick(4)}}};
@@ -380,13 +371,13 @@ static void op_finish(void)
 		enum attempt_outcome outcome;
 		struct run_follow_up follow_up;
 	} rows[] = {
-		{ATTEMPT_SUCCEEDED,   {RUN_SUCCEEDED, REASON_NONE, 0, true}      },
-		{ATTEMPT_FAILED,      {RUN_FAILED, REASON_NONE, 0, true}         },
-		{ATTEMPT_FAILED,      {RUN_PENDING, REASON_RETRY, 400, true}     },
+		{ATTEMPT_SUCCEEDED, {RUN_SUCCEEDED, REASON_NONE, 0, true}},
+		{ATTEMPT_FAILED, {RUN_FAILED, REASON_NONE, 0, true}},
+		{ATTEMPT_FAILED, {RUN_PENDING, REASON_RETRY, 400, true}},
 		{ATTEMPT_INTERRUPTED, {RUN_PENDING, REASON_HANDED_BACK, 0, false}},
-		{ATTEMPT_INTERRUPTED, {RUN_HELD, REASON_SHUTDOWN, 0, true}       },
-		{ATTEMPT_CANCELLED,   {RUN_CANCELLED, REASON_USER, 0, true}      },
-		{ATTEMPT_TIMED_OUT,   {RUN_TIMED_OUT, REASON_NONE, 0, true}      },
+		{ATTEMPT_INTERRUPTED, {RUN_HELD, REASON_SHUTDOWN, 0, true}},
+		{ATTEMPT_CANCELLED, {RUN_CANCELLED, REASON_USER, 0, true}},
+		{ATTEMPT_TIMED_OUT, {RUN_TIMED_OUT, REASON_NONE, 0, true}},
 	};
 	char output[] = "some output", error[] = "an error";
 	size_t row = pick(COUNT_OF(rows));
@@ -467,14 +458,12 @@ static void op_output(void)
 
 static void op_list_runs(void)
 {
-	struct store_list_runs list[SIDES] = {
-		{.limit = 1 + (int)pick(30),
-                 .states = pick(2) ? (uint32_t)pick(1u << RUN_STATE_COUNT) : 0,
-                 .trigger = pick(3) ? -1 : (int)pick(2),
-                 .due_from_ms = pick(3) ? NO_TIME : rig_now_ms - (int64_t)pick(1000),
-                 .due_to_ms = pick(3) ? NO_TIME : rig_now_ms - (int64_t)pick(300),
-                 .want_total = pick(2)}
-        };
+	struct store_list_runs list[SIDES] = {{.limit = 1 + (int)pick(30),
+		.states = pick(2) ? (uint32_t)pick(1u << RUN_STATE_COUNT) : 0,
+		.trigger = pick(3) ? -1 : (int)pick(2),
+		.due_from_ms = pick(3) ? NO_TIME : rig_now_ms - (int64_t)pick(1000),
+		.due_to_ms = pick(3) ? NO_TIME : rig_now_ms - (int64_t)pick(300),
+		.want_total = pick(2)}};
 
 	if (pick(2))
 		list[MEMORY].action_id = *random_action();
@@ -494,15 +483,13 @@ static void op_list_actions(void)
 {
 	static const char *const parts[] = {"n", "N1", "3", "%", "_"};
 	static const char *const tags[] = {"t0", "t1", "T1"};
-	struct store_list_actions list[SIDES] = {
-		{.limit = 1 + (int)pick(5),
-                 .after_name = pick(3) ? NULL : "n2",
-                 .name_part = pick(2) ? NULL : parts[pick(COUNT_OF(parts))],
-                 .tag = pick(2) ? NULL : tags[pick(COUNT_OF(tags))],
-                 .kind = (int)pick(3) - 1,
-                 .state = (int)pick(4) - 1,
-                 .want_total = pick(2)}
-        };
+	struct store_list_actions list[SIDES] = {{.limit = 1 + (int)pick(5),
+		.after_name = pick(3) ? NULL : "n2",
+		.name_part = pick(2) ? NULL : parts[pick(COUNT_OF(parts))],
+		.tag = pick(2) ? NULL : tags[pick(COUNT_OF(tags))],
+		.kind = (int)pick(3) - 1,
+		.state = (int)pick(4) - 1,
+		.want_total = pick(2)}};
 
 	list[SQLITE] = list[MEMORY];
 	(void)both(list_actions, list);
@@ -538,20 +525,20 @@ static const struct {
 	void (*run)(void);
 	unsigned weight;
 } operations[] = {
-	{"create",       op_create,              3 },
-	{"replace",      op_replace,             2 },
-	{"pause",        op_pause,               2 },
-	{"delete",       op_delete,              1 },
-	{"claim",        op_claim,               8 },
-	{"take",         op_take,                6 },
-	{"finish",       op_finish,              10},
-	{"trigger",      op_trigger,             4 },
-	{"cancel",       op_cancel,              2 },
-	{"output",       op_output,              2 },
-	{"list_runs",    op_list_runs,           4 },
-	{"list_actions", op_list_actions,        3 },
-	{"restart",      op_restart_and_recover, 1 },
-	{"time",         op_time,                8 },
+	{"create", op_create, 3},
+	{"replace", op_replace, 2},
+	{"pause", op_pause, 2},
+	{"delete", op_delete, 1},
+	{"claim", op_claim, 8},
+	{"take", op_take, 6},
+	{"finish", op_finish, 10},
+	{"trigger", op_trigger, 4},
+	{"cancel", op_cancel, 2},
+	{"output", op_output, 2},
+	{"list_runs", op_list_runs, 4},
+	{"list_actions", op_list_actions, 3},
+	{"restart", op_restart_and_recover, 1},
+	{"time", op_time, 8},
 };
 
 static unsigned seen_states[RUN_STATE_COUNT];
@@ -576,8 +563,7 @@ static void random_step(void)
 static void check_all(void)
 {
 	struct store_list_runs list[SIDES] = {
-		{.limit = 5000, .trigger = -1, .due_from_ms = NO_TIME, .due_to_ms = NO_TIME}
-        };
+		{.limit = 5000, .trigger = -1, .due_from_ms = NO_TIME, .due_to_ms = NO_TIME}};
 	struct store_stats stats[SIDES] = {{.ret_now_ms = 0}, {.ret_now_ms = 0}};
 
 	pair.operation = "check";
