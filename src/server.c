@@ -31,12 +31,14 @@
 #define LISTEN_BACKLOG     1024
 #define STORE_QUEUE_MAX    20000
 #define STORE_BATCH_MAX    500
-#define WINDOW_MAX         20000
+#define WINDOW_MAX         5000
 #define WINDOW_MS          60000
 #define POLL_MS            30000
+#define NOTICE_LOOK_MS     10
 #define CLAIM_MAX          500
 #define IDLE_GRACE_MS      1000
 #define SCHED_DRAIN_MARGIN 1000
+#define DESCRIPTORS_MIN    64 /* some twenty are ours; with fewer not even the start is sure */
 
 struct server {
 	struct conf conf;
@@ -91,7 +93,6 @@ static void signals_start(void *data)
 {
 	struct server *server = data;
 
-	signal(SIGPIPE, SIG_IGN);
 	for (size_t i = 0; i < COUNT_OF(stop_signals); i++) {
 		must(uv_signal_init(&server->loop, &server->signals[i]) == 0);
 		server->signals[i].data = server;
@@ -447,23 +448,28 @@ static void end_notice(struct server *server)
 	http_close_listener(server->http, on_listener_closed, server);
 }
 
-/* Ends between notice_min and notice_max, as soon as no ordinary request has come for `quiet`. */
-static void notice_look(uv_timer_t *timer)
+/* Ends between notice_min and notice_max, as soon as every prober has heard and no ordinary request
+ * has come for `quiet`. */
+static bool is_noticed(const struct server *server)
 {
-	struct server *server = timer->data;
 	const struct conf *conf = &server->conf;
 	int64_t now = clock_mono_ms(), began = server->notice_began_mono_ms;
 	int64_t last = http_last_request_mono_ms(server->http);
-	int64_t end = last == NO_TIME ? began : last + conf->quiet;
 
-	if (end < began + conf->notice_min)
-		end = began + conf->notice_min;
-	if (end > began + conf->notice_max)
-		end = began + conf->notice_max;
-	if (now >= end)
+	if (now >= began + conf->notice_max)
+		return true;
+	return now >= began + conf->notice_min && (last == NO_TIME || now >= last + conf->quiet) &&
+	       api_probers_have_heard(server->api, (int)conf->notice_503s);
+}
+
+static void notice_look(uv_timer_t *timer)
+{
+	struct server *server = timer->data;
+
+	if (is_noticed(server))
 		end_notice(server);
 	else
-		uv_timer_start(timer, notice_look, (uint64_t)(end - now), 0);
+		uv_timer_start(timer, notice_look, NOTICE_LOOK_MS, 0);
 }
 
 static void notice_drain(void *data)
@@ -522,14 +528,30 @@ static void configure_log(const struct conf *conf)
 
 /* Each connection and each program takes descriptors; the soft limit of 1024 is a relic of
  * select(2). */
-static void raise_descriptor_limit(void)
+static int raise_descriptor_limit(struct err *err)
 {
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return 0;
+	if (limit.rlim_max < DESCRIPTORS_MIN)
+		return err_set(err, ERR_FULL,
+			"only %llu file descriptors are allowed and %d are needed: raise the limit "
+			"(ulimit -n, LimitNOFILE=)",
+			(unsigned long long)limit.rlim_max, DESCRIPTORS_MIN);
+	if (limit.rlim_cur < limit.rlim_max) {
 		limit.rlim_cur = limit.rlim_max;
 		(void)setrlimit(RLIMIT_NOFILE, &limit);
 	}
+	return 0;
+}
+
+/* A client that left, a log nobody reads and a file at its size limit are errors of one write, not
+ * our end. Programs get the defaults back (exec/child.c). */
+static void ignore_write_signals(void)
+{
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGXFSZ, SIG_IGN);
 }
 
 /* A supervisor may start us with 0, 1 or 2 closed; the next file opened would then get that number,
@@ -548,7 +570,6 @@ static int serve(struct server *server)
 {
 	int status;
 
-	must(uv_loop_init(&server->loop) == 0);
 	server->instance_id = id_make();
 	server->life = life_create(&(struct life_opts){.loop = &server->loop,
 		.parts = parts,
@@ -566,6 +587,16 @@ static int serve(struct server *server)
 	return status;
 }
 
+/* What can fail before there is a log. */
+static int prepare(struct server *server, int argc, char **argv, struct err *err)
+{
+	if (conf_load(argc, argv, &server->conf, err) < 0 || raise_descriptor_limit(err) < 0)
+		return err->code;
+	if (uv_loop_init(&server->loop) != 0)
+		return err_set(err, ERR_FULL, "no descriptors or no memory left on this machine");
+	return 0;
+}
+
 int server_run(int argc, char **argv)
 {
 	struct server server = {0};
@@ -573,12 +604,13 @@ int server_run(int argc, char **argv)
 	int status;
 
 	open_standard_descriptors();
-	if (conf_load(argc, argv, &server.conf, &err) < 0) {
+	ignore_write_signals();
+	if (prepare(&server, argc, argv, &err) < 0) {
 		fprintf(stderr, "gathering serve: %s\n", err.text);
+		conf_fini(&server.conf);
 		return err_exit_status(err.code);
 	}
 	configure_log(&server.conf);
-	raise_descriptor_limit();
 	status = serve(&server);
 	conf_fini(&server.conf);
 	return status;
