@@ -213,3 +213,8 @@ void api_handle(struct http_request *request, void *data)
 	api->calls++;
 	api_route(call);
 }
+
+bool api_probers_have_heard(const struct api *api, int refusals)
+{
+	return probers_have_heard(&api->probers, refusals, clock_mono_ms());
+}

@@ -4,6 +4,7 @@
  * Knows HTTP, store and scheduler; no SQL. */
 #pragma once
 
+#include <stdbool.h>
 #include <uv.h>
 
 #include "base/buf.h"
@@ -40,6 +41,10 @@ void api_attach(struct api *api, struct store *store, struct sched *sched, struc
 /* The handler for http_create(); `data` is the struct api. Each request is answered exactly once.
  */
 void api_handle(struct http_request *request, void *api);
+
+/* True when everyone who regularly asks /health/ready has had `refusals` 503 in a row, or asks no
+ * more: the load balancers know. */
+bool api_probers_have_heard(const struct api *api, int refusals);
 
 /* The table of doc/api.md (Markdown), from routes.def and the error codes. */
 void api_write_markdown(struct buf *out);

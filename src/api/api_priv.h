@@ -14,6 +14,7 @@
 
 #include "api/api.h"
 #include "api/limit_priv.h"
+#include "api/prober_priv.h"
 #include "api/route_priv.h"
 #include "base/list.h"
 #include "model/model.h"
@@ -28,6 +29,7 @@ struct api {
 	struct store *store; /* borrowed; all three NULL until attached */
 	struct sched *sched;
 	struct exec *exec;
+	struct probers probers;
 	struct limiter *limiter; /* owned */
 	struct vitals *vitals;   /* owned */
 	size_t calls;            /* not answered yet */

@@ -46,8 +46,16 @@ static void reply_starting(struct api_call *call, const char *flag)
 	api_reply_json(call, 503, json, NULL);
 }
 
+static void note_prober(struct api_call *call)
+{
+	probers_note(&call->api->probers, http_peer(call->request),
+		http_header(call->request, "User-Agent"),
+		life_state(call->api->opts.life) != SERVICE_READY, clock_mono_ms());
+}
+
 void health_ready(struct api_call *call)
 {
+	note_prober(call);
 	switch (life_state(call->api->opts.life)) {
 	case SERVICE_STARTING:
 		reply_starting(call, "ready");
