@@ -9,7 +9,7 @@
 
 #include "pg_priv.h"
 
-#define SENDS_MAX 3 /* of one read whose prepared form does not work */
+#define RETRIES_MAX 3 /* of a read; those that a neighbour's error aborted are not counted */
 
 #define STATE_CANCELLED      "57014"
 #define STATE_NOT_PREPARED   "26000"
@@ -19,27 +19,16 @@
 /* A good one replaces the one before (only a script has several), the first bad one stays. */
 static void keep_result(struct pg_flight *flight, PGresult *result)
 {
-	switch (PQresultStatus(result)) {
-	case PGRES_COMMAND_OK:
-	case PGRES_TUPLES_OK:
-	case PGRES_EMPTY_QUERY:
+	ExecStatusType status = PQresultStatus(result);
+
+	if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK ||
+		status == PGRES_EMPTY_QUERY) {
 		PQclear(flight->result);
 		flight->result = result;
-		return;
-	case PGRES_BAD_RESPONSE:
-	case PGRES_FATAL_ERROR:
-	case PGRES_PIPELINE_ABORTED:
-	case PGRES_COPY_OUT:
-	case PGRES_COPY_IN:
-	case PGRES_COPY_BOTH:
-	case PGRES_NONFATAL_ERROR:
-	case PGRES_SINGLE_TUPLE:
-	case PGRES_PIPELINE_SYNC:
-		if (flight->failure != NULL)
-			PQclear(result);
-		else
-			flight->failure = result;
-		return;
+	} else if (flight->failure == NULL) {
+		flight->failure = result;
+	} else {
+		PQclear(result);
 	}
 }
 
@@ -66,15 +55,16 @@ static bool is_prepared_broken(const struct pg_flight *flight)
  * one belongs to, and by itself it would be a transaction of its own. */
 static bool is_to_be_sent_again(const struct pg_conn *conn, const struct pg_flight *flight)
 {
-	const struct pg_query *query = flight->query;
+	struct pg_query *query = flight->query;
 
 	if (conn->opts.sync == PG_SYNC_EACH)
 		return false;
 	if (PQresultStatus(flight->failure) == PGRES_PIPELINE_ABORTED)
 		return query->err.code == 0; /* else its own PREPARE failed */
-	return query->sends < SENDS_MAX &&
-	       (is_prepared_broken(flight) ||
-		       (conn->has_cancelled && is_state(flight, STATE_CANCELLED)));
+	if (!is_prepared_broken(flight) &&
+		!(conn->has_cancelled && is_state(flight, STATE_CANCELLED)))
+		return false;
+	return query->retries++ < RETRIES_MAX;
 }
 
 static void send_again(struct pg_conn *conn, struct pg_query *query)
@@ -197,6 +187,26 @@ static void protocol_broken(struct pg_conn *conn, const PGresult *result)
 	pg_conn_lost(conn, &err);
 }
 
+static bool is_copy(const PGresult *result)
+{
+	ExecStatusType status = PQresultStatus(result);
+
+	return status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH;
+}
+
+/* libpq would report the same for ever. */
+static void refuse_copy(struct pg_conn *conn, struct pg_flight *flight)
+{
+	struct err err = {0};
+
+	if (flight->query != NULL)
+		(void)err_set(&flight->query->err, ERR_INVALID,
+			"COPY to or from the client is not supported");
+	(void)err_set(&err, ERR_UNAVAILABLE, "connection to %s closed, because of a COPY",
+		conn->target->people);
+	pg_conn_lost(conn, &err);
+}
+
 /* False: the session was lost. */
 static bool take_result(struct pg_conn *conn, PGresult *result)
 {
@@ -212,6 +222,9 @@ static bool take_result(struct pg_conn *conn, PGresult *result)
 	if (is_sync || result == NULL) {
 		PQclear(result);
 		end_flight(conn, flight);
+	} else if (is_copy(result)) {
+		PQclear(result);
+		refuse_copy(conn, flight);
 	} else {
 		keep_result(flight, result);
 	}

@@ -130,13 +130,11 @@ struct pg_cancel *pg_cancel_start(uv_loop_t *loop, int fd, const struct pg_cance
 	if (own_fd < 0)
 		return NULL;
 	cancel = xcalloc(1, sizeof(*cancel));
-	*cancel = (struct pg_cancel){
-		.fd = own_fd,
+	*cancel = (struct pg_cancel){.fd = own_fd,
 		.message = {htonl(sizeof(cancel->message)), htonl(CANCEL_CODE), htonl(key->pid),
-			    htonl(key->secret)},
+			htonl(key->secret)},
 		.done = done,
-		.data = data
-        };
+		.data = data};
 	cancel->watch = pg_watch_open(loop, own_fd, on_io, cancel);
 	if (cancel->watch == NULL || !pg_watch_set(cancel->watch, UV_WRITABLE)) {
 		pg_cancel_abort(cancel);

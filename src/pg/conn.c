@@ -34,13 +34,13 @@ static const struct {
 	const char *name;
 	unsigned moves;
 } states[] = {
-	[CONN_DOWN] = {"down",       TO(CONN_RESOLVING) | TO(CONN_CLOSING)                 },
-	[CONN_RESOLVING] = {"resolving",  TO(CONN_CONNECTING) | TO(CONN_DOWN) | TO(CONN_CLOSING)},
+	[CONN_DOWN] = {"down", TO(CONN_RESOLVING) | TO(CONN_CLOSING)},
+	[CONN_RESOLVING] = {"resolving", TO(CONN_CONNECTING) | TO(CONN_DOWN) | TO(CONN_CLOSING)},
 	[CONN_CONNECTING] = {"connecting",
-		       TO(CONN_SETUP) | TO(CONN_READY) | TO(CONN_DOWN) | TO(CONN_CLOSING)  },
-	[CONN_SETUP] = {"setup",      TO(CONN_READY) | TO(CONN_DOWN) | TO(CONN_CLOSING)     },
-	[CONN_READY] = {"ready",      TO(CONN_DOWN) | TO(CONN_CLOSING)                      },
-	[CONN_CLOSING] = {"closing",    0						     },
+		TO(CONN_SETUP) | TO(CONN_READY) | TO(CONN_DOWN) | TO(CONN_CLOSING)},
+	[CONN_SETUP] = {"setup", TO(CONN_READY) | TO(CONN_DOWN) | TO(CONN_CLOSING)},
+	[CONN_READY] = {"ready", TO(CONN_DOWN) | TO(CONN_CLOSING)},
+	[CONN_CLOSING] = {"closing", 0},
 };
 
 void pg_conn_move(struct pg_conn *conn, enum pg_conn_state state)

@@ -156,7 +156,7 @@ struct pg_query {
 	} place;
 	struct pg_waiter wait; /* its node is also in the connection's lists */
 	int64_t until_mono_ms;
-	unsigned sends;
+	unsigned retries;
 	struct pg_conn *conn; /* with PG_IN_QUEUE and PG_IN_FLIGHT */
 	struct pg_pool *pool; /* that accepted it, or whose lease did; NULL: none */
 };

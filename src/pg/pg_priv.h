@@ -115,7 +115,9 @@ struct pg_flight {
 	unsigned serial;              /* under which */
 	PGresult *result;             /* owned: the last good one */
 	PGresult *failure;            /* owned: the first bad one */
-	bool is_cancelling;           /* a cancel request went out for it */
+	int64_t cancel_at_mono_ms;    /* nobody waits for it: when to end it on the server; 0: not
+					 known */
+	bool is_cancelling;           /* the request went out */
 };
 
 struct pg_address {

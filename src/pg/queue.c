@@ -14,6 +14,7 @@
 #include "pg_priv.h"
 
 #define SERIAL_NAME_SIZE 16
+#define CANCEL_DELAY_MS  20
 
 static struct pg_query *query_of(struct list *node)
 {
@@ -55,7 +56,7 @@ void pg_query_begin(struct pg_query *query, int64_t now_mono_ms)
 	query->err = (struct err){0};
 	query->sqlstate[0] = query->constraint[0] = '\0';
 	query->was_sent = false;
-	query->sends = 0;
+	query->retries = 0;
 	query->conn = NULL;
 	query->pool = NULL;
 	query->until_mono_ms = now_mono_ms + query->timeout_ms;
@@ -167,7 +168,6 @@ static struct pg_flight *flight_push(
 		conn->in_flight++;
 		query->place = PG_IN_FLIGHT;
 		query->was_sent = true;
-		query->sends++;
 	}
 	return flight;
 }
@@ -350,15 +350,10 @@ static void cancel_ended(void *data)
 	pg_queue_cancel_head(conn);
 }
 
-void pg_queue_cancel_head(struct pg_conn *conn)
+static void cancel_now(struct pg_conn *conn, struct pg_flight *flight)
 {
-	struct pg_flight *flight =
-		list_is_empty(&conn->flights) ? NULL : flight_of(conn->flights.next);
 	struct err err = {0};
 
-	if (flight == NULL || flight->query != NULL || flight->kind == FLIGHT_SYNC ||
-		flight->is_cancelling || conn->cancel != NULL)
-		return;
 	conn->cancel = pg_cancel_start(
 		conn->opts.loop, PQsocket(conn->handle), &conn->cancel_key, cancel_ended, conn);
 	if (conn->cancel == NULL) {
@@ -371,6 +366,25 @@ void pg_queue_cancel_head(struct pg_conn *conn)
 	conn->has_cancelled = true;
 	conn->cancel_until_mono_ms = clock_mono_ms() + conn->opts.cancel_grace_ms;
 	pg_conn_arm(conn, conn->cancel_until_mono_ms);
+}
+
+/* A short statement ends by itself, and a cancel that came too late would hit the next one. */
+void pg_queue_cancel_head(struct pg_conn *conn)
+{
+	struct pg_flight *flight =
+		list_is_empty(&conn->flights) ? NULL : flight_of(conn->flights.next);
+	int64_t now_mono_ms;
+
+	if (flight == NULL || flight->query != NULL || flight->kind == FLIGHT_SYNC ||
+		flight->is_cancelling || conn->cancel != NULL)
+		return;
+	now_mono_ms = clock_mono_ms();
+	if (flight->cancel_at_mono_ms == 0)
+		flight->cancel_at_mono_ms = now_mono_ms + CANCEL_DELAY_MS;
+	if (flight->cancel_at_mono_ms <= now_mono_ms)
+		cancel_now(conn, flight);
+	else
+		pg_conn_arm(conn, flight->cancel_at_mono_ms);
 }
 
 void pg_queue_cancel(struct pg_conn *conn, struct pg_query *query)

@@ -9,21 +9,21 @@ static const struct {
 	const char *prefix;
 	int code;
 } codes[] = {
-	{"08",    ERR_UNAVAILABLE}, /* connection */
-	{"22",    ERR_INVALID    }, /* a value: out of range, no such date */
-	{"23",    ERR_CONFLICT   }, /* a constraint */
+	{"08", ERR_UNAVAILABLE},    /* connection */
+	{"22", ERR_INVALID},        /* a value: out of range, no such date */
+	{"23", ERR_CONFLICT},       /* a constraint */
 	{"25006", ERR_UNAVAILABLE}, /* a standby, or one that was a primary */
-	{"40",    ERR_UNAVAILABLE}, /* serialization, deadlock */
-	{"42501", ERR_FORBIDDEN  }, /* privileges */
-	{"53",    ERR_UNAVAILABLE}, /* too many connections, out of memory */
-	{"53100", ERR_FULL       }, /* disk */
-	{"54",    ERR_TOO_LARGE  }, /* program limits */
+	{"40", ERR_UNAVAILABLE},    /* serialization, deadlock */
+	{"42501", ERR_FORBIDDEN},   /* privileges */
+	{"53", ERR_UNAVAILABLE},    /* too many connections, out of memory */
+	{"53100", ERR_FULL},        /* disk */
+	{"54", ERR_TOO_LARGE},      /* program limits */
 	{"55P03", ERR_UNAVAILABLE}, /* lock_timeout, NOWAIT */
-	{"57",    ERR_UNAVAILABLE}, /* shutdown, restart, terminated */
-	{"57014", ERR_TIMEOUT    }, /* statement_timeout */
-	{"58",    ERR_IO         },
-	{"XX001", ERR_CORRUPT    },
-	{"XX002", ERR_CORRUPT    },
+	{"57", ERR_UNAVAILABLE},    /* shutdown, restart, terminated */
+	{"57014", ERR_TIMEOUT},     /* statement_timeout */
+	{"58", ERR_IO},
+	{"XX001", ERR_CORRUPT},
+	{"XX002", ERR_CORRUPT},
 };
 
 int pg_error_code(const char *sqlstate)
