@@ -320,23 +320,25 @@ void pg_conn_close(struct pg_conn *conn, pg_closed_fn *closed, void *data)
 
 /* --- events --- */
 
+/* Lines become sentences; an indented line ("Is the server running on that host ...?") is a hint
+ * and left out. */
 void pg_conn_libpq_err(const struct pg_conn *conn, struct err *ret_err)
 {
 	const char *message = PQerrorMessage(conn->handle);
-	char line[sizeof(ret_err->text)];
-	size_t len = 0;
+	struct buf text;
 
-	for (; *message != '\0' && len < sizeof(line) - 1; message++) {
-		if (*message == '\n' || *message == '\t')
-			line[len] = ' ';
-		else
-			line[len] = *message;
-		len += line[len] != ' ' || (len > 0 && line[len - 1] != ' ');
+	buf_init(&text, sizeof(ret_err->text));
+	while (*message != '\0') {
+		size_t len = strcspn(message, "\n");
+
+		if (len > 0 && *message != '\t') {
+			buf_puts(&text, text.len > 0 ? "; " : "");
+			buf_append(&text, message, len);
+		}
+		message += len + (message[len] == '\n');
 	}
-	while (len > 0 && line[len - 1] == ' ')
-		len--;
-	line[len] = '\0';
-	(void)err_set(ret_err, ERR_UNAVAILABLE, "%s", line);
+	(void)err_set(ret_err, ERR_UNAVAILABLE, "%s", buf_text(&text));
+	buf_fini(&text);
 }
 
 static void session_lost(struct pg_conn *conn)

@@ -139,10 +139,11 @@ static void describe(struct pg_target *target)
 	target->people = buf_take(&text);
 }
 
-/* libpq's complaint without what it repeats of the URL, in which the password stands. */
+/* libpq's complaint without what it repeats of the URL, which may be the password or a part of it.
+ */
 static int syntax_error(char *message, struct err *err)
 {
-	char *repeated = message != NULL ? strstr(message, ": \"postgres") : NULL;
+	char *repeated = message != NULL ? strstr(message, ": \"") : NULL;
 
 	if (repeated != NULL)
 		*repeated = '\0';
