@@ -77,7 +77,8 @@ class Server:
     def start(self):
         self.spawn()
         self.wait_listening()
-        wait_for(lambda: self.get("/health/ready").status == 200, f"readiness\n{self.log}")
+        # not /health/ready: who asks that is a prober, and a stop waits until it has heard
+        wait_for(lambda: self.get("/health/startup").status == 200, f"the start\n{self.log}")
         return self
 
     def wait_listening(self):
