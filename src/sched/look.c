@@ -5,6 +5,7 @@
 #include "sched/sched_priv.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 
 /* The window is complete up to its last entry when the look was cut, else to the horizon. */
 static void note_coverage(struct sched *sched, const struct store_look *look)
@@ -29,6 +30,11 @@ static void on_looked(struct store_req *req)
 		sched->pending_at_ms = look->ret_pending_at_ms;
 		sched->has_pending = look->ret_pending_at_ms != NO_TIME;
 		sched_arm_poll(sched);
+		if (look->ret_unreadable > 0)
+			log_error("actions cannot be read and are not scheduled; replace or delete "
+				  "them",
+				kv_i64("actions", (int64_t)look->ret_unreadable),
+				kv_str("first", look->ret_unreadable_err.text));
 		if (sched->started)
 			take_ptr(sched->started)(sched->started_data);
 	}

@@ -162,7 +162,8 @@ void store_delete_action_fini(struct store_delete_action *req);
 /* --- scheduling --- */
 
 /* The next due actions, by due time: those with a cursor not after database-now + horizon_ms, at
- * most `limit`. A paused action without pause_records has no cursor, so it never shows. */
+ * most `limit`. A paused action without pause_records has no cursor, so it never shows. One whose
+ * definition cannot be read (damaged, or written by a newer program) is left out and counted. */
 struct store_look {
 	struct store_req req;
 	int64_t horizon_ms;
@@ -173,6 +174,8 @@ struct store_look {
 	bool ret_has_more;         /* more lie within the horizon */
 	int64_t ret_pending_at_ms; /* when the next pending run may start: ret_now_ms for at once;
 				      NO_TIME: none but such as wait for a running one */
+	size_t ret_unreadable;
+	struct err ret_unreadable_err; /* why the first of them */
 };
 void store_look(struct store *store, struct store_look *req, store_done_fn *done);
 void store_look_fini(struct store_look *req);

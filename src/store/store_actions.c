@@ -346,13 +346,27 @@ static void look_clear(struct store_req *base)
 	req->ret_count = 0;
 	req->ret_has_more = false;
 	req->ret_pending_at_ms = NO_TIME;
+	req->ret_unreadable = 0;
 }
 
+/* One definition that cannot be read must not keep all the others from running. */
 static bool look_complete(struct store_req *base)
 {
 	struct store_look *req = container_of(base, struct store_look, req);
+	const struct store_scratch *scratch = base->scratch;
 
-	(void)rows_to_actions(base, definition_cache_read, &req->ret_actions, &req->ret_count);
+	if (scratch->row_count == 0)
+		return false;
+	req->ret_actions = xcalloc(scratch->row_count, sizeof(struct action *));
+	for (size_t i = 0; i < scratch->row_count; i++) {
+		struct err err = {0};
+
+		if (definition_cache_read(base->store->definitions, &scratch->rows[i],
+			    &req->ret_actions[req->ret_count], &err) == 0)
+			req->ret_count++;
+		else if (req->ret_unreadable++ == 0)
+			req->ret_unreadable_err = err;
+	}
 	return false;
 }
 

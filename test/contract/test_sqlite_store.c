@@ -211,6 +211,25 @@ static void test_unreadable_definition_fails_its_run_alone(void **state)
 	store_get_action_fini(&get);
 }
 
+static void test_unreadable_definition_is_left_out_of_a_look(void **state)
+{
+	struct rig *rig = *state;
+	struct store_look look = {.horizon_ms = 1000, .limit = 10};
+
+	(void)rig_create(rig, "bad", "", T0);
+	(void)rig_create(rig, "good", "", T0);
+	rig_close(rig);
+	run_sql(path_of(rig), "UPDATE definition SET body = '{' WHERE action_id IN"
+			      " (SELECT id FROM action WHERE name = 'bad')");
+	assert_int_equal(rig_open(rig, 10, 10, NULL), 0);
+	assert_int_equal(rig_do(rig, look, &look), 0);
+	assert_int_equal(look.ret_count, 1);
+	assert_string_equal(look.ret_actions[0]->name, "good");
+	assert_int_equal(look.ret_unreadable, 1);
+	assert_int_equal(look.ret_unreadable_err.code, ERR_CORRUPT);
+	store_look_fini(&look);
+}
+
 /* --- one server a file --- */
 
 static int open_second(struct rig *rig, const char *url, struct err *err)
@@ -533,6 +552,7 @@ int main(void)
 		RIG_TEST(test_definition_goes_when_no_run_needs_it),
 		RIG_TEST(test_log_is_copied_back_when_idle),
 		RIG_TEST(test_unreadable_definition_fails_its_run_alone),
+		RIG_TEST(test_unreadable_definition_is_left_out_of_a_look),
 		RIG_TEST(test_second_server_is_refused_by_name),
 		RIG_TEST(test_lock_ends_with_its_process),
 		RIG_TEST(test_descriptors_are_closed_on_exec),
