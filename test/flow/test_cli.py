@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from calls import ABSENT, ERROR, NO_ID, USAGE
+from calls import ABSENT, ERROR, NO_ID, USAGE, local
 from harness import BINARY, Server, wait_for
 
 
@@ -360,7 +360,7 @@ def test_run_without_waiting_says_how_to_look(shared):
 
 @pytest.mark.parametrize("name, script, flags, state, told", [
     ("ends-3", "echo before; exit 3", [], "failed", "exit"),
-    ("too-slow", "echo before; sleep 60", ["--timeout", "300ms"], "timed_out", ""),
+    ("too-slow", "echo before; sleep 60", ["--timeout", "2s"], "timed_out", ""),
     ("killed", "echo before; kill -9 $$", [], "failed", "signal"),
 ])
 def test_run_that_does_not_succeed_is_exit_status_1(shared, name, script, flags, state, told):
@@ -482,10 +482,20 @@ def test_instance_drain_and_undrain(servers):
 
 def test_status_is_one_glance(shared):
     text = shared.cli("status").stdout
-    assert re.match(r"status +healthy\nversion +\d", text)
+    assert re.match(r"status +\w+\nversion +\d", text)
     assert re.search(r"^CHECK +STATUS +DETAIL$", text, re.M) and re.search(r"^database +healthy ", text, re.M)
     both = json.loads(shared.cli("status", "--json").stdout)
-    assert both["health"]["status"] == "healthy" and both["checks"]["overall_status"] == "healthy"
+    assert both["health"].keys() == shared.get("/health").json.keys()
+    assert both["checks"].keys() == shared.get("/health/checks").json.keys()
+
+
+@pytest.mark.parametrize("overall, status", [("healthy", 0), ("warning", 0), ("critical", ERROR)])
+def test_status_fails_when_a_check_is_critical(targets, overall, status):
+    checks = {"overall_status": overall, "checks": [{"name": "disk", "status": overall, "detail": "1 % free"}]}
+    target = targets(lambda request: (200, json.dumps(checks if request["path"] == "/health/checks" else {}).encode()))
+    for flags in ([], ["--json"]):
+        done = local("status", "--server", target.url, *flags, expect=status)
+        assert "1 % free" in done.stdout and done.stderr == ""
 
 
 # --- the same things as JSON ---
