@@ -121,18 +121,7 @@ def assert_no_crash(server):
 
     wait_for(settled, "a start or a refusal")
     if server.process.poll() is None:
-        for path in ("/api/v1/actions?limit=1000", "/api/v1/actions?name=9&total=true", "/api/v1/runs?limit=1000", "/health", "/health/checks",
-                     "/api/v1/actions/a1-50", "/api/v1/actions/talks/runs"):
-            answer = server.get(path)
-            assert answer.status in (200, 404, 500, 503), answer
-            if answer.status == 500:
-                assert answer.json["code"] in ("corrupt", "io"), answer
-                assert "gathering.db" not in answer.body.decode()
-        for method, path, body in [("POST", "/api/v1/actions", http_action("new")), ("POST", "/api/v1/actions/a1-50/run", None),
-                                   ("PATCH", "/api/v1/actions/a2-50", {"priority": 5}), ("DELETE", "/api/v1/actions/a3-50", None)]:
-            answer = server.request(method, path, body)
-            assert answer.status in (200, 201, 202, 204, 404, 409, 500, 503), answer
-        assert server.get("/health/live").status == 200
+        ask_everything(server)
         server.signal(signal.SIGTERM)
         assert server.wait() in (0, 4), server.log
     else:
@@ -140,6 +129,24 @@ def assert_no_crash(server):
         assert "cannot start" in server.log and "gathering.db" in server.log
     server.close()
     return server.process.returncode
+
+
+def ask_everything(server):
+    """Reads and writes; returns the codes of what failed, all of them problems that keep their insides."""
+    codes = set()
+    for method, path, body in [
+            *[("GET", path, None) for path in (
+                "/api/v1/actions?limit=1000", "/api/v1/actions?name=9&total=true", "/api/v1/runs?limit=1000", "/health", "/health/checks",
+                "/api/v1/actions/a1-50", "/api/v1/actions/talks/runs")],
+            ("POST", "/api/v1/actions", http_action("new")), ("POST", "/api/v1/actions/a1-50/run", None),
+            ("PATCH", "/api/v1/actions/a2-50", {"priority": 5}), ("DELETE", "/api/v1/actions/a3-50", None)]:
+        answer = server.request(method, path, body)
+        assert answer.status in (200, 201, 202, 204, 404, 409, 500, 503), answer
+        if answer.status >= 500:
+            codes.add(answer.json["code"])
+            assert "gathering.db" not in answer.body.decode()
+    assert server.get("/health/live").status == 200
+    return codes
 
 
 def test_a_page_of_garbage_anywhere_is_no_crash(servers, filled, tmp_path):
@@ -166,6 +173,19 @@ def test_damage_is_reported_as_such(servers, filled, tmp_path):
         file.seek(4096)
         file.write(random.Random(1).randbytes(size - 4096))
     refused(servers(), "gathering.db", "damaged", ".recover")
+
+
+def test_damage_while_it_runs(servers, database):
+    """Somebody writes into the file: problems, a word in the log and in the checks, no crash; the next start refuses."""
+    server = servers(exec_enabled=True).start()
+    with open(database, "r+b") as file:
+        file.seek(12 * 4096)
+        file.write(random.Random(2).randbytes(os.path.getsize(database) - 12 * 4096))
+    assert ask_everything(server) == {"corrupt"}
+    assert "damaged" in server.log and ".recover" in server.log
+    server.signal(signal.SIGTERM)
+    assert server.wait() in (0, 4)
+    refused(servers(), "damaged")
 
 
 def test_migrate_tells_the_same(servers, tmp_path):
