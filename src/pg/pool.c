@@ -423,7 +423,7 @@ void pg_pool_stats(const struct pg_pool *pool, struct pg_pool_stats *ret_stats)
 		stats->connecting += !is_ready && !slot->is_closing;
 		stats->leased += is_ready && slot->lease != NULL;
 		stats->idle += is_ready && pool_slot_is_free(slot);
-		stats->in_flight += pg_conn_load(slot->conn);
+		stats->in_flight += is_ready ? pg_conn_load(slot->conn) : 0; /* else its setup */
 	}
 	stats->busy = stats->ready - stats->leased - stats->idle;
 	stats->waiting = pool->waiting_count;
