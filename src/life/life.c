@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "life/notify.h"
 #include "life/watchdog.h"
 
 #define SECOND_SIGNAL_AFTER_MS 500
@@ -43,6 +44,7 @@ struct life {
 	int64_t started_mono_ms, drain_mono_ms, signal_mono_ms;
 	int signals;
 	struct watchdog *watchdog; /* owned; NULL until a stop begins */
+	struct notify *notify;     /* owned */
 
 	struct life_event events[LIFE_EVENTS_MAX];
 	size_t event_count;
@@ -60,6 +62,7 @@ struct life *life_create(const struct life_opts *opts)
 	life->at = opts->part_count;
 	must(uv_timer_init(opts->loop, &life->limit) == 0);
 	life->limit.data = life;
+	life->notify = notify_create(opts->loop);
 	return life;
 }
 
@@ -68,6 +71,7 @@ void life_destroy(struct life *life)
 	if (!life)
 		return;
 	watchdog_stop(life->watchdog);
+	notify_destroy(life->notify);
 	free(life);
 }
 
@@ -80,6 +84,8 @@ static void set_state(struct life *life, enum service_state state, const char *c
 		kv_i64("after_ms", now - life->state_since_mono_ms));
 	life->state = state;
 	life->state_since_mono_ms = now;
+	notify_say(life->notify, "%sSTATUS=%s: %s", state == SERVICE_READY ? "READY=1\n" : "",
+		service_state_names[state], cause);
 }
 
 static void call_all(struct life *life, size_t hook_offset)
@@ -118,6 +124,7 @@ static void finish(struct life *life)
 	life->walk = WALK_NONE;
 	set_state(life, SERVICE_STOPPED, "all parts stopped");
 	uv_close((uv_handle_t *)&life->limit, NULL);
+	notify_close(life->notify);
 }
 
 static void begin_stop_walk(struct life *life, size_t part_count)
@@ -234,6 +241,7 @@ static void begin_stop(struct life *life, const char *cause)
 {
 	life->is_stopping = true;
 	life->watchdog = watchdog_start(life->opts.total_max_ms);
+	notify_stopping(life->notify);
 	if (life->state == SERVICE_STARTING) {
 		life->drain_mono_ms = clock_mono_ms();
 		set_state(life, SERVICE_STOPPING, cause);
