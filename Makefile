@@ -10,7 +10,9 @@ BUILD := build
 
 build: ## build $(BUILD)/gathering, installing what is missing
 	@tools/bootstrap build
-	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) --buildtype=release --prefix=$(PREFIX)
+	@test -f $(BUILD)/build.ninja || \
+		meson setup $(BUILD) --buildtype=release --prefix=$(PREFIX) >/dev/null || \
+		{ tail -n 30 $(BUILD)/meson-logs/meson-log.txt; exit 1; }
 	@ninja -C $(BUILD) --quiet
 
 run: build ## build, then start a server with a small example (Ctrl-C ends it)
