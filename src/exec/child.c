@@ -112,14 +112,16 @@ static _Noreturn void fail(int status_fd, enum child_stage stage)
 	_exit(CHILD_FAILED_EXIT);
 }
 
-/* An ignored signal stays ignored across exec, and SIGPIPE is ignored here. The numbers glibc keeps
- * for itself refuse, which is as it should be. */
+/* What the kernel reads as SIG_DFL, no flags and an empty mask, whatever the machine. */
+static const unsigned long default_action[8];
+
+/* An ignored signal stays ignored across exec, and SIGPIPE is ignored here. Not sigaction(): it
+ * refuses the numbers glibc keeps for itself, which whoever started the server may have ignored
+ * (musl's posix_spawn does). SIGKILL and SIGSTOP refuse, and are at their defaults. */
 static void reset_signals(void)
 {
-	struct sigaction action = {.sa_handler = SIG_DFL};
-
 	for (int signo = 1; signo < NSIG; signo++)
-		(void)sigaction(signo, &action, NULL);
+		(void)syscall(SYS_rt_sigaction, signo, default_action, NULL, NSIG / 8);
 }
 
 static void become(const struct account *account, int status_fd)
