@@ -121,9 +121,8 @@ static void pairs_fill(const struct pg_conn *conn, struct pairs *pairs)
 			pair_add(pairs, option->keyword, option->val);
 	if (address->host->name != NULL)
 		pair_add(pairs, "host", address->host->name);
-	if (address->host->addr != NULL || address->numeric[0] != '\0')
-		pair_add(pairs, "hostaddr",
-			address->host->addr != NULL ? address->host->addr : address->numeric);
+	if (address->numeric[0] != '\0')
+		pair_add(pairs, "hostaddr", address->numeric);
 	if (address->host->port != NULL)
 		pair_add(pairs, "port", address->host->port);
 	if (conn->target->prefers_standby)
@@ -210,31 +209,33 @@ void pg_connect_on_io(struct pg_conn *conn)
 
 /* --- names --- */
 
-static void address_add(struct pg_conn *conn, const struct sockaddr *found)
+/* Goes with the host that is being looked at. "" when the host needs none. */
+static void address_add(struct pg_conn *conn, const char *numeric)
 {
 	struct pg_address *address = &conn->addresses[conn->address_count];
 
 	if (conn->address_count == PG_ADDRESSES_MAX)
 		return;
-	*address = (struct pg_address){.host = &conn->target->hosts[conn->lookup_host]};
-	if (found != NULL &&
-		getnameinfo(found,
-			found->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
-						     : sizeof(struct sockaddr_in),
-			address->numeric, sizeof(address->numeric), NULL, 0, NI_NUMERICHOST) != 0)
-		return;
+	address->host = &conn->target->hosts[conn->lookup_host];
+	(void)snprintf(address->numeric, sizeof(address->numeric), "%s", numeric);
 	conn->address_count++;
 }
 
-static bool needs_lookup(const struct pg_host *host)
+static bool is_numeric(const char *name)
 {
 	unsigned char ignored[sizeof(struct in6_addr)];
 
-	if (host->addr != NULL || host->name == NULL || host->name[0] == '/' ||
-		host->name[0] == '@')
-		return false;
-	return inet_pton(AF_INET, host->name, ignored) != 1 &&
-	       inet_pton(AF_INET6, host->name, ignored) != 1;
+	return inet_pton(AF_INET, name, ignored) == 1 || inet_pton(AF_INET6, name, ignored) == 1;
+}
+
+/* The address that needs no looking up; NULL: it does. */
+static const char *address_of(const struct pg_host *host)
+{
+	if (host->addr != NULL)
+		return host->addr;
+	if (host->name == NULL || host->name[0] == '/' || host->name[0] == '@')
+		return ""; /* a unix socket */
+	return is_numeric(host->name) ? host->name : NULL;
 }
 
 static void next_host(struct pg_conn *conn);
@@ -242,12 +243,15 @@ static void next_host(struct pg_conn *conn);
 static void on_looked_up(void *data, const struct addrinfo *found, const struct err *err)
 {
 	struct pg_conn *conn = data;
+	char numeric[sizeof(conn->addresses[0].numeric)];
 
 	conn->lookup = NULL;
 	if (err->code != 0)
 		problem_add(conn, err->text);
 	for (; found != NULL; found = found->ai_next)
-		address_add(conn, found->ai_addr);
+		if (getnameinfo(found->ai_addr, found->ai_addrlen, numeric, sizeof(numeric), NULL,
+			    0, NI_NUMERICHOST) == 0)
+			address_add(conn, numeric);
 	conn->lookup_host++;
 	next_host(conn);
 }
@@ -258,8 +262,8 @@ static void next_host(struct pg_conn *conn)
 	for (; conn->lookup_host < conn->target->host_count; conn->lookup_host++) {
 		const struct pg_host *host = &conn->target->hosts[conn->lookup_host];
 
-		if (!needs_lookup(host)) {
-			address_add(conn, NULL);
+		if (address_of(host) != NULL) {
+			address_add(conn, address_of(host));
 			continue;
 		}
 		pg_conn_disarm(conn);
@@ -301,8 +305,8 @@ void pg_connect_on_timer(struct pg_conn *conn)
 		next_host(conn);
 		return;
 	}
-	(void)snprintf(text, sizeof(text), "%.64s (%.45s) port %.8s does not answer",
-		address->host->name != NULL ? address->host->name : "", address->numeric,
+	(void)snprintf(text, sizeof(text), "%.64s port %.8s does not answer",
+		address->host->name != NULL ? address->host->name : address->numeric,
 		address->host->port != NULL ? address->host->port : "");
 	problem_add(conn, text);
 	next_address(conn);

@@ -122,7 +122,7 @@ struct pg_flight {
 
 struct pg_address {
 	const struct pg_host *host;
-	char numeric[64]; /* "": the host needs none (a unix socket) or has its own */
+	char numeric[64]; /* "": a unix socket */
 };
 #define PG_ADDRESSES_MAX 32
 

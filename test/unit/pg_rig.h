@@ -4,6 +4,7 @@
 #pragma once
 
 #include "pg_cluster.h"
+#include "pg_guard.h"
 
 #include <uv.h>
 

@@ -27,6 +27,7 @@ static int start_cluster(void **state)
 static int stop_cluster(void **state)
 {
 	cluster_stop(&cluster);
+	guard_check();
 	return 0;
 }
 
