@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The scheduler with a real store and a real executor on a loop of its own: what starts when, and
+ * that nothing that may start is forgotten. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <uv.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/metric.h"
+#include "sched/sched.h"
+
+#define PATIENCE_MS 120000
+#define ACTIONS     6 /* of each kind */
+#define LIMIT       4 /* attempts at a time, of each kind and in all */
+#define POLL_MS     4000
+
+struct rig {
+	uv_loop_t loop;
+	uv_timer_t watchdog;
+	char folder[32];
+	struct store *store;
+	struct exec *exec;
+	struct sched *sched;
+	int awaited; /* callbacks still to come */
+};
+
+static void on_watchdog(uv_timer_t *timer)
+{
+	(void)fprintf(stderr, "a test waited longer than %d ms\n", PATIENCE_MS);
+	abort();
+}
+
+static void came(void *data)
+{
+	((struct rig *)data)->awaited--;
+}
+
+static void wait_all(struct rig *rig)
+{
+	while (rig->awaited > 0)
+		(void)uv_run(&rig->loop, UV_RUN_ONCE);
+}
+
+static void open_parts(struct rig *rig)
+{
+	auto_free char *url = xasprintf("sqlite:%s/store.db", rig->folder);
+	struct store_opts store_opts = {.loop = &rig->loop,
+		.url = url,
+		.queue_max = 1000,
+		.batch_max = 100,
+		.instance_id = id_make()};
+	struct exec_opts exec_opts = {.loop = &rig->loop,
+		.max_running = LIMIT,
+		.max_running_kind = {LIMIT, LIMIT},
+		.exec_enabled = true,
+		.exec_paths = "",
+		.exec_users = "",
+		.allow_private_targets = true,
+		.term_grace_ms = 100,
+		.output_max = 1000,
+		.user_agent = "gathering/test"};
+	struct sched_opts sched_opts = {.loop = &rig->loop,
+		.window_max = 1000,
+		.window_ms = 60000,
+		.poll_ms = POLL_MS,
+		.claim_max = 100,
+		.db_max_ms = 1000};
+	struct err err = {0};
+
+	assert_int_equal(store_open(&store_opts, &rig->store, &err), 0);
+	assert_int_equal(exec_create(&exec_opts, &rig->exec, &err), 0);
+	sched_opts.store = rig->store;
+	sched_opts.exec = rig->exec;
+	assert_int_equal(sched_create(&sched_opts, &rig->sched, &err), 0);
+}
+
+static int setup(void **state)
+{
+	struct rig *rig = xcalloc(1, sizeof(*rig));
+
+	*state = rig;
+	log_configure(LOG_ERROR, LOG_TEXT);
+	(void)snprintf(rig->folder, sizeof(rig->folder), "/tmp/test-sched-XXXXXX");
+	assert_non_null(mkdtemp(rig->folder));
+	assert_int_equal(uv_loop_init(&rig->loop), 0);
+	assert_int_equal(uv_timer_init(&rig->loop, &rig->watchdog), 0);
+	(void)uv_timer_start(&rig->watchdog, on_watchdog, PATIENCE_MS, 0);
+	uv_unref((uv_handle_t *)&rig->watchdog);
+	open_parts(rig);
+	rig->awaited = 1;
+	sched_start(rig->sched, came, rig);
+	wait_all(rig);
+	return 0;
+}
+
+static void remove_folder(const char *folder)
+{
+	static const char *const names[] = {"store.db", "store.db-wal", "store.db-shm",
+		"store.db.lock", "store.db-lock", "go"};
+
+	for (size_t i = 0; i < COUNT_OF(names); i++) {
+		auto_free char *path = xasprintf("%s/%s", folder, names[i]);
+
+		(void)unlink(path);
+	}
+	(void)rmdir(folder);
+}
+
+static int teardown(void **state)
+{
+	struct rig *rig = *state;
+
+	rig->awaited = 1;
+	sched_destroy(rig->sched, came, rig);
+	wait_all(rig);
+	rig->awaited = 2;
+	exec_destroy(rig->exec, came, rig);
+	store_close(rig->store, came, rig);
+	wait_all(rig);
+	uv_close((uv_handle_t *)&rig->watchdog, NULL);
+	(void)uv_run(&rig->loop, UV_RUN_DEFAULT);
+	assert_int_equal(uv_loop_close(&rig->loop), 0);
+	remove_folder(rig->folder);
+	free(rig);
+	return 0;
+}
+
+/* --- the store, waited for --- */
+
+static void on_answer(struct store_req *req)
+{
+	came(req->data);
+}
+
+#define ask(rig, verb, request)                                                                    \
+	do {                                                                                       \
+		(request)->req.data = (rig);                                                       \
+		(rig)->awaited++;                                                                  \
+		store_##verb((rig)->store, (request), on_answer);                                  \
+		wait_all(rig);                                                                     \
+		assert_int_equal((request)->req.err.code, 0);                                      \
+	} while (0)
+
+/* Stored and due at `due_ms`; the scheduler is not told. */
+static struct action *create(
+	struct rig *rig, const char *name, const char *members, int64_t due_ms)
+{
+	auto_free char *text = xasprintf("{\"name\":\"%s\",%s}", name, members);
+	struct store_create_actions request = {.count = 1};
+	struct action *action, *stored;
+	struct err err = {0};
+
+	if (action_from_text(text, strlen(text), &action, &err) < 0)
+		fail_msg("%s", err.text);
+	action->next_due_ms = due_ms;
+	request.actions = &action;
+	ask(rig, create_actions, &request);
+	stored = action_ref(request.ret_actions[0]);
+	store_create_actions_fini(&request);
+	action_unref(action);
+	return stored;
+}
+
+static void trigger(struct rig *rig, const struct action *action)
+{
+	struct store_trigger request = {.action_id = action->id};
+
+	ask(rig, trigger, &request);
+	store_trigger_fini(&request);
+}
+
+static size_t count_runs(struct rig *rig, enum run_state run_state)
+{
+	struct store_list_runs request = {.limit = 100,
+		.states = 1u << run_state,
+		.trigger = -1,
+		.due_from_ms = NO_TIME,
+		.due_to_ms = NO_TIME};
+	size_t count;
+
+	ask(rig, list_runs, &request);
+	count = request.ret_count;
+	store_list_runs_fini(&request);
+	return count;
+}
+
+static void wait_runs(struct rig *rig, enum run_state run_state, size_t count)
+{
+	while (count_runs(rig, run_state) < count)
+		(void)uv_run(&rig->loop, UV_RUN_ONCE);
+}
+
+/* --- the limit that the kinds share --- */
+
+static void create_some(struct rig *rig, struct action *actions[2 * ACTIONS], int64_t due_ms)
+{
+	static const char *const members[] = {
+		"\"kind\":\"http\",\"http\":{\"url\":\"http://127.0.0.1:1/\"},"
+		"\"schedule\":{\"every\":\"1h\"}",
+		"\"kind\":\"exec\",\"exec\":{\"command\":[\"/bin/sleep\",\"0.05\"]},"
+		"\"schedule\":{\"every\":\"1h\"}"};
+
+	for (int i = 0; i < 2 * ACTIONS; i++) {
+		auto_free char *name = xasprintf("a%d", i);
+
+		actions[i] = create(rig, name, members[i % 2], due_ms);
+	}
+}
+
+static void test_kinds_share_the_common_limit_in_a_claim(void **state)
+{
+	struct rig *rig = *state;
+	struct action *actions[2 * ACTIONS];
+
+	create_some(rig, actions, clock_wall_ms());
+	for (int i = 0; i < 2 * ACTIONS; i++) {
+		sched_action_changed(rig->sched, actions[i]);
+		action_unref(actions[i]);
+	}
+	wait_runs(rig, RUN_SUCCEEDED, ACTIONS); /* programs */
+	wait_runs(rig, RUN_FAILED, ACTIONS);    /* nobody listens there */
+}
+
+static void test_kinds_share_the_common_limit_in_a_take(void **state)
+{
+	struct rig *rig = *state;
+	struct action *actions[2 * ACTIONS];
+
+	create_some(rig, actions, clock_wall_ms() + 3600000);
+	for (int i = 0; i < 2 * ACTIONS; i++) {
+		trigger(rig, actions[i]);
+		action_unref(actions[i]);
+	}
+	sched_run_pending(rig->sched);
+	wait_runs(rig, RUN_SUCCEEDED, ACTIONS);
+	wait_runs(rig, RUN_FAILED, ACTIONS);
+}
+
+/* Only one kind waits, and it is not the one that would be served first. */
+static void test_one_kind_alone_gets_the_whole_common_limit(void **state)
+{
+	struct rig *rig = *state;
+	struct action *actions[2 * ACTIONS];
+	int64_t began = clock_mono_ms();
+
+	create_some(rig, actions, clock_wall_ms() + 3600000);
+	for (int round = 0; round < 4; round++)
+		for (int i = 0; i < 2 * ACTIONS; i++)
+			if (i % 2 == 1)
+				trigger(rig, actions[i]);
+	for (int i = 0; i < 2 * ACTIONS; i++)
+		action_unref(actions[i]);
+	sched_run_pending(rig->sched);
+	wait_runs(rig, RUN_SUCCEEDED, ACTIONS);
+	assert_true(clock_mono_ms() - began < POLL_MS / 2); /* no safety poll has helped */
+}
+
+/* --- a run that waits for another --- */
+
+/* A look in between sees that the second must wait; it must not be forgotten over that. */
+static void test_a_queued_run_starts_when_the_one_before_it_ends(void **state)
+{
+	struct rig *rig = *state;
+	auto_free char *go = xasprintf("%s/go", rig->folder);
+	auto_free char *members = xasprintf("\"kind\":\"exec\",\"overlap\":\"queue\","
+					    "\"exec\":{\"shell\":true,\"command\":"
+					    "\"while ! test -e %s; do sleep 0.02; done\"}",
+		go);
+	struct action *action = create(rig, "queue", members, NO_TIME);
+	int64_t requests, ended;
+	FILE *file;
+
+	trigger(rig, action);
+	trigger(rig, action);
+	action_unref(action);
+	sched_run_pending(rig->sched);
+	wait_runs(rig, RUN_RUNNING, 1);
+	/* What is asked take for and finds nothing is over when the loop is quiet. */
+	requests = metrics.store_requests;
+	while (metrics.store_requests == requests)
+		(void)uv_run(&rig->loop, UV_RUN_ONCE);
+	for (requests = metrics.store_requests; metrics.store_requests == requests;)
+		(void)uv_run(&rig->loop, UV_RUN_ONCE); /* nothing is left that asks but the poll */
+	file = fopen(go, "w");
+	assert_non_null(file);
+	(void)fclose(file);
+	ended = clock_mono_ms();
+	wait_runs(rig, RUN_SUCCEEDED, 2);
+	assert_true(clock_mono_ms() - ended < POLL_MS / 2);
+}
+
+/* --- the clock --- */
+
+/* The store's clock is ours here, however long its answers take. */
+static void test_a_slow_answer_is_not_a_slow_clock(void **state)
+{
+	struct rig *rig = *state;
+	struct action *action = create(rig, "tick",
+		"\"kind\":\"exec\",\"exec\":{\"command\":[\"/bin/true\"]},\"overlap\":\"allow\","
+		"\"schedule\":{\"every\":\"100ms\"}",
+		clock_wall_ms());
+
+	sched_action_changed(rig->sched, action);
+	action_unref(action);
+	for (size_t done = 1; done <= 10; done++) {
+		wait_runs(rig, RUN_SUCCEEDED, done);
+		assert_true(llabs(sched_now_ms(rig->sched) - clock_wall_ms()) <= 1);
+	}
+}
+
+#define SCHED_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		SCHED_TEST(test_kinds_share_the_common_limit_in_a_claim),
+		SCHED_TEST(test_kinds_share_the_common_limit_in_a_take),
+		SCHED_TEST(test_one_kind_alone_gets_the_whole_common_limit),
+		SCHED_TEST(test_a_queued_run_starts_when_the_one_before_it_ends),
+		SCHED_TEST(test_a_slow_answer_is_not_a_slow_clock),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
