@@ -13,18 +13,21 @@
 
 #define RECORD_RETRY_MS 200
 
-bool attempt_capacity(const struct sched *sched, int ret_capacity[static ACTION_KIND_COUNT])
+int attempt_capacity(const struct sched *sched, int ret_capacity[static ACTION_KIND_COUNT])
 {
-	bool has_any = false;
+	int room = exec_free_slots(sched->opts.exec, ret_capacity);
+	int sum = 0;
 
-	exec_free_slots(sched->opts.exec, ret_capacity);
 	for (int kind = 0; kind < ACTION_KIND_COUNT; kind++) {
+		room -= sched->recording[kind];
 		ret_capacity[kind] -= sched->recording[kind];
 		if (ret_capacity[kind] < 0)
 			ret_capacity[kind] = 0;
-		has_any |= ret_capacity[kind] > 0;
+		sum += ret_capacity[kind];
 	}
-	return has_any;
+	if (room > sum)
+		room = sum;
+	return room > 0 ? room : 0;
 }
 
 static void attempt_free(struct attempt *attempt)
@@ -70,16 +73,6 @@ static void log_recorded(const struct attempt *attempt, enum run_state state)
 		kv_str("state", run_state_names[state]),
 		kv_str("reason", run_reason_names[attempt->finish.follow_up.reason]),
 		kv_i64("attempt", run->attempt), kv_str("error", attempt->result.error));
-}
-
-/* A pending follow-up may be due before anything else the timer knows of. */
-static void note_pending(struct sched *sched, int64_t delay_ms)
-{
-	int64_t at = sched_now_ms(sched) + delay_ms;
-
-	sched->has_pending = true;
-	if (sched->pending_at_ms == NO_TIME || at < sched->pending_at_ms)
-		sched->pending_at_ms = at;
 }
 
 static bool must_give_up(struct sched *sched)
@@ -136,7 +129,8 @@ static void on_recorded(struct store_req *req)
 		count_recorded(state, attempt->finish.follow_up.reason);
 		log_recorded(attempt, state);
 		if (state == RUN_PENDING)
-			note_pending(attempt->sched, attempt->finish.follow_up.delay_ms);
+			sched_note_pending(attempt->sched,
+				sched_now_ms(attempt->sched) + attempt->finish.follow_up.delay_ms);
 	}
 	attempt_free(attempt);
 }

@@ -72,7 +72,7 @@ static void on_claimed(struct store_req *req)
 
 	if (is_answered) {
 		sched->last_claim_mono_ms = clock_mono_ms();
-		sched->skew_ms = claim->ret_now_ms - clock_wall_ms();
+		sched_note_clock(sched, claim->ret_now_ms);
 		start_won(sched, claim);
 	}
 	for (size_t i = 0; i < claim->count; i++)
@@ -86,6 +86,26 @@ static void on_claimed(struct store_req *req)
 	drain_check(sched);
 }
 
+/* The kinds share the common limit: in due order, as far as it goes. */
+static void allot_capacity(const struct sched *sched, struct store_claim *claim)
+{
+	int capacity[ACTION_KIND_COUNT];
+	int room = attempt_capacity(sched, capacity);
+
+	for (size_t i = 0; i < claim->count; i++) {
+		const struct claim_item *item = &claim->items[i];
+		enum action_kind kind = item->action->kind;
+
+		for (size_t k = 0; k < item->due_count && room > 0; k++) {
+			if (item->dues[k].verdict != DUE_RUN || capacity[kind] == 0)
+				continue;
+			claim->capacity[kind]++;
+			capacity[kind]--;
+			room--;
+		}
+	}
+}
+
 bool claim_try(struct sched *sched)
 {
 	struct store_claim claim = {.req.data = sched, .items = sched->claim_items};
@@ -93,7 +113,7 @@ bool claim_try(struct sched *sched)
 	claim.count = gather(sched, sched_now_ms(sched));
 	if (claim.count == 0)
 		return false;
-	attempt_capacity(sched, claim.capacity);
+	allot_capacity(sched, &claim);
 	exchange_begin(sched, EXCHANGE_CLAIM);
 	sched->claim = claim;
 	store_claim(sched->opts.store, &sched->claim, on_claimed);

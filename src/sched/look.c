@@ -16,19 +16,27 @@ static void note_coverage(struct sched *sched, const struct store_look *look)
 					  : look->ret_now_ms + look->horizon_ms;
 }
 
+/* Only adds to what is known: the answer may be older than a retry noted meanwhile, and it does not
+ * tell of runs that wait for one that is running here. */
+static void note_pending_runs(struct sched *sched, int64_t at_ms)
+{
+	if (at_ms == NO_TIME && sched->pending_at_ms == NO_TIME && sched->attempt_count == 0)
+		sched->has_pending = false;
+	sched_note_pending(sched, at_ms);
+}
+
 static void on_looked(struct store_req *req)
 {
 	struct store_look *look = container_of(req, struct store_look, req);
 	struct sched *sched = req->data;
 
 	if (exchange_end(sched, &req->err, "look")) {
-		sched->skew_ms = look->ret_now_ms - clock_wall_ms();
+		sched_note_clock(sched, look->ret_now_ms);
 		for (size_t i = 0; i < look->ret_count; i++)
 			window_put(sched->window, look->ret_actions[i],
 				look->ret_actions[i]->next_due_ms);
 		note_coverage(sched, look);
-		sched->pending_at_ms = look->ret_pending_at_ms;
-		sched->has_pending = look->ret_pending_at_ms != NO_TIME;
+		note_pending_runs(sched, look->ret_pending_at_ms);
 		sched_arm_poll(sched);
 		if (look->ret_unreadable > 0)
 			log_error("actions cannot be read and are not scheduled; replace or delete "

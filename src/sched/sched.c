@@ -74,6 +74,33 @@ int64_t sched_now_ms(const struct sched *sched)
 	return clock_wall_ms() + sched->skew_ms;
 }
 
+/* The store has read its clock somewhere between question and answer, which may lie a slow disk
+ * apart: only what that cannot explain is a difference of the clocks. */
+void sched_note_clock(struct sched *sched, int64_t store_now_ms)
+{
+	int64_t least = store_now_ms - clock_wall_ms(), most = store_now_ms - sched->asked_ms;
+
+	if (least > most) { /* our clock was set back meanwhile */
+		int64_t swap = least;
+
+		least = most;
+		most = swap;
+	}
+	if (sched->skew_ms < least)
+		sched->skew_ms = least;
+	else if (sched->skew_ms > most)
+		sched->skew_ms = most;
+}
+
+void sched_note_pending(struct sched *sched, int64_t at_ms)
+{
+	if (at_ms == NO_TIME)
+		return;
+	sched->has_pending = true;
+	if (sched->pending_at_ms == NO_TIME || at_ms < sched->pending_at_ms)
+		sched->pending_at_ms = at_ms;
+}
+
 /* Wakes at the head of the window or when a pending run may start, whichever is first. */
 static void arm_wake(struct sched *sched)
 {
@@ -110,6 +137,7 @@ void sched_turn(struct sched *sched)
 void exchange_begin(struct sched *sched, enum exchange exchange)
 {
 	sched->exchange = sched->last = exchange;
+	sched->asked_ms = clock_wall_ms();
 }
 
 bool exchange_end(struct sched *sched, const struct err *err, const char *what)

@@ -44,6 +44,7 @@ struct sched {
 
 	enum exchange exchange; /* under way */
 	enum exchange last;     /* the turn goes round from here */
+	int64_t asked_ms;       /* wall clock when it began */
 	union {
 		struct store_recover recover;
 		struct store_look look;
@@ -60,6 +61,9 @@ struct sched {
 	enum exchange failing; /* failed last, and nothing that proves as much went well since */
 	bool look_wanted;
 	bool take_wanted;
+	bool take_was_cut;        /* the take under way offers some kind less than is free of it */
+	int take_first;           /* the kind that is served first; they take turns */
+	int empty_takes;          /* cut ones in a row that found nothing */
 	bool has_pending;         /* the ledger may hold pending runs */
 	bool window_is_cut;       /* more lay within the horizon than the window took */
 	int64_t covered_until_ms; /* the window is complete up to here */
@@ -93,6 +97,12 @@ void sched_turn(struct sched *sched);
 void exchange_begin(struct sched *sched, enum exchange exchange);
 bool exchange_end(struct sched *sched, const struct err *err, const char *what);
 
+/* What the store says its clock is, in answer to the exchange that has just ended. */
+void sched_note_clock(struct sched *sched, int64_t store_now_ms);
+
+/* A pending run may start at `at_ms` (store's clock). NO_TIME: nothing new. */
+void sched_note_pending(struct sched *sched, int64_t at_ms);
+
 /* Sets the safety poll to its next, jittered time. */
 void sched_arm_poll(struct sched *sched);
 
@@ -110,8 +120,9 @@ bool claim_try(struct sched *sched);
 
 /* --- attempt.c --- */
 
-/* Free capacity by kind; results being recorded still count. False when there is none at all. */
-bool attempt_capacity(const struct sched *sched, int ret_capacity[static ACTION_KIND_COUNT]);
+/* How many attempts may start now: of each kind alone, and, returned, of all kinds together, which
+ * can be less than the sum. Results being recorded still count. */
+int attempt_capacity(const struct sched *sched, int ret_capacity[static ACTION_KIND_COUNT]);
 
 /* Takes over `run` (state running, ours) and starts it, or hands it back when paused. */
 void attempt_start(struct sched *sched, struct run *run, int64_t now_ms);

@@ -1,22 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * take: pending runs (manual, queued, retried, handed back) are started within free capacity. */
+ * take: pending runs (manual, queued, retried, handed back) are started within free capacity. What
+ * the kinds share is offered to one after the other, and each take begins with another one; when
+ * nothing of the one that was offered all of it is pending, the next is asked at once. */
 #include "sched/sched_priv.h"
 
 #include "base/clock.h"
+
+/* There may be more behind what was taken, or of the kind that was offered less. */
+static bool is_more_likely(struct sched *sched, const struct store_take *take)
+{
+	int capacity[ACTION_KIND_COUNT];
+
+	if (take->ret_started_count > 0 || !sched->take_was_cut)
+		sched->empty_takes = 0;
+	else if (++sched->empty_takes == ACTION_KIND_COUNT)
+		sched->empty_takes = 0; /* all were asked */
+	return (take->ret_started_count > 0 || sched->empty_takes > 0) &&
+	       attempt_capacity(sched, capacity) > 0;
+}
 
 static void on_taken(struct store_req *req)
 {
 	struct store_take *take = container_of(req, struct store_take, req);
 	struct sched *sched = req->data;
-	int capacity[ACTION_KIND_COUNT];
 
 	if (exchange_end(sched, &req->err, "pending runs")) {
-		sched->pending_at_ms = take->ret_pending_at_ms;
+		sched_note_pending(sched, take->ret_pending_at_ms);
 		for (size_t i = 0; i < take->ret_started_count; i++)
 			attempt_start(sched, &take->ret_started[i], take->ret_now_ms);
-		if (take->ret_started_count > 0 && attempt_capacity(sched, capacity))
-			sched->take_wanted = true; /* there may be more behind what was taken */
+		if (is_more_likely(sched, take))
+			sched->take_wanted = true;
 	} else {
 		sched->take_wanted = true;
 	}
@@ -25,18 +39,36 @@ static void on_taken(struct store_req *req)
 	drain_check(sched);
 }
 
+/* Cuts `capacity` down to `room` in all. */
+static void offer(struct sched *sched, int capacity[static ACTION_KIND_COUNT], int room)
+{
+	sched->take_was_cut = false;
+	for (int i = 0; i < ACTION_KIND_COUNT; i++) {
+		int *kind = &capacity[(sched->take_first + i) % ACTION_KIND_COUNT];
+
+		if (*kind > room) {
+			*kind = room;
+			sched->take_was_cut = true;
+		}
+		room -= *kind;
+	}
+	sched->take_first = (sched->take_first + 1) % ACTION_KIND_COUNT;
+}
+
 bool take_try(struct sched *sched)
 {
 	struct store_take take = {.req.data = sched};
+	int room = attempt_capacity(sched, take.capacity);
 
 	if (sched->pending_at_ms != NO_TIME && sched->pending_at_ms <= sched_now_ms(sched)) {
 		sched->take_wanted = true;
 		sched->pending_at_ms = NO_TIME; /* else the timer would fire until there is room */
 	}
-	if (!sched->take_wanted || !attempt_capacity(sched, take.capacity))
+	if (!sched->take_wanted || room == 0)
 		return false;
 	sched->take_wanted = false;
 	sched->has_pending = true;
+	offer(sched, take.capacity, room);
 	exchange_begin(sched, EXCHANGE_TAKE);
 	sched->take = take;
 	store_take(sched->opts.store, &sched->take, on_taken);
