@@ -113,7 +113,7 @@ int exec_check(const struct exec *exec, const struct action *action, struct err 
 	return kinds[action->kind]->check(exec, action, err);
 }
 
-void exec_free_slots(const struct exec *exec, int ret_free[static ACTION_KIND_COUNT])
+int exec_free_slots(const struct exec *exec, int ret_free[static ACTION_KIND_COUNT])
 {
 	int common = exec->opts.max_running - exec->running;
 
@@ -123,6 +123,7 @@ void exec_free_slots(const struct exec *exec, int ret_free[static ACTION_KIND_CO
 
 		ret_free[kind] = least > 0 ? least : 0;
 	}
+	return common > 0 ? common : 0;
 }
 
 size_t exec_in_flight(const struct exec *exec)
@@ -290,7 +291,7 @@ void exec_start(struct exec *exec, const struct run *run, int64_t started_at_ms,
 	struct attempt *attempt = kind->create();
 	int slots[ACTION_KIND_COUNT];
 
-	exec_free_slots(exec, slots);
+	(void)exec_free_slots(exec, slots);
 	must(slots[action->kind] > 0);
 	exec->running++;
 	exec->running_kind[action->kind]++;

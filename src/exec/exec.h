@@ -51,8 +51,9 @@ void exec_destroy(struct exec *exec, exec_closed_fn *closed, void *data);
  * it stores an action. Looks at the file system when exec_paths is set. */
 int exec_check(const struct exec *exec, const struct action *action, struct err *err);
 
-/* Attempts that may still start, by kind (the common limit included). */
-void exec_free_slots(const struct exec *exec, int ret_free[static ACTION_KIND_COUNT]);
+/* Attempts that may still start: of each kind alone, and, returned, of all kinds together. The
+ * kinds share that: it can be less than their sum. */
+int exec_free_slots(const struct exec *exec, int ret_free[static ACTION_KIND_COUNT]);
 size_t exec_in_flight(const struct exec *exec);
 
 /* No attempt will start for a while: closes the connections kept to targets, so that nobody has to

@@ -67,6 +67,7 @@ static struct action *detach(struct window *window, struct entry *entry)
 		sift_down(window, last, entry->place);
 		sift_up(window, last, last->place);
 	}
+	must(window->by_id != NULL); /* what the heap holds, the index holds */
 	HASH_DEL(window->by_id, entry);
 	free(entry);
 	return action;
