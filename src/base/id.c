@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/text.h"
 
 #define ID_MS_MAX   ((INT64_C(1) << 48) - 1)
 #define ID_HIGH_MAX 0xfffu
@@ -93,17 +94,6 @@ const char *id_format(const struct id *id, char ret_text[static ID_TEXT_SIZE])
 	}
 	*at = '\0';
 	return ret_text;
-}
-
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
 }
 
 bool id_parse(const char *text, struct id *ret_id)

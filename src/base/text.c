@@ -68,6 +68,17 @@ bool parse_i64(const char *text, int64_t min, int64_t max, int64_t *ret_value)
 	return true;
 }
 
+int hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
 bool parse_bool(const char *text, bool *ret_value)
 {
 	static const char *const words[] = {"false", "true", "no", "yes", "off", "on", "0", "1"};

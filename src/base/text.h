@@ -12,6 +12,9 @@
 /* Decimal integer, whole string, optional '-', min <= value <= max. */
 bool parse_i64(const char *text, int64_t min, int64_t max, int64_t *ret_value);
 
+/* 0 to 15, or -1 when it is no hexadecimal digit. */
+int hex_value(char c);
+
 /* true|false|yes|no|on|off|1|0 */
 bool parse_bool(const char *text, bool *ret_value);
 

@@ -13,17 +13,6 @@
 #include "http/gate.h"
 #include "http/http.h"
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 bool http_percent_decode(char *text)
 {
 	char *out = text;
@@ -35,8 +24,8 @@ bool http_percent_decode(char *text)
 			*out++ = *in;
 			continue;
 		}
-		high = hex_digit(in[1]);
-		low = high < 0 ? -1 : hex_digit(in[2]);
+		high = hex_value(in[1]);
+		low = high < 0 ? -1 : hex_value(in[2]);
 		if (low < 0 || (high == 0 && low == 0))
 			return false;
 		*out++ = (char)(high * 16 + low);

@@ -61,6 +61,20 @@ static void test_parse_i64_keeps_to_its_bounds(void **state)
 	assert_int_equal(value, 5);
 }
 
+static void test_hex_value_knows_both_cases_and_nothing_else(void **state)
+{
+	static const char lower[] = "0123456789abcdef", upper[] = "0123456789ABCDEF";
+
+	for (int c = -128; c < 128; c++) {
+		const char *in_lower = c != 0 ? strchr(lower, c) : NULL;
+		const char *in_upper = c != 0 ? strchr(upper, c) : NULL;
+		int value = in_lower ? (int)(in_lower - lower)
+				     : (in_upper ? (int)(in_upper - upper) : -1);
+
+		assert_int_equal(hex_value((char)c), value);
+	}
+}
+
 static void test_parse_bool_knows_eight_words(void **state)
 {
 	static const char *const yes[] = {"true", "yes", "on", "1"};
@@ -187,6 +201,7 @@ static void test_durations_survive_the_round_trip(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_hex_value_knows_both_cases_and_nothing_else),
 		cmocka_unit_test(test_parse_i64_takes_the_whole_range),
 		cmocka_unit_test(test_parse_i64_refuses_what_is_no_integer),
 		cmocka_unit_test(test_parse_i64_keeps_to_its_bounds),
