@@ -171,8 +171,7 @@ static int open_listener(struct server *server, struct err *err)
 	if (!is_local(conf->listen) && !conf->insecure)
 		return err_set(err, ERR_FORBIDDEN,
 			"there is no access control yet, so '%s' would let anybody who can reach "
-			"it run "
-			"actions: listen on 127.0.0.1 or [::1], or say --insecure",
+			"it run actions: listen on 127.0.0.1 or [::1], or say --insecure",
 			conf->listen);
 	if (api_create(&api_opts, &server->api, err) < 0)
 		return err->code;
@@ -369,8 +368,7 @@ static void sched_part_stop(void *data)
 	sched_destroy(take_ptr(server->sched), part_done, server);
 }
 
-/* --- http: opens the doors to everything once all is up; requests in flight end before the runs
- * --- */
+/* --- http: opens the doors once all is up; requests in flight end before the runs --- */
 
 static void http_part_start(void *data)
 {
@@ -606,7 +604,7 @@ int server_run(int argc, char **argv)
 	open_standard_descriptors();
 	ignore_write_signals();
 	if (prepare(&server, argc, argv, &err) < 0) {
-		fprintf(stderr, "gathering serve: %s\n", err.text);
+		(void)fprintf(stderr, "gathering serve: %s\n", err.text);
 		conf_fini(&server.conf);
 		return err_exit_status(err.code);
 	}
