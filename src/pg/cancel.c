@@ -10,6 +10,9 @@
  * libpq's wording should change, the key is unknown, and the connection is closed instead, which
  * ends the statement too (client_connection_check_interval), only later.
  *
+ * It is always left to end by itself, even when its session has ended before: PgBouncer 1.18 dies
+ * of a client that leaves in the middle of a cancel.
+ *
  * Like PQcancel before libpq 17, this is not encrypted. A proxy that takes TLS only drops it: see
  * above. */
 #include <errno.h>
@@ -24,11 +27,12 @@
 #define CANCEL_CODE 80877102 /* of the protocol: 1234 << 16 | 5678 */
 
 struct pg_cancel {
+	uv_timer_t timer;
 	struct pg_watch *watch;
 	int fd;
 	bool is_sent;
 	uint32_t message[4];
-	void (*done)(void *data);
+	pg_cancel_fn *done;
 	void *data;
 };
 
@@ -65,23 +69,24 @@ void pg_cancel_read_key(const char *trace, struct pg_cancel_key *ret_key)
 			    read_number(&line, &ret_key->secret) && *line == '\n';
 }
 
-void pg_cancel_abort(struct pg_cancel *cancel)
+static void on_timer_closed(uv_handle_t *handle)
 {
-	if (cancel == NULL)
-		return;
-	pg_watch_close(cancel->watch);
-	(void)close(cancel->fd);
-	free(cancel);
+	free(container_of((uv_timer_t *)handle, struct pg_cancel, timer));
 }
 
-/* The server's side is closed, or never was open. What it achieved shows in the session. */
+/* The server's side is closed, or never was open, or takes too long. What was achieved shows in the
+ * session. */
 static void finish(struct pg_cancel *cancel)
 {
-	void (*done)(void *data) = cancel->done;
-	void *data = cancel->data;
+	pg_watch_close(cancel->watch);
+	(void)close(cancel->fd);
+	uv_close((uv_handle_t *)&cancel->timer, on_timer_closed);
+	cancel->done(cancel, cancel->data);
+}
 
-	pg_cancel_abort(cancel);
-	done(data);
+static void on_timeout(uv_timer_t *timer)
+{
+	finish(container_of(timer, struct pg_cancel, timer));
 }
 
 static void on_io(void *data, int status, int events)
@@ -122,7 +127,7 @@ static int connect_like(int session_fd)
 }
 
 struct pg_cancel *pg_cancel_start(uv_loop_t *loop, int fd, const struct pg_cancel_key *key,
-	void (*done)(void *data), void *data)
+	int64_t timeout_ms, pg_cancel_fn *done, void *data)
 {
 	int own_fd = key->is_known ? connect_like(fd) : -1;
 	struct pg_cancel *cancel;
@@ -137,8 +142,12 @@ struct pg_cancel *pg_cancel_start(uv_loop_t *loop, int fd, const struct pg_cance
 		.data = data};
 	cancel->watch = pg_watch_open(loop, own_fd, on_io, cancel);
 	if (cancel->watch == NULL || !pg_watch_set(cancel->watch, UV_WRITABLE)) {
-		pg_cancel_abort(cancel);
+		pg_watch_close(cancel->watch);
+		(void)close(own_fd);
+		free(cancel);
 		return NULL;
 	}
+	must(uv_timer_init(loop, &cancel->timer) == 0);
+	(void)uv_timer_start(&cancel->timer, on_timeout, (uint64_t)timeout_ms, 0);
 	return cancel;
 }

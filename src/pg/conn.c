@@ -137,7 +137,7 @@ static void on_handle_closed(uv_handle_t *handle)
 
 static void finish_closing(struct pg_conn *conn)
 {
-	if (conn->state != CONN_CLOSING || !list_is_empty(&conn->done) ||
+	if (conn->state != CONN_CLOSING || !list_is_empty(&conn->done) || conn->cancels_left > 0 ||
 		uv_is_closing((uv_handle_t *)&conn->turn))
 		return;
 	uv_close((uv_handle_t *)&conn->turn, on_handle_closed);
@@ -263,7 +263,7 @@ static int64_t backoff_ms(struct pg_conn *conn)
 
 static void drop_session(struct pg_conn *conn, const struct err *err)
 {
-	pg_cancel_abort(take_ptr(conn->cancel));
+	conn->cancel = NULL;
 	pg_connect_clean(conn);
 	pg_conn_disarm(conn);
 	memset(conn->prepared, 0, sizeof(*conn->prepared));

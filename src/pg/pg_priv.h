@@ -77,12 +77,11 @@ struct pg_cancel;
 /* Reads the key from what PQtrace wrote of the start of a session. */
 void pg_cancel_read_key(const char *trace, struct pg_cancel_key *ret_key);
 /* Sends a request over a connection of its own to where `fd` leads. `done` runs once, later, when
- * the server has closed that connection, which it does after having sent the signal. NULL:
- * impossible. */
+ * the server has closed that connection, which it does after having sent the signal; or after
+ * timeout_ms. NULL: impossible. */
+typedef void pg_cancel_fn(struct pg_cancel *cancel, void *data);
 struct pg_cancel *pg_cancel_start(uv_loop_t *loop, int fd, const struct pg_cancel_key *key,
-	void (*done)(void *data), void *data);
-/* Gives up; `done` does not run. NULL is fine. */
-void pg_cancel_abort(struct pg_cancel *cancel);
+	int64_t timeout_ms, pg_cancel_fn *done, void *data);
 
 /* --- a connection --- */
 
@@ -158,7 +157,8 @@ struct pg_conn {
 	struct pg_prepared_set *prepared; /* owned */
 	const char *renew_reason;         /* set: the session is to be dropped */
 	struct pg_cancel_key cancel_key;
-	struct pg_cancel *cancel; /* under way, or NULL */
+	struct pg_cancel *cancel; /* under way for this session, or NULL */
+	int cancels_left;         /* under way, for earlier ones too: they outlive their session */
 	bool has_cancelled;       /* in this session: one may hit the statement behind */
 	int64_t cancel_until_mono_ms;
 

@@ -342,10 +342,15 @@ static void end_early(struct pg_conn *conn, struct pg_query *query)
 	pg_queue_done(conn, query);
 }
 
-static void cancel_ended(void *data)
+static void cancel_ended(struct pg_cancel *cancel, void *data)
 {
 	struct pg_conn *conn = data;
 
+	conn->cancels_left--;
+	if (conn->state == CONN_CLOSING)
+		pg_conn_schedule(conn);
+	if (conn->cancel != cancel)
+		return;
 	conn->cancel = NULL;
 	pg_queue_cancel_head(conn);
 }
@@ -354,14 +359,15 @@ static void cancel_now(struct pg_conn *conn, struct pg_flight *flight)
 {
 	struct err err = {0};
 
-	conn->cancel = pg_cancel_start(
-		conn->opts.loop, PQsocket(conn->handle), &conn->cancel_key, cancel_ended, conn);
+	conn->cancel = pg_cancel_start(conn->opts.loop, PQsocket(conn->handle), &conn->cancel_key,
+		conn->opts.cancel_grace_ms, cancel_ended, conn);
 	if (conn->cancel == NULL) {
 		(void)err_set(&err, ERR_UNAVAILABLE, "connection to %s closed, to end a statement",
 			conn->target->people);
 		pg_conn_lost(conn, &err);
 		return;
 	}
+	conn->cancels_left++;
 	flight->is_cancelling = true;
 	conn->has_cancelled = true;
 	conn->cancel_until_mono_ms = clock_mono_ms() + conn->opts.cancel_grace_ms;
