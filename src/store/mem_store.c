@@ -371,7 +371,7 @@ static int mem_migrate(const char *place, enum store_migrate_mode mode,
 }
 
 const struct store_backend memory_backend = {
-	.scheme = "memory:",
+	.schemes = {"memory:"},
 	.name = "memory",
 	.open = mem_open,
 	.submit = batch_submit,

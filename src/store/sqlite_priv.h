@@ -104,10 +104,6 @@ int run_by_id(struct conn *conn, enum query query, const struct id *id, struct e
 
 /* --- the backend --- */
 
-struct embedded_file {
-	const char *name;
-	const char *text;
-};
 extern const struct embedded_file sqlite_migrations[]; /* sql/sqlite, in order, {0} at the end */
 
 struct sqlite_db {

@@ -306,7 +306,7 @@ static int sqlite_open(
 }
 
 const struct store_backend sqlite_backend = {
-	.scheme = "sqlite:",
+	.schemes = {"sqlite:"},
 	.name = "sqlite",
 	.open = sqlite_open,
 	.submit = batch_submit,

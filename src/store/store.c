@@ -11,22 +11,33 @@
 #include "base/metric.h"
 #include "store/store_priv.h"
 
-static const struct store_backend *const backends[] = {&sqlite_backend, &memory_backend};
+static const struct store_backend *const backends[] = {
+	&postgres_backend, &sqlite_backend, &memory_backend};
 
 /* --- which backend --- */
+
+static bool backend_takes(
+	const struct store_backend *backend, const char *url, const char **ret_place)
+{
+	for (size_t i = 0; i < COUNT_OF(backend->schemes) && backend->schemes[i]; i++) {
+		size_t len = strlen(backend->schemes[i]);
+
+		if (strncmp(url, backend->schemes[i], len) == 0) {
+			*ret_place = backend->takes_whole_url ? url : url + len;
+			return true;
+		}
+	}
+	return false;
+}
 
 static const struct store_backend *backend_find(
 	const char *url, const char **ret_place, struct err *err)
 {
-	for (size_t i = 0; i < COUNT_OF(backends); i++) {
-		size_t len = strlen(backends[i]->scheme);
-
-		if (strncmp(url, backends[i]->scheme, len) == 0) {
-			*ret_place = url + len;
+	for (size_t i = 0; i < COUNT_OF(backends); i++)
+		if (backend_takes(backends[i], url, ret_place))
 			return backends[i];
-		}
-	}
-	(void)err_set(err, ERR_INVALID, "database '%s' is none of: sqlite:PATH, memory:", url);
+	(void)err_set(err, ERR_INVALID,
+		"database '%.40s' is none of: postgresql://HOST/NAME, sqlite:PATH, memory:", url);
 	return NULL;
 }
 
@@ -68,6 +79,9 @@ static void on_turn(uv_idle_t *turn)
 	list_splice(&late, &store->late);
 	for (struct list *node; (node = list_pop(&late)) != NULL;)
 		store_req_finish(list_entry(node, struct store_req, queue_node));
+	if (store->is_opened && store->opened && !store->is_closing)
+		take_ptr(store->opened)(
+			store->open_err.code ? &store->open_err : NULL, store->opened_data);
 	if (!store->is_backend_closed)
 		store->backend->flush(store);
 	close_when_empty(store);
@@ -217,6 +231,8 @@ static struct store *store_create(
 	store->instance_id = opts->instance_id;
 	store->queue_max = opts->queue_max;
 	store->batch_max = opts->batch_max;
+	store->opened = opts->opened;
+	store->opened_data = opts->opened_data;
 	store->definitions = definition_cache_create();
 	list_init(&store->late);
 	return store;
@@ -240,8 +256,20 @@ int store_open(const struct store_opts *opts, struct store **ret_store, struct e
 	}
 	must(uv_idle_init(opts->loop, &store->turn) == 0);
 	store->turn.data = store;
+	if (status != STORE_OPENING)
+		store_opened(store, NULL);
 	*ret_store = store;
 	return 0;
+}
+
+void store_opened(struct store *store, const struct err *err)
+{
+	must(!store->is_opened);
+	store->is_opened = true;
+	if (err)
+		store->open_err = *err;
+	if (store->opened)
+		store_turn_later(store);
 }
 
 void store_backend_closed(struct store *store)

@@ -41,17 +41,31 @@ struct store_req {
 	struct store_scratch *scratch; /* owned while under way */
 };
 
+/* `err` is NULL when the store is open. */
+typedef void store_opened_fn(const struct err *err, void *data);
+
 struct store_opts {
 	uv_loop_t *loop;
-	/* "sqlite:PATH" or "memory:"; stores of one process share the rows of "memory:NAME" */
+	/* "postgresql://..." (libpq's URL), "sqlite:PATH" or "memory:"; stores of one process share
+	 * the rows of "memory:NAME" */
 	const char *url;
 	size_t queue_max;      /* requests not yet answered; more is ERR_UNAVAILABLE */
 	size_t batch_max;      /* requests joined in one transaction */
 	struct id instance_id; /* owner written by claims */
+	int64_t lease_ms;      /* of a run, unless extended; 0: 30 s (PostgreSQL only) */
+	int64_t start_max_ms;  /* for the database to come up; 0: 60 s (PostgreSQL only) */
+	store_opened_fn *opened; /* may be NULL */
+	void *opened_data;
 };
 
-/* Opens the database and brings its schema up to date, before the loop serves anything: blocking,
- * on purpose (start-up only). Errors: ERR_CONFLICT (another server has the file; the text names its
+/* Begins to open the database and to bring its schema up to date. `opened` follows once, on a later
+ * turn of the loop, unless store_close comes first. Requests may be made at once; they wait, and
+ * fail with the reason if it cannot be opened; then the store only waits to be closed. SQLite opens
+ * within this call and blocks meanwhile, which is for start-up; PostgreSQL is connected to and
+ * migrated in the background, tried again until start_max_ms.
+ *
+ * What is known to be wrong at once is returned, and there is no store then. The same codes, here
+ * or in `opened`: ERR_UNAVAILABLE (PostgreSQL does not answer), ERR_CONFLICT (another server has the file; the text names its
  * process), ERR_IO (missing folder, read-only), ERR_CORRUPT (not a database, or newer than this
  * program), ERR_FULL, ERR_INVALID (url). */
 int store_open(const struct store_opts *opts, struct store **ret_store, struct err *err);

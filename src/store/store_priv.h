@@ -103,7 +103,8 @@ struct store_scratch {
 	size_t row_count, row_room;
 	struct store_orphan *orphans; /* found in the first round, moved in the second */
 	size_t orphan_count, orphan_room;
-	bool is_decided; /* the second round */
+	bool is_decided;     /* the second round */
+	size_t moved_count;  /* what it did: orphans that nobody else had moved */
 };
 void scratch_make_ids(struct store_scratch *scratch, size_t count);
 const struct id *scratch_next_id(struct store_scratch *scratch);
@@ -112,15 +113,26 @@ void scratch_set_texts(struct store_scratch *scratch, struct action *const *acti
 struct stored_action *scratch_add_row(struct store_scratch *scratch);
 struct store_orphan *scratch_add_orphan(struct store_scratch *scratch);
 
+/* The result of an attempt that nobody will finish; borrows `error`. */
+struct attempt_result orphan_result(const struct run *orphan, char *error);
+
 /* Room for one more element behind `count` of `size` bytes each; `room` doubles. Zeroes it. */
 void *grow_array(void *array, size_t count, size_t *room, size_t size);
 
 /* --- the store --- */
 
-struct store_backend {
-	const char *scheme; /* "sqlite:" */
+/* Text that tools/embed has put into the program. */
+struct embedded_file {
 	const char *name;
-	/* Blocking, before the loop turns. Sets store->impl and store->place. */
+	const char *text;
+};
+
+struct store_backend {
+	const char *schemes[2]; /* "sqlite:" */
+	bool takes_whole_url;   /* `place` below is the URL, not what stands behind the scheme */
+	const char *name;
+	/* Sets store->impl and store->place. 0 when it is open (having blocked), STORE_OPENING when
+	 * store_opened will follow. */
 	int (*open)(struct store *store, const struct store_opts *opts, const char *place,
 		struct err *err);
 	/* Takes the request; answers on a later turn through store_req_finish. */
@@ -133,7 +145,8 @@ struct store_backend {
 	int (*migrate)(const char *place, enum store_migrate_mode mode,
 		void (*each)(const char *name, void *data), void *data, struct err *err);
 };
-extern const struct store_backend sqlite_backend, memory_backend;
+extern const struct store_backend sqlite_backend, memory_backend, postgres_backend;
+#define STORE_OPENING 1
 
 struct store {
 	const struct store_backend *backend;
@@ -147,6 +160,10 @@ struct store {
 	struct list late;   /* answered already; called back on the next turn */
 	uv_idle_t turn;     /* runs while there is something to deliver or to flush */
 	bool is_closing, is_backend_closed;
+	store_opened_fn *opened; /* still to be called, or NULL */
+	void *opened_data;
+	bool is_opened;          /* one way or the other */
+	struct err open_err;
 	store_closed_fn *closed;
 	void *closed_data;
 	struct definition_cache *definitions; /* owned */
@@ -156,6 +173,9 @@ struct store {
 void store_req_finish(struct store_req *req);
 void store_req_finish_late(struct store_req *req);
 void store_backend_closed(struct store *store);
+
+/* The end of an opening that took its time; err NULL: open. */
+void store_opened(struct store *store, const struct err *err);
 
 /* Asks for a flush on the next turn. */
 void store_turn_later(struct store *store);
@@ -285,6 +305,8 @@ int64_t add_ms(int64_t a_ms, int64_t b_ms);
 int err_no_action(struct err *err);
 int err_no_run(struct err *err);
 int err_run_gone(struct err *err);
+int err_run_stale(struct err *err, enum run_state state, int64_t epoch, int64_t expected);
+int err_run_ended(struct err *err, enum run_state state);
 int err_no_output(struct err *err, int attempt);
 int err_version(struct err *err, int64_t version, int64_t expected);
 int err_name_taken(struct err *err, const char *name);

@@ -173,11 +173,7 @@ int run_apply_finish(
 		run->reason == REASON_OVERLAP ? REASON_OVERLAP : REASON_USER;
 
 	if (run->state != RUN_RUNNING || run->epoch != req->run->epoch)
-		return err_set(err, ERR_STALE,
-			"the run is '%s' in epoch %lld, not running in epoch %lld: its result is "
-			"not kept",
-			run_state_names[run->state], (long long)run->epoch,
-			(long long)req->run->epoch);
+		return err_run_stale(err, run->state, run->epoch, req->run->epoch);
 	keep_result(run, req->result);
 	if (!follow_up->counts) {
 		run->attempt--;
@@ -203,8 +199,7 @@ bool attempt_has_begun(const struct attempt_result *result)
 int run_apply_cancel(struct run *run, int64_t now_ms, struct err *err)
 {
 	if (run_state_is_final(run->state))
-		return err_set(err, ERR_CONFLICT, "the run has ended already: it is '%s'",
-			run_state_names[run->state]);
+		return err_run_ended(err, run->state);
 	if (run->state != RUN_RUNNING)
 		run_end(run, RUN_CANCELLED, REASON_USER, now_ms);
 	else if (!run->cancel_requested)
@@ -298,6 +293,19 @@ int err_no_run(struct err *err)
 int err_run_gone(struct err *err)
 {
 	return err_set(err, ERR_STALE, "the run has been deleted: its result is not kept");
+}
+
+int err_run_stale(struct err *err, enum run_state state, int64_t epoch, int64_t expected)
+{
+	return err_set(err, ERR_STALE,
+		"the run is '%s' in epoch %lld, not running in epoch %lld: its result is not kept",
+		run_state_names[state], (long long)epoch, (long long)expected);
+}
+
+int err_run_ended(struct err *err, enum run_state state)
+{
+	return err_set(err, ERR_CONFLICT, "the run has ended already: it is '%s'",
+		run_state_names[state]);
 }
 
 int err_no_output(struct err *err, int attempt)

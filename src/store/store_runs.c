@@ -108,7 +108,7 @@ void store_claim_fini(struct store_claim *req)
 
 /* --- orphans: running runs whose attempt nobody will finish --- */
 
-static struct attempt_result orphan_result(const struct run *orphan, char *error)
+struct attempt_result orphan_result(const struct run *orphan, char *error)
 {
 	return (struct attempt_result){
 		.outcome = ATTEMPT_INTERRUPTED,
@@ -141,19 +141,17 @@ static int orphan_move(const struct sync_verbs *verbs, void *db, struct store_re
 	return base->err.code;
 }
 
-static int orphans_move(const struct sync_verbs *verbs, void *db, struct store_req *base,
-	size_t *ret_count, int64_t now_ms)
+static int orphans_move(
+	const struct sync_verbs *verbs, void *db, struct store_req *base, int64_t now_ms)
 {
-	size_t count = 0;
-
+	base->scratch->moved_count = 0;
 	for (size_t i = 0; i < base->scratch->orphan_count; i++) {
 		int moved = orphan_move(verbs, db, base, i, now_ms);
 
 		if (moved < 0)
 			return moved;
-		count += (size_t)moved;
+		base->scratch->moved_count += (size_t)moved;
 	}
-	*ret_count = count;
 	return 0;
 }
 
@@ -163,11 +161,9 @@ static int orphans_move(const struct sync_verbs *verbs, void *db, struct store_r
 static int take_run(
 	const struct sync_verbs *verbs, void *db, struct store_req *base, int64_t now_ms)
 {
-	size_t count;
-
 	if (!base->scratch->is_decided)
 		return verbs->take(db, container_of(base, struct store_take, req), now_ms);
-	return orphans_move(verbs, db, base, &count, now_ms);
+	return orphans_move(verbs, db, base, now_ms);
 }
 
 static void take_clear(struct store_req *base)
@@ -277,7 +273,7 @@ static int recover_run(
 
 	if (!base->scratch->is_decided)
 		return verbs->list_orphans(db, req);
-	return orphans_move(verbs, db, base, &req->ret_count, now_ms);
+	return orphans_move(verbs, db, base, now_ms);
 }
 
 static void recover_clear(struct store_req *base)
@@ -309,8 +305,10 @@ static bool recover_complete(struct store_req *base)
 {
 	struct store_scratch *scratch = base->scratch;
 
-	if (scratch->is_decided)
+	if (scratch->is_decided) {
+		container_of(base, struct store_recover, req)->ret_count = scratch->moved_count;
 		return false;
+	}
 	for (size_t i = 0; i < scratch->orphan_count; i++)
 		recover_decide(base, i);
 	scratch->is_decided = true;

@@ -186,7 +186,7 @@ static void test_finish_many_at_once_stand_for_themselves(void **state)
 			(struct run_follow_up){.state = RUN_SUCCEEDED, .counts = true};
 		store_finish(rig->store, &finish[i], rig_on_done);
 	}
-	(void)uv_run(&rig->loop, UV_RUN_DEFAULT);
+	rig_settle(rig);
 	for (int i = 0; i < COUNT; i++) {
 		assert_non_null(finish[i].req.data);
 		assert_int_equal(finish[i].req.err.code, i == 7 ? ERR_STALE : 0);

@@ -8,13 +8,20 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/metric.h"
 
 const char *rig_backend = "memory";
-int64_t rig_now_ms = RIG_EPOCH_MS;
+static int64_t own_clock_ms = RIG_EPOCH_MS;
+int64_t *rig_clock_ms = &own_clock_ms;
 
 bool rig_is_sqlite(void)
 {
 	return strcmp(rig_backend, "sqlite") == 0;
+}
+
+bool rig_is_pg(void)
+{
+	return strcmp(rig_backend, "postgresql") == 0;
 }
 
 /* --- time --- */
@@ -24,12 +31,23 @@ static int64_t now(void)
 	return rig_now_ms;
 }
 
+/* Deadlines over a network are real ones. */
+static int64_t real_mono(void)
+{
+	return (int64_t)(uv_hrtime() / 1000000);
+}
+
 static const struct clock_source standing_clock = {.wall_ms = now, .mono_ms = now};
+static const struct clock_source standing_wall_clock = {.wall_ms = now, .mono_ms = real_mono};
 
 /* --- life --- */
 
 static void make_url(struct rig *rig)
 {
+	if (rig_is_pg()) {
+		rig_pg_init(rig);
+		return;
+	}
 	if (!rig_is_sqlite()) {
 		(void)snprintf(rig->url, sizeof(rig->url), "memory:rig");
 		return;
@@ -54,7 +72,7 @@ static void remove_folder(const char *folder)
 
 void rig_init(struct rig *rig)
 {
-	clock_set_source(&standing_clock);
+	clock_set_source(rig_is_pg() ? &standing_wall_clock : &standing_clock);
 	rig_now_ms = RIG_EPOCH_MS;
 	assert_int_equal(uv_loop_init(&rig->loop), 0);
 	make_url(rig);
@@ -79,15 +97,49 @@ void rig_fini(struct rig *rig)
 		remove_folder(rig->folder);
 }
 
+struct opening {
+	bool is_over;
+	struct err err;
+};
+
+static void on_opened(const struct err *err, void *data)
+{
+	struct opening *opening = data;
+
+	assert_false(opening->is_over);
+	opening->is_over = true;
+	if (err)
+		opening->err = *err;
+}
+
 int rig_open(struct rig *rig, size_t queue_max, size_t batch_max, struct err *err)
 {
+	struct opening opening = {0};
+	int status;
+
 	rig->instance_id = id_make();
-	return store_open(&(struct store_opts){.loop = &rig->loop,
-				  .url = rig->url,
-				  .queue_max = queue_max,
-				  .batch_max = batch_max,
-				  .instance_id = rig->instance_id},
+	status = store_open(&(struct store_opts){.loop = &rig->loop,
+				    .url = rig->url,
+				    .queue_max = queue_max,
+				    .batch_max = batch_max,
+				    .instance_id = rig->instance_id,
+				    .opened = on_opened,
+				    .opened_data = &opening},
 		&rig->store, err);
+	if (status < 0)
+		return status;
+	assert_false(opening.is_over); /* never before the call returned */
+	while (!opening.is_over)
+		(void)uv_run(&rig->loop, UV_RUN_ONCE);
+	if (opening.err.code < 0) {
+		rig_close(rig);
+		if (err)
+			*err = opening.err;
+		return opening.err.code;
+	}
+	if (rig_is_pg())
+		rig_pg_take_clock();
+	return 0;
 }
 
 static void on_closed(void *data)
@@ -111,7 +163,7 @@ void rig_restart(struct rig *rig)
 	struct store *old = rig->store;
 	struct store *next;
 
-	if (rig_is_sqlite()) {
+	if (rig_is_sqlite() || rig_is_pg()) {
 		rig_close(rig);
 		assert_int_equal(rig_open(rig, 1000, 100, NULL), 0);
 		return;
@@ -142,6 +194,17 @@ int rig_teardown(void **state)
 }
 
 /* --- requests --- */
+
+void rig_settle(struct rig *rig)
+{
+	if (!rig_is_pg()) {
+		(void)uv_run(&rig->loop, UV_RUN_DEFAULT);
+		return;
+	}
+	(void)uv_run(&rig->loop, UV_RUN_NOWAIT); /* what was refused */
+	while (metrics.store_queue > 0)
+		(void)uv_run(&rig->loop, UV_RUN_ONCE);
+}
 
 void rig_on_done(struct store_req *req)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A store to test, on a loop of its own, with a clock that stands still until it is told to move.
- * The backend is the program's first argument: "memory" or "sqlite" (a fresh folder each test). */
+ * The backend is the program's first argument: "memory", "sqlite" (a fresh folder each test) or
+ * "postgresql" (a cluster of our own, an empty schema each test). */
 #pragma once
 
 #include <setjmp.h>
@@ -23,15 +24,25 @@ struct rig {
 	struct store *store;
 	struct id instance_id;
 	char folder[64]; /* "": none */
-	char url[128];
+	char url[300];
 	struct action *actions[RIG_OWN_MAX]; /* released at the end */
 	struct run runs[RIG_OWN_MAX];
 	size_t action_count, run_count;
 };
 
 extern const char *rig_backend;
-extern int64_t rig_now_ms;
+extern int64_t *rig_clock_ms;
+#define rig_now_ms (*rig_clock_ms)
 bool rig_is_sqlite(void);
+bool rig_is_pg(void);
+
+/* PostgreSQL (rig_pg.c). SQL of our own in the rig's database: the first value; whether it is refused,
+ * and why. A command to tools/pg-cluster. */
+void rig_pg_init(struct rig *rig);
+void rig_pg_take_clock(void);
+void rig_pg_sql(const char *sql, char *ret_value, size_t size);
+bool rig_pg_refuses(const char *sql, char *ret_why, size_t size);
+void rig_pg_do(const char *command);
 
 /* cmocka set-up and tear-down; *state is the rig. */
 int rig_setup(void **state);
@@ -42,6 +53,9 @@ void rig_init(struct rig *rig);
 void rig_fini(struct rig *rig);
 int rig_open(struct rig *rig, size_t queue_max, size_t batch_max, struct err *err);
 void rig_close(struct rig *rig);
+/* Runs the loop until every request has been answered. (The connections of PostgreSQL keep the loop
+ * alive as long as the store is open.) */
+void rig_settle(struct rig *rig);
 /* As an instance that died and another that came. */
 void rig_restart(struct rig *rig);
 

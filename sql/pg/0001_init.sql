@@ -1,0 +1,512 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- The first schema. Everything lives in a schema of its own, and every name is written with it: no search_path is
+-- relied upon, so a pooler may stand in between. Times are timestamptz(3): what the program writes and compares in
+-- milliseconds survives the round trip exactly, also when a person sets one by hand. See doc/design/storage.md.
+--
+-- One rule makes decisions about an action safe: who gives a run of it a place (claim, trigger, take of a serial one)
+-- or changes it (replace, pause, delete) holds the lock of its row, and counts what is open in a statement of its own
+-- after the lock, so with a snapshot that no earlier holder can hide from.
+
+CREATE SCHEMA gathering;
+
+-- min_version: the oldest program, named by the newest migration it knows, that still works on this schema.
+CREATE TABLE gathering.migration (
+	version     integer PRIMARY KEY,
+	name        text NOT NULL,
+	min_version integer NOT NULL,
+	applied_at  timestamptz(3) NOT NULL DEFAULT now()
+);
+
+-- The database clock. It alone decides what is due and when leases end; tests put another in its place.
+CREATE FUNCTION gathering.clock() RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE
+	AS $$ SELECT date_trunc('milliseconds', now()) $$;
+
+-- Small rows on purpose: every claim rewrites one. What is copied here from the definition serves filters and the
+-- decisions taken inside a transaction. Few indexes for the same reason: a claim writes an entry into each.
+CREATE TABLE gathering.action (
+	id                 uuid PRIMARY KEY,
+	version            bigint NOT NULL CHECK (version >= 1),
+	definition_version bigint NOT NULL CHECK (definition_version BETWEEN 1 AND version),
+	next_due_at        timestamptz(3),
+	created_at         timestamptz(3) NOT NULL,
+	updated_at         timestamptz(3) NOT NULL,
+	queue_limit        integer NOT NULL CHECK (queue_limit >= 0),
+	priority           integer NOT NULL,
+	is_paused          boolean NOT NULL,
+	has_schedule       boolean NOT NULL,
+	kind               text COLLATE "C" NOT NULL,
+	overlap            text COLLATE "C" NOT NULL CHECK (overlap IN ('skip','queue','allow','cancel_running')),
+	name               text COLLATE "C" NOT NULL CONSTRAINT action_name UNIQUE CHECK (name <> '')
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.01, autovacuum_analyze_scale_factor = 0.02);
+
+CREATE INDEX action_due ON gathering.action (next_due_at, id) WHERE next_due_at IS NOT NULL;
+CREATE INDEX action_paused ON gathering.action (id) WHERE is_paused;
+
+-- What a person wrote, as JSON. A version stays as long as runs need it.
+CREATE TABLE gathering.definition (
+	action_id uuid NOT NULL REFERENCES gathering.action (id) ON DELETE CASCADE,
+	version   bigint NOT NULL,
+	body      json NOT NULL,
+	PRIMARY KEY (action_id, version)
+);
+
+CREATE TABLE gathering.action_tag (
+	action_id uuid NOT NULL REFERENCES gathering.action (id) ON DELETE CASCADE,
+	tag       text COLLATE "C" NOT NULL,
+	PRIMARY KEY (action_id, tag)
+);
+CREATE INDEX action_tag_tag ON gathering.action_tag (tag);
+
+-- The running server processes. A row goes when its process ends politely, or when the others have found it dead;
+-- runs whose owner has no row, or whose lease has ended, are anybody's to recover.
+CREATE TABLE gathering.instance (
+	id           uuid PRIMARY KEY,
+	host         text NOT NULL,
+	pid          integer NOT NULL,
+	version      text NOT NULL,
+	state        text NOT NULL CHECK (state IN ('starting','ready','draining')),
+	started_at   timestamptz(3) NOT NULL,
+	heartbeat_at timestamptz(3) NOT NULL
+);
+
+-- The ledger: one row for each due time, manual trigger or event. claim_id names the take that started the run, so
+-- that a take whose answer was lost can be asked again.
+CREATE TABLE gathering.run (
+	id                 uuid PRIMARY KEY,
+	action_id          uuid NOT NULL REFERENCES gathering.action (id) ON DELETE CASCADE,
+	action_version     bigint NOT NULL,
+	definition_version bigint NOT NULL,
+	due_at             timestamptz(3) NOT NULL,
+	epoch              bigint NOT NULL CHECK (epoch >= 0),
+	created_at         timestamptz(3) NOT NULL,
+	missed_count       bigint NOT NULL CHECK (missed_count >= 1),
+	missed_until       timestamptz(3) NOT NULL,
+	output_bytes       bigint NOT NULL,
+	attempt            integer NOT NULL CHECK (attempt >= 0),
+	interruptions      integer NOT NULL CHECK (interruptions >= 0),
+	priority           integer NOT NULL,
+	is_serial          boolean NOT NULL,
+	cancel_requested   boolean NOT NULL,
+	kind               text COLLATE "C" NOT NULL,
+	triggered_by       text COLLATE "C" NOT NULL
+		CONSTRAINT run_trigger CHECK (triggered_by IN ('schedule','manual','event','backfill','retry')),
+	state              text COLLATE "C" NOT NULL CONSTRAINT run_state
+		CHECK (state IN ('pending','running','succeeded','failed','timed_out','cancelled','skipped','held')),
+	reason             text COLLATE "C" NOT NULL,
+	instance_id        uuid,
+	claim_id           uuid,
+	lease_until        timestamptz(3),
+	not_before         timestamptz(3),
+	claimed_at         timestamptz(3),
+	started_at         timestamptz(3),
+	finished_at        timestamptz(3),
+	http_status        integer,
+	exit_code          integer,
+	error              text,
+	CONSTRAINT run_due UNIQUE (action_id, due_at),
+	CONSTRAINT run_owner CHECK (state <> 'running' OR (instance_id IS NOT NULL AND lease_until IS NOT NULL))
+) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
+
+CREATE INDEX run_of_action ON gathering.run (action_id, id);
+CREATE INDEX run_open ON gathering.run (action_id, due_at) WHERE state IN ('pending','running');
+CREATE INDEX run_running ON gathering.run (instance_id) WHERE state = 'running';
+CREATE INDEX run_ready ON gathering.run (kind, priority DESC, due_at, id) WHERE state = 'pending' AND not_before IS NULL;
+CREATE INDEX run_later ON gathering.run (not_before) WHERE state = 'pending' AND not_before IS NOT NULL;
+-- For "what went wrong lately", which is asked of a long ledger with few such rows.
+CREATE INDEX run_trouble ON gathering.run (id) WHERE state IN ('failed','timed_out','held');
+
+-- Keyed by epoch, not by number: an interrupted attempt gives its number back.
+CREATE TABLE gathering.attempt (
+	run_id       uuid NOT NULL REFERENCES gathering.run (id) ON DELETE CASCADE,
+	epoch        bigint NOT NULL,
+	finished_at  timestamptz(3) NOT NULL,
+	started_at   timestamptz(3),
+	output_total bigint NOT NULL,
+	attempt      integer NOT NULL,
+	http_status  integer,
+	exit_code    integer,
+	instance_id  uuid,
+	outcome      text COLLATE "C" NOT NULL
+		CONSTRAINT attempt_outcome CHECK (outcome IN ('succeeded','failed','timed_out','cancelled','interrupted')),
+	error        text,
+	output       bytea,
+	PRIMARY KEY (run_id, epoch)
+);
+
+-- Claims due times of many actions. Arrays of items (an action each; a second one is lost) and of their due times, which name
+-- the item by its place. Row numbers in the answer count from 1. What becomes of each due time is told in store.h and
+-- decided as due_decide() of store_rules.c does. in_again: the answer to an earlier try was lost; when that has come
+-- through, which its run ids tell, it is answered from the rows.
+--   k       place among the due times of the item that are to run;  p, r: pending and running before them
+--   wants   would start if there were room;  starts: and there is, counted by kind in the order given
+CREATE FUNCTION gathering.claim(
+	in_me uuid, in_lease interval, in_again boolean, in_kinds text[], in_capacity integer[],
+	in_ids uuid[], in_versions bigint[], in_expected timestamptz[], in_next_due timestamptz[],
+	in_due_item integer[], in_due_run uuid[], in_due_at timestamptz[], in_due_until timestamptz[], in_due_count bigint[],
+	in_due_verdict integer[],
+	OUT ret_clock timestamptz, OUT ret_won integer[], OUT ret_started integer[], OUT ret_cancel uuid[],
+	OUT ret_queued bigint, OUT ret_skipped bigint)
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $claim$
+DECLARE
+	w record;
+BEGIN
+	ret_clock := gathering.clock();
+	ret_queued := 0;
+	ret_skipped := 0;
+	IF in_again THEN
+		SELECT array_agg(DISTINCT d.item), array_agg(d.n::integer ORDER BY d.n) FILTER (
+				WHERE r.state = 'running' AND r.epoch = 1 AND r.instance_id = in_me),
+			count(*) FILTER (WHERE r.state = 'pending'), count(*) FILTER (WHERE r.state = 'skipped')
+		INTO ret_won, ret_started, ret_queued, ret_skipped
+		FROM unnest(in_due_item, in_due_run) WITH ORDINALITY d(item, run, n) JOIN gathering.run r ON r.id = d.run;
+		IF ret_won IS NOT NULL THEN
+			ret_cancel := ARRAY(SELECT r.id FROM unnest(ret_won) w(n) JOIN gathering.run r ON r.action_id = in_ids[w.n]
+				WHERE r.state = 'running' AND r.cancel_requested AND r.reason = 'overlap');
+			RETURN;
+		END IF;
+	END IF;
+	WITH locked AS (
+		SELECT i.n, i.next_due, a.id FROM (
+			SELECT *, row_number() OVER (PARTITION BY id ORDER BY n) AS place
+			FROM unnest(in_ids, in_versions, in_expected, in_next_due) WITH ORDINALITY g(id, version, expected, next_due, n)
+		) i JOIN gathering.action a ON a.id = i.id
+		WHERE i.place = 1 AND a.version = i.version AND a.next_due_at IS NOT DISTINCT FROM i.expected AND i.expected <= ret_clock
+		ORDER BY a.id FOR NO KEY UPDATE OF a SKIP LOCKED
+	), moved AS (
+		UPDATE gathering.action a SET next_due_at = l.next_due FROM locked l WHERE a.id = l.id
+		RETURNING l.n, a.definition_version, a.queue_limit, a.priority, a.is_paused, a.kind, a.overlap
+	)
+	SELECT array_agg(n::integer) AS n, array_agg(definition_version) AS definition_version,
+		array_agg(queue_limit) AS queue_limit, array_agg(priority) AS priority, array_agg(is_paused) AS is_paused,
+		array_agg(kind) AS kind, array_agg(overlap) AS overlap INTO w FROM moved;
+	ret_won := w.n;
+	IF ret_won IS NULL THEN
+		RETURN;
+	END IF;
+
+	IF 'cancel_running' = ANY (w.overlap) THEN
+		ret_cancel := gathering.make_room(ret_clock, ARRAY(
+			SELECT DISTINCT in_ids[i.n] FROM unnest(w.n, w.overlap, w.is_paused) i(n, overlap, is_paused)
+			JOIN unnest(in_due_item, in_due_at, in_due_verdict) d(item, due_at, verdict) ON d.item = i.n
+			WHERE i.overlap = 'cancel_running' AND NOT i.is_paused AND d.verdict = 0 AND NOT EXISTS (
+				SELECT 1 FROM gathering.run x WHERE x.action_id = in_ids[i.n] AND x.due_at = d.due_at)));
+	END IF;
+
+	WITH item AS MATERIALIZED (
+		SELECT i.*, in_ids[i.n] AS id, in_versions[i.n] AS version, o.p, o.r
+		FROM unnest(w.n, w.definition_version, w.queue_limit, w.priority, w.is_paused, w.kind, w.overlap)
+			i(n, definition_version, queue_limit, priority, is_paused, kind, overlap)
+		LEFT JOIN LATERAL (
+			SELECT count(*) FILTER (WHERE q.state = 'pending') AS p, count(*) FILTER (WHERE q.state = 'running') AS r
+			FROM gathering.run q WHERE q.action_id = in_ids[i.n] AND q.state IN ('pending','running')
+		) o ON i.overlap <> 'allow'
+	), due AS (
+		SELECT d.*, i.id, i.version, i.definition_version, i.queue_limit, i.priority, i.kind, i.overlap, i.p, i.r,
+			d.verdict = 0 AND i.is_paused AS is_paused,
+			d.verdict = 0 AND NOT i.is_paused AS runs,
+			count(*) FILTER (WHERE d.verdict = 0 AND NOT i.is_paused) OVER (PARTITION BY d.item ORDER BY d.n) AS k,
+			count(*) FILTER (WHERE d.verdict = 0 AND NOT i.is_paused) OVER (PARTITION BY d.item) AS k_last
+		FROM unnest(in_due_item, in_due_run, in_due_at, in_due_until, in_due_count, in_due_verdict) WITH ORDINALITY
+			d(item, run, due_at, until, count, verdict, n)
+		JOIN item i ON i.n = d.item
+		WHERE d.due_at IS DISTINCT FROM (SELECT x.due_at FROM gathering.run x
+			WHERE x.action_id = i.id AND x.due_at >= d.due_at ORDER BY x.due_at LIMIT 1)
+	), wish AS (
+		SELECT *, runs AND (overlap = 'allow' OR k = 1 AND r = 0 AND (p = 0 OR overlap = 'cancel_running')) AS wants
+		FROM due
+	), place AS (
+		SELECT *, wants AND in_capacity[array_position(in_kinds, kind)]
+			>= count(*) FILTER (WHERE wants) OVER (PARTITION BY kind ORDER BY n) AS starts
+		FROM wish
+	), fate AS (
+		SELECT *, CASE WHEN NOT runs THEN 'skipped'
+			WHEN starts THEN 'running'
+			WHEN overlap = 'cancel_running' AND k < k_last THEN 'cancelled'
+			WHEN wants OR overlap IN ('allow','cancel_running') THEN 'pending'
+			-- counts those before it as queued: when one was not, the queue was full then and is now
+			WHEN overlap = 'queue' AND p + (k - 1) - count(*) FILTER (WHERE starts) OVER (PARTITION BY item) < queue_limit
+				THEN 'pending'
+			ELSE 'skipped' END AS state
+		FROM place
+	), born AS (
+		INSERT INTO gathering.run (id, action_id, action_version, definition_version, due_at, epoch, created_at,
+			missed_count, missed_until, output_bytes, attempt, interruptions, priority, is_serial, cancel_requested, kind,
+			triggered_by, state, reason, instance_id, lease_until, claimed_at, started_at, finished_at)
+		SELECT run, id, version, definition_version, due_at, starts::integer, ret_clock, count, until, 0,
+			starts::integer, 0, priority, overlap <> 'allow', starts AND overlap = 'cancel_running' AND k < k_last, kind,
+			'schedule', state,
+			CASE WHEN is_paused THEN 'paused' WHEN verdict = 1 THEN 'late' WHEN verdict = 2 THEN 'limit'
+				WHEN state = 'cancelled' OR starts AND overlap = 'cancel_running' AND k < k_last THEN 'overlap'
+				WHEN state = 'running' THEN '' WHEN state = 'pending' THEN 'queued'
+				WHEN overlap = 'queue' THEN 'limit' ELSE 'overlap' END,
+			CASE WHEN starts THEN in_me END, CASE WHEN starts THEN ret_clock + in_lease END,
+			CASE WHEN starts THEN ret_clock END, CASE WHEN starts THEN ret_clock END,
+			CASE WHEN state = 'cancelled' THEN ret_clock END
+		FROM fate ORDER BY n
+		ON CONFLICT ON CONSTRAINT run_due DO NOTHING
+		RETURNING id, state, cancel_requested
+	)
+	SELECT array_agg(d.n::integer ORDER BY d.n) FILTER (WHERE b.state = 'running'),
+		ret_cancel || array_agg(b.id) FILTER (WHERE b.cancel_requested),
+		count(*) FILTER (WHERE b.state = 'pending'), count(*) FILTER (WHERE b.state = 'skipped')
+	INTO ret_started, ret_cancel, ret_queued, ret_skipped
+	FROM born b JOIN unnest(in_due_run) WITH ORDINALITY d(run, n) ON d.run = b.id;
+END
+$claim$;
+
+-- For overlap cancel_running: what waits is cancelled, what runs is asked to end. Returns the runs newly asked. One
+-- statement, whose CASEs see the row as it is when it is locked: a run that starts or ends meanwhile is judged by what
+-- it has become.
+CREATE FUNCTION gathering.make_room(in_clock timestamptz, in_actions uuid[]) RETURNS uuid[] LANGUAGE sql AS $room$
+	WITH cleared AS (
+		UPDATE gathering.run r SET
+			state = CASE r.state WHEN 'pending' THEN 'cancelled' ELSE r.state END,
+			cancel_requested = r.cancel_requested OR r.state = 'running',
+			reason = 'overlap',
+			not_before = NULL,
+			finished_at = CASE r.state WHEN 'pending' THEN in_clock END
+		WHERE r.action_id = ANY (in_actions) AND (r.state = 'pending' OR r.state = 'running' AND NOT r.cancel_requested)
+		RETURNING r.id, r.state
+	)
+	SELECT array_agg(id) FROM cleared WHERE state = 'running'
+$room$;
+
+-- May a pending run start, but for its time? The serial rule: one at a time, oldest due time first.
+CREATE FUNCTION gathering.has_turn(in_action uuid, in_due timestamptz) RETURNS boolean LANGUAGE sql STABLE AS $turn$
+	SELECT NOT EXISTS (SELECT 1 FROM gathering.run o WHERE o.action_id = in_action
+		AND o.state IN ('pending','running') AND (o.state = 'running' OR o.due_at < in_due))
+$turn$;
+
+-- Takes pending runs that may start, up to the capacity of each kind, and makes them running. Whatever is locked is
+-- somebody else's affair. in_claim names this take; asked again after an answer was lost, it gives what it took.
+CREATE FUNCTION gathering.take(
+	in_me uuid, in_lease interval, in_claim uuid, in_again boolean, in_kinds text[], in_capacity integer[])
+RETURNS SETOF gathering.run
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $take$
+DECLARE
+	now_at timestamptz := gathering.clock();
+	picked uuid[];
+	serial uuid[];
+BEGIN
+	IF in_again THEN
+		RETURN QUERY SELECT r.* FROM gathering.run r
+			WHERE r.instance_id = in_me AND r.state = 'running' AND r.claim_id = in_claim;
+		IF FOUND THEN
+			RETURN;
+		END IF;
+	END IF;
+	WITH candidate AS (
+		SELECT k.capacity, c.* FROM unnest(in_kinds, in_capacity) k(kind, capacity), LATERAL (
+			SELECT r.id, r.action_id, r.kind, r.priority, r.due_at, r.is_serial FROM gathering.run r
+			WHERE r.state = 'pending' AND r.not_before IS NULL AND r.kind = k.kind
+				AND (NOT r.is_serial OR gathering.has_turn(r.action_id, r.due_at))
+			ORDER BY r.priority DESC, r.due_at, r.id LIMIT greatest(k.capacity, 0) FOR NO KEY UPDATE SKIP LOCKED) c
+		UNION ALL
+		SELECT k.capacity, c.* FROM unnest(in_kinds, in_capacity) k(kind, capacity), LATERAL (
+			SELECT r.id, r.action_id, r.kind, r.priority, r.due_at, r.is_serial FROM gathering.run r
+			WHERE r.state = 'pending' AND r.not_before <= now_at AND r.kind = k.kind
+				AND (NOT r.is_serial OR gathering.has_turn(r.action_id, r.due_at))
+			ORDER BY r.priority DESC, r.due_at, r.id LIMIT greatest(k.capacity, 0) FOR NO KEY UPDATE SKIP LOCKED) c
+	), ranked AS (
+		SELECT *, row_number() OVER (PARTITION BY kind ORDER BY priority DESC, due_at, id) AS place FROM candidate
+	)
+	SELECT array_agg(id), array_agg(DISTINCT action_id) FILTER (WHERE is_serial) INTO picked, serial
+	FROM ranked WHERE place <= capacity;
+	IF picked IS NULL THEN
+		RETURN;
+	END IF;
+	serial := ARRAY(SELECT a.id FROM gathering.action a WHERE a.id = ANY (serial)
+		ORDER BY a.id FOR NO KEY UPDATE SKIP LOCKED);
+	RETURN QUERY UPDATE gathering.run r SET
+		state = 'running', reason = '', instance_id = in_me, claim_id = in_claim, lease_until = now_at + in_lease,
+		epoch = r.epoch + 1, attempt = r.attempt + 1, not_before = NULL,
+		claimed_at = now_at, started_at = now_at, finished_at = NULL,
+		http_status = NULL, exit_code = NULL, error = NULL, output_bytes = 0
+	WHERE r.id = ANY (picked)
+		AND (NOT r.is_serial OR r.action_id = ANY (serial) AND gathering.has_turn(r.action_id, r.due_at))
+	RETURNING r.*;
+END
+$take$;
+
+-- Ends attempts, each fenced by its epoch and standing for itself; mirrors run_apply_finish() of store_rules.c. The
+-- answer has a row for each, in the order given: the new state, or NULL and what was found in its place. in_again: the
+-- answer to an earlier try was lost, so an attempt that is on record with this outcome is ours (ret_was_done).
+CREATE FUNCTION gathering.finish(
+	in_again boolean, in_ids uuid[], in_epochs bigint[], in_outcome text[], in_http_status integer[],
+	in_exit_code integer[], in_started_at timestamptz[], in_error text[], in_output bytea[], in_total bigint[],
+	in_state text[], in_reason text[], in_delay_ms bigint[], in_counts boolean[], in_begun boolean[])
+RETURNS TABLE (ret_n bigint, ret_state text, ret_was_done boolean, ret_found text, ret_found_epoch bigint)
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $finish$
+DECLARE
+	now_at timestamptz := gathering.clock();
+BEGIN
+	RETURN QUERY
+	WITH given AS MATERIALIZED (
+		SELECT g.*, row_number() OVER (PARTITION BY g.id, g.epoch ORDER BY g.n) AS place
+		FROM unnest(in_ids, in_epochs, in_outcome, in_http_status, in_exit_code, in_started_at, in_error, in_output,
+			in_total, in_state, in_reason, in_delay_ms, in_counts, in_begun) WITH ORDINALITY
+			g(id, epoch, outcome, http_status, exit_code, started_at, error, output, total, state, reason, delay_ms,
+			counts, begun, n)
+	), locked AS MATERIALIZED (
+		SELECT g.*, r.attempt, r.instance_id FROM given g JOIN gathering.run r ON r.id = g.id
+		WHERE r.state = 'running' AND r.epoch = g.epoch AND g.place = 1
+		ORDER BY r.id FOR NO KEY UPDATE OF r
+	), ended AS (
+		UPDATE gathering.run r SET
+			state = CASE WHEN l.state = 'pending' AND r.cancel_requested THEN 'cancelled' ELSE l.state END,
+			reason = CASE WHEN l.state <> 'cancelled' AND NOT (l.state = 'pending' AND r.cancel_requested) THEN l.reason
+				WHEN r.reason = 'overlap' THEN 'overlap' ELSE 'user' END,
+			attempt = r.attempt - (NOT l.counts)::integer,
+			interruptions = r.interruptions + (NOT l.counts)::integer,
+			not_before = CASE WHEN l.state = 'pending' AND NOT r.cancel_requested AND l.delay_ms > 0
+				THEN now_at + l.delay_ms * interval '1 millisecond' END,
+			instance_id = CASE WHEN l.state <> 'pending' OR r.cancel_requested THEN r.instance_id END,
+			claimed_at = CASE WHEN l.state <> 'pending' OR r.cancel_requested THEN r.claimed_at END,
+			started_at = CASE WHEN l.state <> 'pending' OR r.cancel_requested THEN l.started_at END,
+			finished_at = CASE WHEN l.state <> 'held' AND (l.state <> 'pending' OR r.cancel_requested) THEN now_at END,
+			claim_id = NULL, lease_until = NULL, http_status = l.http_status, exit_code = l.exit_code,
+			error = l.error, output_bytes = l.total
+		FROM locked l WHERE r.id = l.id
+		RETURNING l.n, r.state
+	), kept AS (
+		INSERT INTO gathering.attempt (run_id, epoch, finished_at, started_at, output_total, attempt, http_status,
+			exit_code, instance_id, outcome, error, output)
+		SELECT l.id, l.epoch, now_at, l.started_at, l.total, l.attempt, l.http_status, l.exit_code, l.instance_id,
+			l.outcome, l.error, l.output FROM locked l WHERE l.begun
+		ON CONFLICT DO NOTHING
+	)
+	SELECT g.n, e.state,
+		in_again AND e.n IS NULL AND r.epoch = g.epoch AND (t.outcome = g.outcome
+			OR NOT g.begun AND r.state = 'pending' AND r.reason = 'handed_back'),
+		r.state, r.epoch
+	FROM given g LEFT JOIN ended e ON e.n = g.n
+	LEFT JOIN gathering.run r ON e.n IS NULL AND r.id = g.id
+	LEFT JOIN gathering.attempt t ON in_again AND t.run_id = g.id AND t.epoch = g.epoch
+	ORDER BY g.n;
+END
+$finish$;
+
+-- A manual run: due now, or at the first free millisecond after it; not at the cursor either, for that due time is
+-- still to be claimed. No row: no such action.
+CREATE FUNCTION gathering.trigger(in_action uuid, in_run uuid, OUT ret_run gathering.run, OUT ret_cancel uuid[])
+RETURNS SETOF record
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $trigger$
+DECLARE
+	now_at timestamptz := gathering.clock();
+	due timestamptz := now_at;
+	a gathering.action;
+	pending bigint;
+	running bigint;
+	fate text := 'queued';
+BEGIN
+	SELECT * INTO a FROM gathering.action WHERE id = in_action FOR NO KEY UPDATE;
+	IF NOT FOUND THEN
+		RETURN;
+	END IF;
+	SELECT * INTO ret_run FROM gathering.run WHERE id = in_run;
+	IF FOUND THEN -- the answer to an earlier try was lost
+		RETURN NEXT;
+		RETURN;
+	END IF;
+	WHILE due = a.next_due_at OR EXISTS (
+		SELECT 1 FROM gathering.run r WHERE r.action_id = in_action AND r.due_at = due) LOOP
+		due := due + interval '1 millisecond';
+	END LOOP;
+	IF a.overlap = 'cancel_running' THEN
+		ret_cancel := gathering.make_room(now_at, ARRAY[in_action]);
+	ELSIF a.overlap <> 'allow' THEN
+		SELECT count(*) FILTER (WHERE r.state = 'pending'), count(*) FILTER (WHERE r.state = 'running')
+		INTO pending, running
+		FROM gathering.run r WHERE r.action_id = in_action AND r.state IN ('pending','running');
+		IF a.overlap = 'skip' AND pending + running > 0 THEN
+			fate := 'overlap';
+		ELSIF a.overlap = 'queue' AND pending + running > 0 AND pending >= a.queue_limit THEN
+			fate := 'limit';
+		END IF;
+	END IF;
+	INSERT INTO gathering.run AS r (id, action_id, action_version, definition_version, due_at, epoch, created_at,
+		missed_count, missed_until, output_bytes, attempt, interruptions, priority, is_serial, cancel_requested, kind,
+		triggered_by, state, reason)
+	VALUES (in_run, in_action, a.version, a.definition_version, due, 0, now_at, 1, due, 0, 0, 0, a.priority,
+		a.overlap <> 'allow', false, a.kind, 'manual', CASE fate WHEN 'queued' THEN 'pending' ELSE 'skipped' END, fate)
+	RETURNING r.* INTO ret_run;
+	RETURN NEXT;
+END
+$trigger$;
+
+-- The row after the change, or as it is when ret_done is false: then its version is not the expected one (0: any). No
+-- row: no such action. in_again: the answer to an earlier try was lost, so it may have been done by us.
+CREATE FUNCTION gathering.replace(
+	in_id uuid, in_expected bigint, in_again boolean, in_name text, in_next_due timestamptz, in_kind text,
+	in_overlap text, in_queue_limit integer, in_priority integer, in_has_schedule boolean, in_body text, in_tags text[],
+	OUT ret_action gathering.action, OUT ret_done boolean)
+RETURNS SETOF record LANGUAGE plpgsql AS $replace$
+DECLARE
+	old gathering.action;
+BEGIN
+	SELECT * INTO old FROM gathering.action WHERE id = in_id FOR NO KEY UPDATE;
+	IF NOT FOUND THEN
+		RETURN;
+	END IF;
+	ret_action := old;
+	IF in_expected NOT IN (0, old.version) THEN
+		ret_done := in_again AND old.version = in_expected + 1 AND EXISTS (
+			SELECT 1 FROM gathering.definition d
+			WHERE d.action_id = in_id AND d.version = old.version AND d.body::text = in_body);
+		RETURN NEXT;
+		RETURN;
+	END IF;
+	UPDATE gathering.action a SET name = in_name, version = old.version + 1, definition_version = old.version + 1,
+		next_due_at = in_next_due, kind = in_kind, overlap = in_overlap, queue_limit = in_queue_limit,
+		priority = in_priority, has_schedule = in_has_schedule, updated_at = gathering.clock()
+	WHERE a.id = in_id RETURNING a.* INTO ret_action;
+	INSERT INTO gathering.definition VALUES (in_id, ret_action.version, in_body::json);
+	-- the old one goes when no run can need it any more
+	DELETE FROM gathering.definition d WHERE d.action_id = in_id AND d.version = old.definition_version
+		AND NOT EXISTS (SELECT 1 FROM gathering.run r WHERE r.action_id = in_id
+			AND r.state IN ('pending','running','held') AND r.definition_version = d.version);
+	DELETE FROM gathering.action_tag t WHERE t.action_id = in_id AND t.tag <> ALL (in_tags);
+	INSERT INTO gathering.action_tag SELECT in_id, t FROM unnest(in_tags) t ON CONFLICT DO NOTHING;
+	ret_done := true;
+	RETURN NEXT;
+END
+$replace$;
+
+CREATE FUNCTION gathering.pause(
+	in_id uuid, in_expected bigint, in_again boolean, in_paused boolean, in_next_due timestamptz,
+	OUT ret_action gathering.action, OUT ret_done boolean)
+RETURNS SETOF record LANGUAGE plpgsql AS $pause$
+BEGIN
+	SELECT * INTO ret_action FROM gathering.action WHERE id = in_id FOR NO KEY UPDATE;
+	IF NOT FOUND THEN
+		RETURN;
+	END IF;
+	ret_done := in_expected IN (0, ret_action.version)
+		OR in_again AND ret_action.version = in_expected + 1 AND ret_action.is_paused = in_paused;
+	IF ret_done AND ret_action.is_paused <> in_paused THEN
+		UPDATE gathering.action a SET is_paused = in_paused, next_due_at = in_next_due, version = a.version + 1,
+			updated_at = gathering.clock()
+		WHERE a.id = in_id RETURNING a.* INTO ret_action;
+	END IF;
+	RETURN NEXT;
+END
+$pause$;
+
+CREATE FUNCTION gathering.remove(
+	in_id uuid, in_expected bigint, OUT ret_version bigint, OUT ret_done boolean, OUT ret_running uuid[])
+RETURNS SETOF record LANGUAGE plpgsql AS $remove$
+BEGIN
+	SELECT version INTO ret_version FROM gathering.action WHERE id = in_id FOR UPDATE;
+	IF NOT FOUND THEN
+		RETURN;
+	END IF;
+	ret_done := in_expected IN (0, ret_version);
+	IF ret_done THEN
+		ret_running := ARRAY(SELECT id FROM gathering.run WHERE action_id = in_id AND state = 'running');
+		DELETE FROM gathering.action WHERE id = in_id;
+	END IF;
+	RETURN NEXT;
+END
+$remove$;
+
+INSERT INTO gathering.migration (version, name, min_version) VALUES (1, '0001_init.sql', 1);

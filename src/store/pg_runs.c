@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Reading the ledger, cancel, output; and the counts. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/pg_store_priv.h"
+
+/* --- get --- */
+
+#define RUN_FROM " FROM gathering.run r" PG_RUN_JOIN
+
+static const struct pg_statement get_statement = {
+	.name = "get run", .text = "SELECT " PG_RUN_FIELDS RUN_FROM " WHERE r.id = $1::uuid"};
+
+static void put_get(struct pg_call *call)
+{
+	pg_put_id(pg_call_add(call, &get_statement),
+		&container_of(call->req, struct store_get_run, req)->id);
+}
+
+static int read_get(struct pg_call *call)
+{
+	struct pg_row row = pg_rows(&call->queries[0]);
+
+	if (!pg_row_next(&row))
+		return err_no_run(&call->req->err);
+	pg_read_run(&row, &container_of(call->req, struct store_get_run, req)->ret_run);
+	return 0;
+}
+
+int pg_get_run(void *db, struct store_get_run *req, int64_t now_ms)
+{
+	static const struct pg_plan plan = {.place = PG_READS, .put = put_get, .read = read_get};
+
+	return pg_call_start(db, &req->req, &plan);
+}
+
+/* --- list --- */
+
+/* $1 before this id, $2 states, $3 trigger, $4 and $5 the range of due times, $6 action. */
+#define RUN_FILTER                                                                                 \
+	" r.id < $1::uuid AND ($2::text[] IS NULL OR r.state = ANY ($2))"                          \
+	" AND ($3::text IS NULL OR r.triggered_by = $3)"                                           \
+	" AND ($4::timestamptz IS NULL OR r.due_at >= $4)"                                         \
+	" AND ($5::timestamptz IS NULL OR r.due_at < $5)"
+#define OF_ANY    " WHERE $6::uuid IS NULL AND" RUN_FILTER
+#define OF_ACTION " WHERE r.action_id = $6::uuid AND" RUN_FILTER
+#define OF_OPEN   " WHERE r.state IN ('pending','running') AND $6::uuid IS NULL AND" RUN_FILTER
+#define OF_TROUBLE                                                                                 \
+	" WHERE r.state IN ('failed','timed_out','held') AND $6::uuid IS NULL AND" RUN_FILTER
+#define LIST(of)  "SELECT " PG_RUN_FIELDS RUN_FROM of " ORDER BY r.id DESC LIMIT $7::bigint"
+#define COUNT(of) "SELECT count(*) FROM gathering.run r" of
+
+/* The same list by the index that fits the filter best. */
+static const struct run_query {
+	struct pg_statement list, count;
+} any_runs = {{"list runs", LIST(OF_ANY)}, {"count runs", COUNT(OF_ANY)}},
+  runs_of_action = {{"list runs of an action", LIST(OF_ACTION)},
+	  {"count runs of an action", COUNT(OF_ACTION)}},
+  open_runs = {{"list open runs", LIST(OF_OPEN)}, {"count open runs", COUNT(OF_OPEN)}},
+  trouble_runs = {{"list failed runs", LIST(OF_TROUBLE)}, {"count failed runs", COUNT(OF_TROUBLE)}};
+
+#define STATE_BIT(state) (1u << RUN_##state)
+#define TROUBLE_STATES   (STATE_BIT(FAILED) | STATE_BIT(TIMED_OUT) | STATE_BIT(HELD))
+#define OPEN_STATES      (STATE_BIT(PENDING) | STATE_BIT(RUNNING))
+
+static const struct run_query *choose_query(const struct store_list_runs *req)
+{
+	if (!id_is_zero(&req->action_id))
+		return &runs_of_action;
+	if (req->states && !(req->states & ~OPEN_STATES))
+		return &open_runs;
+	if (req->states && !(req->states & ~TROUBLE_STATES))
+		return &trouble_runs;
+	return &any_runs;
+}
+
+static struct id greatest_id(void)
+{
+	struct id id;
+
+	memset(id.bytes, 0xff, sizeof(id.bytes));
+	return id;
+}
+
+#define PG_TEXTS ((enum pg_type)1009) /* text[]; a statement's types stay the same */
+
+static void put_states(struct pg_params *params, uint32_t states)
+{
+	if (states == 0) {
+		pg_put_null(params, PG_TEXTS);
+		return;
+	}
+	pg_array_begin(params, PG_TEXT);
+	for (int state = 0; state < RUN_STATE_COUNT; state++)
+		if (states & (1u << state))
+			pg_array_text(params, run_state_names[state]);
+	pg_array_end(params);
+}
+
+static void put_filter(
+	struct pg_params *params, const struct store_list_runs *req, const struct id *before)
+{
+	pg_put_id(params, before);
+	put_states(params, req->states);
+	pg_put_name(params, run_trigger_names, req->trigger);
+	pg_put_time(params, req->due_from_ms);
+	pg_put_time(params, req->due_to_ms);
+	pg_put_id(params, &req->action_id);
+}
+
+static struct store_list_runs *list_of(const struct pg_call *call)
+{
+	return container_of(call->req, struct store_list_runs, req);
+}
+
+static void put_list(struct pg_call *call)
+{
+	const struct store_list_runs *req = list_of(call);
+	const struct run_query *query = choose_query(req);
+	struct id newest = greatest_id();
+	struct pg_params *params = pg_call_add(call, &query->list);
+
+	put_filter(params, req, id_is_zero(&req->before_id) ? &newest : &req->before_id);
+	pg_put_i64(params, (int64_t)req->limit + 1);
+	if (req->want_total)
+		put_filter(pg_call_add(call, &query->count), req, &newest);
+}
+
+static int read_list(struct pg_call *call)
+{
+	struct store_list_runs *req = list_of(call);
+	struct pg_row row = pg_rows(&call->queries[0]);
+	size_t room = 0;
+
+	while (pg_row_next(&row)) {
+		if (req->ret_count == (size_t)req->limit) {
+			req->ret_has_more = true;
+			break;
+		}
+		req->ret_runs =
+			grow_array(req->ret_runs, req->ret_count, &room, sizeof(*req->ret_runs));
+		pg_read_run(&row, &req->ret_runs[req->ret_count++]);
+	}
+	if (req->want_total) {
+		row = pg_rows(&call->queries[1]);
+		must(pg_row_next(&row));
+		req->ret_total = pg_read_i64(&row);
+	}
+	return 0;
+}
+
+int pg_list_runs(void *db, struct store_list_runs *req, int64_t now_ms)
+{
+	static const struct pg_plan plan = {.place = PG_READS, .put = put_list, .read = read_list};
+
+	return pg_call_start(db, &req->req, &plan);
+}
+
+/* --- cancel --- */
+
+/* Mirrors run_apply_cancel(). The CASEs see the row as it is when it is locked. The last column:
+ * whether it was changed, or may stay as it is (asked already). */
+static const struct pg_statement cancel_statement = {.name = "cancel",
+	.text = "WITH asked AS (UPDATE gathering.run r SET"
+		" state = CASE r.state WHEN 'running' THEN r.state ELSE 'cancelled' END,"
+		" reason = CASE WHEN r.cancel_requested THEN r.reason ELSE 'user' END,"
+		" cancel_requested = r.cancel_requested OR r.state = 'running',"
+		" not_before = NULL,"
+		" finished_at = CASE r.state WHEN 'running' THEN NULL ELSE gathering.clock() END"
+		" WHERE r.id = $1::uuid AND r.state IN ('pending','held','running') RETURNING r.*)"
+		" SELECT " PG_RUN_FIELDS ", true FROM asked r" PG_RUN_JOIN " UNION ALL"
+		" SELECT " PG_RUN_FIELDS ", false" RUN_FROM
+		" WHERE r.id = $1 AND NOT EXISTS (SELECT 1 FROM asked)"};
+
+static struct store_cancel_run *cancel_of(const struct pg_call *call)
+{
+	return container_of(call->req, struct store_cancel_run, req);
+}
+
+static void put_cancel(struct pg_call *call)
+{
+	pg_put_id(pg_call_add(call, &cancel_statement), &cancel_of(call)->id);
+}
+
+static int read_cancel(struct pg_call *call)
+{
+	struct store_cancel_run *req = cancel_of(call);
+	struct pg_row row = pg_rows(&call->queries[0]);
+	struct run *run = &req->ret_run;
+
+	if (!pg_row_next(&row))
+		return err_no_run(&req->req.err);
+	pg_read_run(&row, run);
+	if (pg_read_bool(&row))
+		return 0;
+	if (call->is_again && run->state == RUN_CANCELLED && run->reason == REASON_USER)
+		return 0; /* the answer to an earlier try was lost */
+	return err_run_ended(&req->req.err, run->state);
+}
+
+int pg_cancel_run(void *db, struct store_cancel_run *req, int64_t now_ms)
+{
+	static const struct pg_plan plan = {
+		.place = PG_WRITES, .put = put_cancel, .read = read_cancel};
+
+	return pg_call_start(db, &req->req, &plan);
+}
+
+/* --- output --- */
+
+/* A run without that attempt has a row too, with NULLs. */
+static const struct pg_statement output_statement = {.name = "output",
+	.text = "SELECT t.run_id IS NOT NULL, t.output, t.output_total FROM gathering.run r"
+		" LEFT JOIN LATERAL (SELECT * FROM gathering.attempt t WHERE t.run_id = r.id"
+		" AND ($2::integer = 0 OR t.attempt = $2) ORDER BY t.epoch DESC LIMIT 1) t ON true"
+		" WHERE r.id = $1::uuid"};
+
+static void put_output(struct pg_call *call)
+{
+	const struct store_get_output *req = container_of(call->req, struct store_get_output, req);
+	struct pg_params *params = pg_call_add(call, &output_statement);
+
+	pg_put_id(params, &req->run_id);
+	pg_put_i32(params, req->attempt);
+}
+
+static int read_output(struct pg_call *call)
+{
+	struct store_get_output *req = container_of(call->req, struct store_get_output, req);
+	struct pg_row row = pg_rows(&call->queries[0]);
+	const char *bytes;
+
+	if (!pg_row_next(&row))
+		return err_no_run(&req->req.err);
+	if (!pg_read_bool(&row))
+		return err_no_output(&req->req.err, req->attempt);
+	bytes = pg_read_bytes(&row, &req->ret_len);
+	req->ret_output = req->ret_len > 0 ? xmemdup(bytes, req->ret_len) : NULL;
+	req->ret_total = pg_read_i64(&row);
+	return 0;
+}
+
+int pg_get_output(void *db, struct store_get_output *req, int64_t now_ms)
+{
+	static const struct pg_plan plan = {
+		.place = PG_READS, .put = put_output, .read = read_output};
+
+	return pg_call_start(db, &req->req, &plan);
+}
+
+/* --- health --- */
+
+/* Counting a million rows each second is no health check: above 100,000 the statistics will do. */
+static const struct pg_statement stats_statement = {.name = "stats",
+	.text = "SELECT gathering.clock(),"
+		" (SELECT CASE WHEN c.reltuples > 100000 THEN c.reltuples::bigint"
+		" ELSE (SELECT count(*) FROM gathering.action) END"
+		" FROM pg_class c WHERE c.oid = 'gathering.action'::regclass),"
+		" (SELECT count(*) FROM gathering.action WHERE is_paused),"
+		" (SELECT count(*) FROM gathering.run WHERE state = 'pending'"
+		" AND state IN ('pending','running')),"
+		" (SELECT count(*) FROM gathering.run WHERE state = 'running'),"
+		" (SELECT sum(pg_total_relation_size(c.oid))::bigint FROM pg_class c"
+		" WHERE c.relnamespace = 'gathering'::regnamespace AND c.relkind = 'r')"};
+
+static void put_stats(struct pg_call *call)
+{
+	(void)pg_call_add(call, &stats_statement);
+}
+
+static int read_stats(struct pg_call *call)
+{
+	struct store_stats *req = container_of(call->req, struct store_stats, req);
+	struct pg_row row = pg_rows(&call->queries[0]);
+
+	must(pg_row_next(&row));
+	req->ret_now_ms = pg_read_time(&row);
+	req->ret_actions = pg_read_i64(&row);
+	req->ret_actions_paused = pg_read_i64(&row);
+	req->ret_runs_pending = pg_read_i64(&row);
+	req->ret_runs_running = pg_read_i64(&row);
+	req->ret_size_bytes = pg_read_i64(&row);
+	return 0;
+}
+
+int pg_stats(void *db, struct store_stats *req, int64_t now_ms)
+{
+	static const struct pg_plan plan = {
+		.place = PG_READS, .put = put_stats, .read = read_stats};
+
+	return pg_call_start(db, &req->req, &plan);
+}

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The store in PostgreSQL: its life. Opening takes its time (a server that is not up yet, another
+ * instance that migrates), so it is asynchronous: requests that come before wait. Closing lets what
+ * is under way end, takes this instance out of the table, and closes the pools.
+ *
+ *   opening -> open -> closing          opening -> failed -> closing
+ *
+ * Four pools, because they fail and wait for different reasons: reads share one Sync a turn; writes
+ * of people may wait for locks, and a long delete must not stand in front of a finish; claims and
+ * finishes have a connection each to themselves. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "store/pg_store_priv.h"
+
+#define START_MAX_MS     60000 /* to be open */
+#define LEASE_DEFAULT_MS 30000
+#define CHECK_MS         300000 /* an idle connection; the heartbeat notices sooner */
+#define WAIT_MS          3000   /* for a connection, when the database is away */
+#define ENROL_TIMEOUT_MS 5000
+#define LEAVE_TIMEOUT_MS 1000
+#define CLOSE_GRACE_MS   3000
+
+static const struct {
+	const char *name;
+	enum pg_sync sync;
+	int min, max;
+} places[PG_PLACE_COUNT] = {
+	[PG_READS] = {"gathering reads", PG_SYNC_TURN, 1, 2},
+	[PG_WRITES] = {"gathering writes", PG_SYNC_EACH, 0, 2},
+	[PG_CLAIMS] = {"gathering claims", PG_SYNC_EACH, 1, 1},
+	[PG_FINISHES] = {"gathering finishes", PG_SYNC_EACH, 1, 1},
+};
+
+/* --- requests --- */
+
+static const struct sync_verbs pg_verbs = {
+#define X(verb) .verb = pg_##verb,
+	STORE_VERBS(X)
+#undef X
+		.list_orphans = pg_list_orphans,
+};
+
+static void pg_submit(struct store *store, struct store_req *req)
+{
+	struct pg_store *pg = store->impl;
+
+	list_push(&pg->waiting, &req->queue_node);
+}
+
+static void dispatch(struct pg_store *pg, struct store_req *req)
+{
+	if (req->scratch->is_decided)
+		(void)pg_move_orphans(pg, req);
+	else
+		(void)req->verb->run(&pg_verbs, pg, req, 0);
+}
+
+static void fail_waiting(struct pg_store *pg, struct list *waiting, const struct err *err)
+{
+	for (struct list *node; (node = list_pop(waiting)) != NULL;) {
+		struct store_req *req = list_entry(node, struct store_req, queue_node);
+
+		req->err = *err;
+		store_req_finish_late(req);
+	}
+}
+
+static void cancel_waiting(struct pg_store *pg)
+{
+	struct err err = {0};
+
+	(void)err_set(&err, ERR_CANCELLED, "the store is closing");
+	fail_waiting(pg, &pg->waiting, &err);
+	fail_waiting(pg, &pg->finishes, &err);
+}
+
+static void pg_flush(struct store *store)
+{
+	struct pg_store *pg = store->impl;
+	struct list batch;
+
+	switch (pg->state) {
+	case PG_STORE_OPENING:
+		return;
+	case PG_STORE_FAILED:
+		fail_waiting(pg, &pg->waiting, &pg->open_err);
+		return;
+	case PG_STORE_CLOSING:
+		cancel_waiting(pg);
+		pg_store_step(pg);
+		return;
+	case PG_STORE_OPEN:
+		break;
+	}
+	list_init(&batch);
+	list_splice(&batch, &pg->waiting);
+	for (struct list *node; (node = list_pop(&batch)) != NULL;)
+		dispatch(pg, list_entry(node, struct store_req, queue_node));
+	pg_finish_flush(pg);
+}
+
+/* --- opening --- */
+
+static const struct pg_statement enrol_statement = {.name = "enrol",
+	.text = "INSERT INTO gathering.instance"
+		" (id, host, pid, version, state, started_at, heartbeat_at)"
+		" VALUES ($1::uuid, $2::text, $3::integer, $4::text, 'starting',"
+		" gathering.clock(), gathering.clock()) ON CONFLICT (id) DO NOTHING"};
+
+static void open_failed(struct pg_store *pg, const struct err *err)
+{
+	pg->state = PG_STORE_FAILED;
+	pg->open_err = *err;
+	store_opened(pg->store, err);
+	store_turn_later(pg->store);
+}
+
+static void on_enrolled(struct pg_query *query)
+{
+	struct pg_store *pg = query->data;
+	struct err err = query->err;
+
+	pg_query_fini(query);
+	if (pg->state != PG_STORE_OPENING) {
+		pg->calls--;
+		pg_store_step(pg);
+		return;
+	}
+	pg->calls--;
+	if (err.code < 0) {
+		open_failed(pg, &err);
+		return;
+	}
+	pg->state = PG_STORE_OPEN;
+	store_opened(pg->store, NULL);
+	store_turn_later(pg->store);
+}
+
+static void enrol(struct pg_store *pg)
+{
+	struct pg_params *params = &pg->enrol.params;
+	char host[256] = "";
+
+	(void)gethostname(host, sizeof(host) - 1);
+	pg_query_init(&pg->enrol);
+	pg->enrol.statement = &enrol_statement;
+	pg->enrol.timeout_ms = ENROL_TIMEOUT_MS;
+	pg->enrol.done = on_enrolled;
+	pg->enrol.data = pg;
+	pg_put_id(params, &pg->store->instance_id);
+	pg_put_text(params, host);
+	pg_put_i32(params, (int32_t)getpid());
+	pg_put_text(params, GATHERING_VERSION);
+	pg->calls++;
+	pg_pool_query(pg->pools[PG_WRITES], &pg->enrol);
+}
+
+static void on_migrated(const struct err *err, void *data)
+{
+	struct pg_store *pg = data;
+
+	pg->migration = NULL;
+	if (pg->state != PG_STORE_OPENING)
+		pg_store_step(pg);
+	else if (err)
+		open_failed(pg, err);
+	else
+		enrol(pg);
+}
+
+static int open_pool(struct pg_store *pg, enum pg_place place, const char *url, struct err *err)
+{
+	struct pg_pool_opts opts = pg_pool_defaults();
+
+	opts.conn.loop = pg->store->loop;
+	opts.conn.url = url;
+	opts.conn.application_name = places[place].name;
+	opts.conn.sync = places[place].sync;
+	opts.conn.queue_max = pg->store->queue_max + 16;
+	opts.min = places[place].min;
+	opts.max = places[place].max;
+	opts.queue_max =
+		pg->store->queue_max + 16; /* the store's own bound is the one that counts */
+	opts.wait_ms = WAIT_MS;
+	opts.check_ms = CHECK_MS;
+	if (pg_pool_create(&opts, &pg->pools[place], err) < 0)
+		return err->code;
+	pg->pools_open++;
+	return 0;
+}
+
+static struct pg_store *pg_store_create(struct store *store, const struct store_opts *opts)
+{
+	struct pg_store *pg = xcalloc(1, sizeof(*pg));
+
+	pg->store = store;
+	pg->lease_ms = opts->lease_ms > 0 ? opts->lease_ms : LEASE_DEFAULT_MS;
+	list_init(&pg->waiting);
+	list_init(&pg->finishes);
+	return pg;
+}
+
+static int pg_open(
+	struct store *store, const struct store_opts *opts, const char *place, struct err *err)
+{
+	struct pg_store *pg;
+
+	if (pg_url_check(place, err) < 0)
+		return err->code;
+	pg = pg_store_create(store, opts);
+	store->impl = pg;
+	store->place = pg_url_for_people(place);
+	for (int i = 0; i < PG_PLACE_COUNT; i++) /* the URL is good, so none of them fails */
+		must(open_pool(pg, (enum pg_place)i, place, err) == 0);
+	pg->migration = pg_migration_start(&(struct pg_migration_opts){.loop = store->loop,
+		.pool = pg->pools[PG_CLAIMS],
+		.mode = STORE_MIGRATE_APPLY,
+		.start_max_ms = opts->start_max_ms > 0 ? opts->start_max_ms : START_MAX_MS,
+		.done = on_migrated,
+		.data = pg});
+	return STORE_OPENING;
+}
+
+/* --- closing --- */
+
+static const struct pg_statement leave_statement = {
+	.name = "leave", .text = "DELETE FROM gathering.instance WHERE id = $1::uuid"};
+
+static void on_pool_closed(void *data)
+{
+	struct pg_store *pg = data;
+	struct store *store = pg->store;
+
+	if (--pg->pools_open > 0)
+		return;
+	free(pg);
+	store->impl = NULL;
+	store_backend_closed(store);
+}
+
+static void close_pools(struct pg_store *pg)
+{
+	struct pg_pool *pools[PG_PLACE_COUNT];
+
+	memcpy(pools, pg->pools, sizeof(pools)); /* the last one takes `pg` along */
+	for (int i = 0; i < PG_PLACE_COUNT; i++)
+		pg_pool_close(pools[i], CLOSE_GRACE_MS, on_pool_closed, pg);
+}
+
+static void on_left(struct pg_query *query)
+{
+	struct pg_store *pg = query->data;
+
+	pg_query_fini(query);
+	close_pools(pg);
+}
+
+/* Last of all: whatever is still marked as running here is anybody's from now on. */
+static void leave(struct pg_store *pg)
+{
+	pg_query_init(&pg->enrol);
+	pg->enrol.statement = &leave_statement;
+	pg->enrol.timeout_ms = LEAVE_TIMEOUT_MS;
+	pg->enrol.done = on_left;
+	pg->enrol.data = pg;
+	pg_put_id(&pg->enrol.params, &pg->store->instance_id);
+	pg_pool_query(pg->pools[PG_WRITES], &pg->enrol);
+}
+
+void pg_store_step(struct pg_store *pg)
+{
+	if (pg->state != PG_STORE_CLOSING || pg->is_leaving)
+		return;
+	cancel_waiting(pg); /* one that wanted to go round once more */
+	if (pg->calls > 0 || pg->migration)
+		return;
+	pg->is_leaving = true;
+	if (pg->was_open)
+		leave(pg);
+	else
+		close_pools(pg);
+}
+
+static void pg_close(struct store *store)
+{
+	struct pg_store *pg = store->impl;
+
+	pg->was_open = pg->state == PG_STORE_OPEN;
+	pg->state = PG_STORE_CLOSING;
+	cancel_waiting(pg);
+	if (pg->migration)
+		pg_migration_cancel(pg->migration);
+	pg_store_step(pg);
+}
+
+/* --- the backend --- */
+
+const struct store_backend postgres_backend = {
+	.schemes = {"postgresql://", "postgres://"},
+	.takes_whole_url = true,
+	.name = "postgresql",
+	.open = pg_open,
+	.submit = pg_submit,
+	.flush = pg_flush,
+	.close = pg_close,
+	.migrate = pg_store_migrate,
+};

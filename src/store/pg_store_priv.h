@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The inside of the PostgreSQL backend.
+ *
+ *   pg_store.c    life: pools, opening (connect, migrate, enrol), closing
+ *   pg_call.c     one request's way to the database and back: statements, retries, unknown outcomes
+ *   pg_actions.c  pg_sched.c  pg_runs.c  pg_finish.c   the verbs: what each sends and reads
+ *   pg_rows.c     rows to structs
+ *   pg_migrate.c  the schema
+ *
+ * Every write is one statement, so it is a transaction of its own and needs no round trip while it
+ * holds locks: a client that is stopped in the middle cannot hold up the others. What takes more
+ * than one step is a function of the schema (sql/pg).
+ *
+ * Unknown outcomes. When a connection is lost after a write was sent, it may have been committed or
+ * not. The write is then sent once more with is_again set, and each verb knows its own traces:
+ *
+ *   create, trigger   ids are fixed beforehand: rows with them are ours
+ *   claim             run ids are fixed beforehand; and the cursor compare lets nothing happen
+ * twice take              names itself (claim_id); asked again it returns what that name holds
+ *   finish            fenced by epoch; an attempt on record with this outcome is ours
+ *   replace, pause    the version is one further and the row is as we wanted it
+ *   delete            gone is what we wanted (whose runs were running is lost; their next write
+ * tells) cancel            cancelled by a person is what we wanted
+ *
+ * When the database does not come back within RETRY_MS the answer is ERR_UNAVAILABLE. Should a
+ * claim or take have come through then, nobody here knows of its runs: nobody extends their lease,
+ * and they are recovered when it ends. */
+#pragma once
+
+#include "pg/pg.h"
+#include "store/store_priv.h"
+
+enum pg_place {
+	PG_READS,  /* one Sync a turn */
+	PG_WRITES, /* what people ask for; may wait for locks */
+	PG_CLAIMS,
+	PG_FINISHES,
+	PG_PLACE_COUNT
+};
+
+enum pg_store_state {
+	PG_STORE_OPENING,
+	PG_STORE_OPEN,
+	PG_STORE_FAILED,
+	PG_STORE_CLOSING
+};
+
+struct pg_migration;
+
+struct pg_store {
+	struct store *store;
+	enum pg_store_state state;
+	struct pg_pool *pools[PG_PLACE_COUNT];
+	struct pg_migration *migration; /* owned while under way */
+	struct pg_query enrol;          /* also to leave */
+	struct err open_err;
+	struct list waiting;       /* requests of this turn, or of all turns while opening */
+	struct list finishes;      /* finish requests that wait for the batch under way */
+	size_t calls;              /* under way */
+	bool is_finishing;         /* a batch of finishes is under way */
+	bool was_open, is_leaving; /* while closing */
+	int pools_open;
+	int64_t lease_ms;
+};
+
+/* Goes on with closing, when that is under way and nothing else is. */
+void pg_store_step(struct pg_store *pg);
+
+/* --- calls --- */
+
+#define PG_CALL_QUERIES 2
+
+struct pg_call;
+
+/* What a verb asks of the database. */
+struct pg_plan {
+	enum pg_place place;
+	int64_t timeout_ms; /* of each statement; 0: the default of its place */
+	/* Fills queries[0 .. query_count - 1]; again for each try. */
+	void (*put)(struct pg_call *call);
+	/* All have succeeded: outputs from rows. 0, a negative code with req->err set, or
+	 * PG_CALL_MORE after `plan` was changed. */
+	int (*read)(struct pg_call *call);
+	/* A constraint was broken (ERR_CONFLICT, in queries[0]); as read. NULL: a bug. */
+	int (*refused)(struct pg_call *call);
+	/* After the answer, for a call that serves more than one request. */
+	void (*done)(struct pg_call *call, const struct err *err);
+};
+#define PG_CALL_MORE 1
+
+struct pg_call {
+	struct pg_store *pg;
+	struct store_req *req; /* NULL: a batch of finishes, see `list` */
+	struct list list;
+	const struct pg_plan *plan;
+	struct pg_query queries[PG_CALL_QUERIES];
+	int query_count, left;
+	bool is_again; /* an earlier try may have come through */
+	int tries;
+	int64_t until_mono_ms; /* no retry after this */
+	struct id token;       /* names a take */
+};
+
+/* Begins; the plan's outputs go to the request. Always 0, to be the value of a verb. */
+int pg_call_start(struct pg_store *pg, struct store_req *req, const struct pg_plan *plan);
+/* A batch: takes the requests of `list`. */
+void pg_call_start_batch(struct pg_store *pg, struct list *list, const struct pg_plan *plan);
+
+/* For put: the next statement, and its parameters. */
+struct pg_params *pg_call_add(struct pg_call *call, const struct pg_statement *statement);
+
+/* --- the verbs --- */
+
+#define X(verb) int pg_##verb(void *db, struct store_##verb *req, int64_t now_ms);
+STORE_VERBS(X)
+#undef X
+int pg_list_orphans(void *db, struct store_recover *req);
+/* The second round of recover and take. */
+int pg_move_orphans(struct pg_store *pg, struct store_req *req);
+/* The finishes gathered so far go, unless a batch is under way: what comes meanwhile is the next.
+ */
+void pg_finish_flush(struct pg_store *pg);
+
+/* --- rows (pg_rows.c) --- */
+
+/* Columns of action a and definition d; read by pg_read_stored_action. */
+#define PG_ACTION_FIELDS                                                                           \
+	"a.id, a.version, a.is_paused, a.next_due_at, a.created_at, a.updated_at,"                 \
+	" a.definition_version, d.body"
+#define PG_ACTION_FROM                                                                             \
+	" FROM gathering.action a LEFT JOIN gathering.definition d"                                \
+	" ON d.action_id = a.id AND d.version = a.definition_version"
+/* The same for the definition a run r was claimed with. */
+#define PG_RUN_ACTION_FIELDS                                                                       \
+	"r.action_id, r.action_version, a.is_paused, a.next_due_at, a.created_at, a.updated_at,"   \
+	" r.definition_version, d.body"
+#define PG_RUN_ACTION_JOINS                                                                        \
+	" LEFT JOIN gathering.action a ON a.id = r.action_id"                                      \
+	" LEFT JOIN gathering.definition d"                                                        \
+	" ON d.action_id = r.action_id AND d.version = r.definition_version"
+/* Read by pg_read_run. */
+#define PG_RUN_FIELDS                                                                              \
+	"r.id, r.action_id, r.action_version, a.name, r.triggered_by, r.due_at, r.state,"          \
+	" r.reason, r.attempt, r.interruptions, r.epoch, r.instance_id, r.priority,"               \
+	" r.not_before, r.created_at, r.claimed_at, r.started_at, r.finished_at,"                  \
+	" r.http_status, r.exit_code, r.error, r.output_bytes, r.missed_count,"                    \
+	" r.missed_until, r.cancel_requested"
+#define PG_RUN_JOIN " LEFT JOIN gathering.action a ON a.id = r.action_id"
+
+void pg_read_stored_action(struct pg_row *row, struct stored_action *ret_row);
+/* Strings owned by the caller (run_fini). */
+void pg_read_run(struct pg_row *row, struct run *ret_run);
+enum action_kind pg_read_kind(struct pg_row *row);
+/* Appends the ids of an array column. */
+void pg_read_ids(struct pg_row *row, struct id **ids, size_t *count);
+/* "failed" or NULL for -1. */
+void pg_put_name(struct pg_params *params, const char *const names[], int index);
+/* A literal array of the kinds' names, in the order of the enum. */
+void pg_put_kinds(struct pg_params *params);
+void pg_put_capacity(struct pg_params *params, const int capacity[static ACTION_KIND_COUNT]);
+
+/* --- the schema (pg_migrate.c) --- */
+
+extern const struct embedded_file pg_migrations[]; /* sql/pg, in order, {0} at the end */
+
+/* Advisory locks, two-integer form: the namespace, and what is locked in it. */
+#define PG_LOCK_DUTIES  0x47746872 /* "Gthr" */
+#define PG_DUTY_MIGRATE 1
+
+struct pg_migration_opts {
+	uv_loop_t *loop;
+	struct pg_pool *pool;
+	enum store_migrate_mode mode;
+	int64_t start_max_ms; /* for a connection, and for others that migrate */
+	void (*each)(const char *name, void *data); /* may be NULL */
+	void *each_data;
+	/* err NULL: the schema is up to date. Once; the migration is gone then. */
+	void (*done)(const struct err *err, void *data);
+	void *data;
+};
+struct pg_migration *pg_migration_start(const struct pg_migration_opts *opts);
+/* `done` follows, with ERR_CANCELLED unless it had ended. The step under way is rolled back. */
+void pg_migration_cancel(struct pg_migration *migration);
+
+/* The backend's migrate: blocks, on a loop of its own. */
+int pg_store_migrate(const char *url, enum store_migrate_mode mode,
+	void (*each)(const char *name, void *data), void *data, struct err *err);
