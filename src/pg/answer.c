@@ -20,16 +20,18 @@
 static void keep_result(struct pg_flight *flight, PGresult *result)
 {
 	ExecStatusType status = PQresultStatus(result);
+	bool is_good = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK ||
+		       status == PGRES_EMPTY_QUERY;
+	PGresult *superfluous = result;
 
-	if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK ||
-		status == PGRES_EMPTY_QUERY) {
-		PQclear(flight->result);
+	if (is_good) {
+		superfluous = flight->result;
 		flight->result = result;
 	} else if (flight->failure == NULL) {
+		superfluous = NULL;
 		flight->failure = result;
-	} else {
-		PQclear(result);
 	}
+	PQclear(superfluous);
 }
 
 static bool is_state(const struct pg_flight *flight, const char *sqlstate)

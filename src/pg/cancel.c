@@ -112,7 +112,7 @@ static void on_io(void *data, int status, int events)
 /* -1: not to be reached without waiting. */
 static int connect_like(int session_fd)
 {
-	struct sockaddr_storage address;
+	struct sockaddr_storage address = {0};
 	socklen_t len = sizeof(address);
 	int fd;
 

@@ -103,19 +103,13 @@ void pg_conn_disarm(struct pg_conn *conn)
 	(void)uv_timer_stop(&conn->timer);
 }
 
-/* The fields are const for everybody else. */
-static void free_text(const void *text)
+void pg_texts_fini(struct pg_texts *texts)
 {
-	free((void *)(uintptr_t)text);
-}
-
-void pg_conn_opts_clear(struct pg_conn_opts *opts)
-{
-	free_text(opts->application_name);
-	free_text(opts->settings);
-	for (size_t i = 0; opts->channels != NULL && opts->channels[i] != NULL; i++)
-		free_text(opts->channels[i]);
-	free_text(opts->channels);
+	free(texts->application_name);
+	free(texts->settings);
+	for (size_t i = 0; texts->channels != NULL && texts->channels[i] != NULL; i++)
+		free(texts->channels[i]);
+	free(texts->channels);
 }
 
 static void on_handle_closed(uv_handle_t *handle)
@@ -128,7 +122,7 @@ static void on_handle_closed(uv_handle_t *handle)
 		return;
 	pg_target_unref(conn->target);
 	buf_fini(&conn->problems);
-	pg_conn_opts_clear(&conn->opts);
+	pg_texts_fini(&conn->texts);
 	free(conn->prepared);
 	free(conn);
 	if (closed != NULL)
@@ -199,7 +193,7 @@ static void setup_clear(struct pg_conn *conn)
 		list_remove(&conn->setup.wait.node); /* lost before its callback ran */
 		conn->setup.place = PG_NOWHERE;
 	}
-	free_text(conn->setup.script);
+	free(take_ptr(conn->setup_script));
 	pg_query_fini(&conn->setup);
 	pg_query_init(&conn->setup);
 }
@@ -237,7 +231,7 @@ void pg_conn_ready(struct pg_conn *conn)
 		return;
 	}
 	pg_conn_move(conn, CONN_SETUP);
-	conn->setup.script = script;
+	conn->setup.script = conn->setup_script = script;
 	conn->setup.timeout_ms = conn->opts.connect_timeout_ms;
 	conn->setup.done = on_setup_done;
 	conn->setup.data = conn;
@@ -399,10 +393,10 @@ void pg_conn_on_io(void *data, int status, int events)
 
 /* --- making --- */
 
-static const char *const *dup_texts(const char *const *texts)
+static char **dup_texts(const char *const *texts)
 {
 	size_t count = 0;
-	const char **copy;
+	char **copy;
 
 	if (texts == NULL)
 		return NULL;
@@ -414,13 +408,16 @@ static const char *const *dup_texts(const char *const *texts)
 	return copy;
 }
 
-void pg_conn_opts_copy(struct pg_conn_opts *to, const struct pg_conn_opts *from)
+void pg_texts_copy(struct pg_texts *texts, struct pg_conn_opts *to, const struct pg_conn_opts *from)
 {
+	*texts = (struct pg_texts){.application_name = xstrdup(from->application_name),
+		.settings = xstrdup(from->settings),
+		.channels = dup_texts(from->channels)};
 	*to = *from;
 	to->url = NULL; /* the target stands for it */
-	to->application_name = xstrdup(from->application_name);
-	to->settings = xstrdup(from->settings);
-	to->channels = dup_texts(from->channels);
+	to->application_name = texts->application_name;
+	to->settings = texts->settings;
+	to->channels = (const char *const *)texts->channels;
 }
 
 struct pg_conn *pg_conn_make(
@@ -428,7 +425,7 @@ struct pg_conn *pg_conn_make(
 {
 	struct pg_conn *conn = xcalloc(1, sizeof(*conn));
 
-	pg_conn_opts_copy(&conn->opts, opts);
+	pg_texts_copy(&conn->texts, &conn->opts, opts);
 	conn->target = pg_target_ref(target);
 	conn->pool = pool;
 	conn->prepared = xcalloc(1, sizeof(*conn->prepared));

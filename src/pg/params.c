@@ -162,6 +162,7 @@ static uint32_t array_type(enum pg_type type)
 #undef X
 	}
 	must(false);
+	return 0;
 }
 
 void pg_array_begin(struct pg_params *params, enum pg_type type)

@@ -127,8 +127,16 @@ struct pg_address {
 
 struct pg_lookup;
 
+/* Those of the options, owned. */
+struct pg_texts {
+	char *application_name;
+	char *settings;
+	char **channels;
+};
+
 struct pg_conn {
-	struct pg_conn_opts opts; /* texts owned */
+	struct pg_conn_opts opts; /* its texts are those that follow */
+	struct pg_texts texts;
 	struct pg_target *target; /* one reference */
 	struct pg_pool *pool;     /* NULL: none */
 	enum pg_conn_state state;
@@ -144,8 +152,9 @@ struct pg_conn {
 	unsigned failures;   /* tries in a row */
 	struct buf problems; /* of this try, for the error */
 	struct err last_err;
-	struct pg_query setup; /* its script is owned */
-	char *trace;           /* owned by the stream until that is closed, then by us */
+	char *setup_script; /* owned, while it runs */
+	struct pg_query setup;
+	char *trace; /* owned by the stream until that is closed, then by us */
 	size_t trace_len;
 	FILE *trace_stream;
 
@@ -180,8 +189,10 @@ struct pg_conn *pg_conn_make(
 	const struct pg_conn_opts *opts, struct pg_target *target, struct pg_pool *pool);
 /* ERR_INVALID for what does not go together. */
 int pg_conn_check_opts(const struct pg_conn_opts *opts, struct err *err);
-void pg_conn_opts_copy(struct pg_conn_opts *to, const struct pg_conn_opts *from);
-void pg_conn_opts_clear(struct pg_conn_opts *opts);
+/* `to` points into `texts`. */
+void pg_texts_copy(
+	struct pg_texts *texts, struct pg_conn_opts *to, const struct pg_conn_opts *from);
+void pg_texts_fini(struct pg_texts *texts);
 /* The only writer of conn->state. */
 void pg_conn_move(struct pg_conn *conn, enum pg_conn_state state);
 /* Fires the timer no later than then; its handler looks what is due. */

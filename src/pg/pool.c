@@ -331,7 +331,7 @@ int pg_pool_create(const struct pg_pool_opts *opts, struct pg_pool **ret_pool, s
 		return ERR_INVALID;
 	pool = xcalloc(1, sizeof(*pool));
 	pool->opts = *opts;
-	pg_conn_opts_copy(&pool->conn_opts, &opts->conn);
+	pg_texts_copy(&pool->texts, &pool->conn_opts, &opts->conn);
 	pool->target = target;
 	list_init(&pool->waiting);
 	list_init(&pool->done);
@@ -355,7 +355,7 @@ static void on_handle_closed(uv_handle_t *handle)
 	if (--pool->handles_left > 0)
 		return;
 	pg_target_unref(pool->target);
-	pg_conn_opts_clear(&pool->conn_opts);
+	pg_texts_fini(&pool->texts);
 	free(pool);
 	if (closed != NULL)
 		closed(data);

@@ -20,7 +20,8 @@ struct pool_slot {
 
 struct pg_pool {
 	struct pg_pool_opts opts;      /* but opts.conn, whose texts are not ours */
-	struct pg_conn_opts conn_opts; /* its copy; texts owned */
+	struct pg_conn_opts conn_opts; /* its copy */
+	struct pg_texts texts;
 	struct pg_target *target;
 	struct pool_slot *slots[PG_POOL_MAX]; /* owned, each */
 	int slot_count, next_slot;

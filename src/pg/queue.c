@@ -136,8 +136,8 @@ void pg_queue_fail_all(struct pg_conn *conn, const struct err *err)
 {
 	struct list *node;
 
-	while ((node = list_pop(&conn->flights)) != NULL) {
-		struct pg_flight *flight = flight_of(node);
+	list_for_each (sent, &conn->flights) {
+		struct pg_flight *flight = flight_of(sent);
 
 		if (flight->query != NULL && flight->kind != FLIGHT_PREPARE) {
 			if (flight->query->err.code == 0)
@@ -146,6 +146,7 @@ void pg_queue_fail_all(struct pg_conn *conn, const struct err *err)
 		}
 		pg_flight_destroy(flight);
 	}
+	list_init(&conn->flights);
 	list_splice(&conn->resend, &conn->queue);
 	while ((node = list_pop(&conn->resend)) != NULL) {
 		query_of(node)->err = *err;
