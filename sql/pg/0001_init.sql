@@ -156,7 +156,7 @@ BEGIN
 	IF in_again THEN
 		SELECT array_agg(DISTINCT d.item), array_agg(d.n::integer ORDER BY d.n) FILTER (
 				WHERE r.state = 'running' AND r.epoch = 1 AND r.instance_id = in_me),
-			count(*) FILTER (WHERE r.state = 'pending'), count(*) FILTER (WHERE r.state = 'skipped')
+			count(*) FILTER (WHERE r.state IN ('pending','cancelled')), count(*) FILTER (WHERE r.state = 'skipped')
 		INTO ret_won, ret_started, ret_queued, ret_skipped
 		FROM unnest(in_due_item, in_due_run) WITH ORDINALITY d(item, run, n) JOIN gathering.run r ON r.id = d.run;
 		IF ret_won IS NOT NULL THEN
@@ -206,10 +206,12 @@ BEGIN
 			d.verdict = 0 AND NOT i.is_paused AS runs,
 			count(*) FILTER (WHERE d.verdict = 0 AND NOT i.is_paused) OVER (PARTITION BY d.item ORDER BY d.n) AS k,
 			count(*) FILTER (WHERE d.verdict = 0 AND NOT i.is_paused) OVER (PARTITION BY d.item) AS k_last
-		FROM unnest(in_due_item, in_due_run, in_due_at, in_due_until, in_due_count, in_due_verdict) WITH ORDINALITY
-			d(item, run, due_at, until, count, verdict, n)
-		JOIN item i ON i.n = d.item
-		WHERE d.due_at IS DISTINCT FROM (SELECT x.due_at FROM gathering.run x
+		FROM (
+			SELECT *, row_number() OVER (PARTITION BY item, due_at ORDER BY n) AS place
+			FROM unnest(in_due_item, in_due_run, in_due_at, in_due_until, in_due_count, in_due_verdict)
+				WITH ORDINALITY g(item, run, due_at, until, count, verdict, n)
+		) d JOIN item i ON i.n = d.item
+		WHERE d.place = 1 AND d.due_at IS DISTINCT FROM (SELECT x.due_at FROM gathering.run x
 			WHERE x.action_id = i.id AND x.due_at >= d.due_at ORDER BY x.due_at LIMIT 1)
 	), wish AS (
 		SELECT *, runs AND (overlap = 'allow' OR k = 1 AND r = 0 AND (p = 0 OR overlap = 'cancel_running')) AS wants
@@ -248,7 +250,7 @@ BEGIN
 	)
 	SELECT array_agg(d.n::integer ORDER BY d.n) FILTER (WHERE b.state = 'running'),
 		ret_cancel || array_agg(b.id) FILTER (WHERE b.cancel_requested),
-		count(*) FILTER (WHERE b.state = 'pending'), count(*) FILTER (WHERE b.state = 'skipped')
+		count(*) FILTER (WHERE b.state IN ('pending','cancelled')), count(*) FILTER (WHERE b.state = 'skipped')
 	INTO ret_started, ret_cancel, ret_queued, ret_skipped
 	FROM born b JOIN unnest(in_due_run) WITH ORDINALITY d(run, n) ON d.run = b.id;
 END
@@ -295,23 +297,16 @@ BEGIN
 			RETURN;
 		END IF;
 	END IF;
-	WITH candidate AS (
-		SELECT k.capacity, c.* FROM unnest(in_kinds, in_capacity) k(kind, capacity), LATERAL (
-			SELECT r.id, r.action_id, r.kind, r.priority, r.due_at, r.is_serial FROM gathering.run r
-			WHERE r.state = 'pending' AND r.not_before IS NULL AND r.kind = k.kind
-				AND (NOT r.is_serial OR gathering.has_turn(r.action_id, r.due_at))
-			ORDER BY r.priority DESC, r.due_at, r.id LIMIT greatest(k.capacity, 0) FOR NO KEY UPDATE SKIP LOCKED) c
-		UNION ALL
-		SELECT k.capacity, c.* FROM unnest(in_kinds, in_capacity) k(kind, capacity), LATERAL (
-			SELECT r.id, r.action_id, r.kind, r.priority, r.due_at, r.is_serial FROM gathering.run r
-			WHERE r.state = 'pending' AND r.not_before <= now_at AND r.kind = k.kind
-				AND (NOT r.is_serial OR gathering.has_turn(r.action_id, r.due_at))
-			ORDER BY r.priority DESC, r.due_at, r.id LIMIT greatest(k.capacity, 0) FOR NO KEY UPDATE SKIP LOCKED) c
-	), ranked AS (
-		SELECT *, row_number() OVER (PARTITION BY kind ORDER BY priority DESC, due_at, id) AS place FROM candidate
-	)
-	SELECT array_agg(id), array_agg(DISTINCT action_id) FILTER (WHERE is_serial) INTO picked, serial
-	FROM ranked WHERE place <= capacity;
+	-- a retry whose time has come joins those that are ready; so the take never walks past those that wait
+	UPDATE gathering.run SET not_before = NULL WHERE id = ANY (ARRAY(
+		SELECT r.id FROM gathering.run r WHERE r.state = 'pending' AND r.not_before <= now_at
+		ORDER BY r.not_before LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED));
+	SELECT array_agg(c.id), array_agg(DISTINCT c.action_id) FILTER (WHERE c.is_serial) INTO picked, serial
+	FROM unnest(in_kinds, in_capacity) k(kind, capacity), LATERAL (
+		SELECT r.id, r.action_id, r.is_serial FROM gathering.run r
+		WHERE r.state = 'pending' AND r.not_before IS NULL AND r.kind = k.kind
+			AND (NOT r.is_serial OR gathering.has_turn(r.action_id, r.due_at))
+		ORDER BY r.priority DESC, r.due_at, r.id LIMIT greatest(k.capacity, 0) FOR NO KEY UPDATE SKIP LOCKED) c;
 	IF picked IS NULL THEN
 		RETURN;
 	END IF;

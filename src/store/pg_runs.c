@@ -165,7 +165,8 @@ int pg_list_runs(void *db, struct store_list_runs *req, int64_t now_ms)
 static const struct pg_statement cancel_statement = {.name = "cancel",
 	.text = "WITH asked AS (UPDATE gathering.run r SET"
 		" state = CASE r.state WHEN 'running' THEN r.state ELSE 'cancelled' END,"
-		" reason = CASE WHEN r.cancel_requested THEN r.reason ELSE 'user' END,"
+		" reason = CASE WHEN r.state = 'running' AND r.cancel_requested THEN r.reason ELSE "
+		"'user' END,"
 		" cancel_requested = r.cancel_requested OR r.state = 'running',"
 		" not_before = NULL,"
 		" finished_at = CASE r.state WHEN 'running' THEN NULL ELSE gathering.clock() END"

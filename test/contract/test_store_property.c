@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Random requests to a memory store and to an SQLite store side by side: every answer and every row
- * must be the same. Only the ids of runs differ, so a run is known by its action and due time. */
+ * Random requests to a memory store and to another (the first argument: sqlite, postgresql) side by
+ * side: every answer and every row must be the same. Only the ids of runs differ, so a run is known
+ * by its action and due time. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,7 +16,7 @@
 
 enum {
 	MEMORY,
-	SQLITE,
+	OTHER,
 	SIDES
 };
 
@@ -35,6 +36,7 @@ struct pair {
 };
 
 static struct pair pair;
+static const char *other_backend = "sqlite";
 
 #define same(a, b)                                                                                 \
 	do {                                                                                       \
@@ -124,13 +126,13 @@ static void same_err(const struct store_req *a, const struct store_req *b)
 	({                                                                                         \
 		for (int _side = 0; _side < SIDES; _side++)                                        \
 			(void)rig_do(pair.rig[_side], verb, &(request)[_side]);                    \
-		same_err(&(request)[MEMORY].req, &(request)[SQLITE].req);                          \
+		same_err(&(request)[MEMORY].req, &(request)[OTHER].req);                           \
 		(request)[MEMORY].req.err.code;                                                    \
 	})
 #define both_fini(verb, request)                                                                   \
 	do {                                                                                       \
 		store_##verb##_fini(&(request)[MEMORY]);                                           \
-		store_##verb##_fini(&(request)[SQLITE]);                                           \
+		store_##verb##_fini(&(request)[OTHER]);                                            \
 	} while (0)
 
 /* --- things to choose from --- */
@@ -200,14 +202,14 @@ static bool fetch_both(struct run runs[SIDES])
 	key = &pair.runs[pick(pair.run_count)];
 	for (int side = 0; side < SIDES; side++)
 		is_there[side] = fetch_run(side, key, &runs[side]);
-	same(is_there[MEMORY], is_there[SQLITE]);
+	same(is_there[MEMORY], is_there[OTHER]);
 	return is_there[MEMORY];
 }
 
 static void fini_both(struct run runs[SIDES])
 {
 	run_fini(&runs[MEMORY]);
-	run_fini(&runs[SQLITE]);
+	run_fini(&runs[OTHER]);
 }
 
 /* --- operations --- */
@@ -225,7 +227,7 @@ static void op_create(void)
 		pair.ids[slot] = actions[0]->id;
 		same_actions(create[0].ret_actions, count, create[1].ret_actions, count);
 	}
-	same(create[MEMORY].ret_index, create[SQLITE].ret_index);
+	same(create[MEMORY].ret_index, create[OTHER].ret_index);
 	both_fini(create_actions, create);
 	action_unref(actions[0]);
 	action_unref(actions[1]);
@@ -237,9 +239,9 @@ static void op_replace(void)
 	struct store_replace_action replace[SIDES] = {
 		{.id = *random_action(), .expected_version = (int64_t)pick(4), .action = action}};
 
-	replace[SQLITE] = replace[MEMORY];
+	replace[OTHER] = replace[MEMORY];
 	if (both(replace_action, replace) == 0)
-		same_action(replace[MEMORY].ret_action, replace[SQLITE].ret_action);
+		same_action(replace[MEMORY].ret_action, replace[OTHER].ret_action);
 	both_fini(replace_action, replace);
 	action_unref(action);
 }
@@ -251,9 +253,9 @@ static void op_pause(void)
 		.is_paused = pick(2),
 		.next_due_ms = pick(3) == 0 ? NO_TIME : rig_now_ms - 100}};
 
-	pause[SQLITE] = pause[MEMORY];
+	pause[OTHER] = pause[MEMORY];
 	if (both(pause_action, pause) == 0)
-		same_action(pause[MEMORY].ret_action, pause[SQLITE].ret_action);
+		same_action(pause[MEMORY].ret_action, pause[OTHER].ret_action);
 	both_fini(pause_action, pause);
 }
 
@@ -264,10 +266,10 @@ static void op_delete(void)
 
 	if (pick(3) != 0)
 		return;
-	delete[SQLITE] = delete[MEMORY];
+	delete[OTHER] = delete[MEMORY];
 	if (both(delete_action, delete) == 0)
 		*id = (struct id){0};
-	same(delete[MEMORY].ret_running_count, delete[SQLITE].ret_running_count);
+	same(delete[MEMORY].ret_running_count, delete[OTHER].ret_running_count);
 	both_fini(delete_action, delete);
 }
 
@@ -291,13 +293,13 @@ static size_t random_dues(const struct action *action, struct planned_due *dues)
 static void same_claim(const struct store_claim claim[SIDES], size_t count)
 {
 	for (size_t i = 0; i < count; i++)
-		same(claim[MEMORY].items[i].ret_won, claim[SQLITE].items[i].ret_won);
+		same(claim[MEMORY].items[i].ret_won, claim[OTHER].items[i].ret_won);
 	same_runs(claim[MEMORY].ret_started, claim[MEMORY].ret_started_count,
-		claim[SQLITE].ret_started, claim[SQLITE].ret_started_count);
-	same(claim[MEMORY].ret_cancel_count, claim[SQLITE].ret_cancel_count);
-	same(claim[MEMORY].ret_queued, claim[SQLITE].ret_queued);
-	same(claim[MEMORY].ret_skipped, claim[SQLITE].ret_skipped);
-	same(claim[MEMORY].ret_now_ms, claim[SQLITE].ret_now_ms);
+		claim[OTHER].ret_started, claim[OTHER].ret_started_count);
+	same(claim[MEMORY].ret_cancel_count, claim[OTHER].ret_cancel_count);
+	same(claim[MEMORY].ret_queued, claim[OTHER].ret_queued);
+	same(claim[MEMORY].ret_skipped, claim[OTHER].ret_skipped);
+	same(claim[MEMORY].ret_now_ms, claim[OTHER].ret_now_ms);
 }
 
 static void remember_dues(const struct claim_item *item)
@@ -315,12 +317,12 @@ static void op_claim(void)
 	struct store_claim claim[SIDES] = {{.capacity = {(int)pick(4), (int)pick(4)}}};
 	size_t count;
 
-	look[SQLITE] = look[MEMORY];
+	look[OTHER] = look[MEMORY];
 	(void)both(look, look);
-	same_actions(look[MEMORY].ret_actions, look[MEMORY].ret_count, look[SQLITE].ret_actions,
-		look[SQLITE].ret_count);
-	same(look[MEMORY].ret_pending_at_ms, look[SQLITE].ret_pending_at_ms);
-	same(look[MEMORY].ret_has_more, look[SQLITE].ret_has_more);
+	same_actions(look[MEMORY].ret_actions, look[MEMORY].ret_count, look[OTHER].ret_actions,
+		look[OTHER].ret_count);
+	same(look[MEMORY].ret_pending_at_ms, look[OTHER].ret_pending_at_ms);
+	same(look[MEMORY].ret_has_more, look[OTHER].ret_has_more);
 	count = look[MEMORY].ret_count;
 	for (size_t i = 0; i < count; i++) {
 		struct action *action = look[MEMORY].ret_actions[i];
@@ -330,9 +332,9 @@ static void op_claim(void)
 			.dues = dues[i],
 			.due_count = random_dues(action, dues[i]),
 			.next_due_ms = pick(8) == 0 ? NO_TIME : rig_now_ms + (int64_t)pick(200)};
-		items[SQLITE][i] = items[MEMORY][i];
+		items[OTHER][i] = items[MEMORY][i];
 	}
-	claim[SQLITE] = claim[MEMORY];
+	claim[OTHER] = claim[MEMORY];
 	for (int side = 0; side < SIDES; side++) {
 		claim[side].items = items[side];
 		claim[side].count = count;
@@ -349,19 +351,19 @@ static void op_take(void)
 {
 	struct store_take take[SIDES] = {{.capacity = {(int)pick(3), (int)pick(4)}}};
 
-	take[SQLITE] = take[MEMORY];
+	take[OTHER] = take[MEMORY];
 	(void)both(take, take);
-	same_runs(take[MEMORY].ret_started, take[MEMORY].ret_started_count,
-		take[SQLITE].ret_started, take[SQLITE].ret_started_count);
+	same_runs(take[MEMORY].ret_started, take[MEMORY].ret_started_count, take[OTHER].ret_started,
+		take[OTHER].ret_started_count);
 	for (size_t i = 0; i < take[MEMORY].ret_started_count; i++) {
 		auto_free char *a = action_definition_text(take[MEMORY].ret_started[i].action);
-		auto_free char *b = action_definition_text(take[SQLITE].ret_started[i].action);
+		auto_free char *b = action_definition_text(take[OTHER].ret_started[i].action);
 
 		same_text("definition", a, b);
 		same(take[MEMORY].ret_started[i].action->version,
-			take[SQLITE].ret_started[i].action->version);
+			take[OTHER].ret_started[i].action->version);
 	}
-	same(take[MEMORY].ret_pending_at_ms, take[SQLITE].ret_pending_at_ms);
+	same(take[MEMORY].ret_pending_at_ms, take[OTHER].ret_pending_at_ms);
 	both_fini(take, take);
 }
 
@@ -402,7 +404,7 @@ static void op_finish(void)
 		finish[side].follow_up = rows[row].follow_up;
 	}
 	if (both(finish, finish) == 0)
-		same(finish[MEMORY].ret_state, finish[SQLITE].ret_state);
+		same(finish[MEMORY].ret_state, finish[OTHER].ret_state);
 	fini_both(runs);
 }
 
@@ -410,12 +412,12 @@ static void op_trigger(void)
 {
 	struct store_trigger trigger[SIDES] = {{.action_id = *random_action()}};
 
-	trigger[SQLITE] = trigger[MEMORY];
+	trigger[OTHER] = trigger[MEMORY];
 	if (both(trigger, trigger) == 0) {
-		same_run(&trigger[MEMORY].ret_run, &trigger[SQLITE].ret_run);
+		same_run(&trigger[MEMORY].ret_run, &trigger[OTHER].ret_run);
 		remember_run(&trigger[MEMORY].ret_run);
 	}
-	same(trigger[MEMORY].ret_cancel_count, trigger[SQLITE].ret_cancel_count);
+	same(trigger[MEMORY].ret_cancel_count, trigger[OTHER].ret_cancel_count);
 	both_fini(trigger, trigger);
 }
 
@@ -426,11 +428,11 @@ static void op_cancel(void)
 
 	if (!fetch_both(runs))
 		return;
-	same_run(&runs[MEMORY], &runs[SQLITE]);
+	same_run(&runs[MEMORY], &runs[OTHER]);
 	for (int side = 0; side < SIDES; side++)
 		cancel[side].id = runs[side].id;
 	if (both(cancel_run, cancel) == 0)
-		same_run(&cancel[MEMORY].ret_run, &cancel[SQLITE].ret_run);
+		same_run(&cancel[MEMORY].ret_run, &cancel[OTHER].ret_run);
 	both_fini(cancel_run, cancel);
 	fini_both(runs);
 }
@@ -442,15 +444,15 @@ static void op_output(void)
 
 	if (!fetch_both(runs))
 		return;
-	get[SQLITE] = get[MEMORY];
+	get[OTHER] = get[MEMORY];
 	for (int side = 0; side < SIDES; side++)
 		get[side].run_id = runs[side].id;
 	if (both(get_output, get) == 0) {
-		same(get[MEMORY].ret_len, get[SQLITE].ret_len);
-		same(get[MEMORY].ret_total, get[SQLITE].ret_total);
+		same(get[MEMORY].ret_len, get[OTHER].ret_len);
+		same(get[MEMORY].ret_total, get[OTHER].ret_total);
 		if (get[MEMORY].ret_len)
-			assert_memory_equal(get[MEMORY].ret_output, get[SQLITE].ret_output,
-				get[MEMORY].ret_len);
+			assert_memory_equal(
+				get[MEMORY].ret_output, get[OTHER].ret_output, get[MEMORY].ret_len);
 	}
 	both_fini(get_output, get);
 	fini_both(runs);
@@ -470,12 +472,12 @@ static void op_list_runs(void)
 	if (pick(3) == 0)
 		list[MEMORY].states =
 			pick(2) ? 1u << RUN_PENDING | 1u << RUN_RUNNING : 1u << RUN_FAILED;
-	list[SQLITE] = list[MEMORY];
+	list[OTHER] = list[MEMORY];
 	(void)both(list_runs, list);
-	same_runs(list[MEMORY].ret_runs, list[MEMORY].ret_count, list[SQLITE].ret_runs,
-		list[SQLITE].ret_count);
-	same(list[MEMORY].ret_has_more, list[SQLITE].ret_has_more);
-	same(list[MEMORY].ret_total, list[SQLITE].ret_total);
+	same_runs(list[MEMORY].ret_runs, list[MEMORY].ret_count, list[OTHER].ret_runs,
+		list[OTHER].ret_count);
+	same(list[MEMORY].ret_has_more, list[OTHER].ret_has_more);
+	same(list[MEMORY].ret_total, list[OTHER].ret_total);
 	both_fini(list_runs, list);
 }
 
@@ -491,12 +493,12 @@ static void op_list_actions(void)
 		.state = (int)pick(4) - 1,
 		.want_total = pick(2)}};
 
-	list[SQLITE] = list[MEMORY];
+	list[OTHER] = list[MEMORY];
 	(void)both(list_actions, list);
-	same_actions(list[MEMORY].ret_actions, list[MEMORY].ret_count, list[SQLITE].ret_actions,
-		list[SQLITE].ret_count);
-	same(list[MEMORY].ret_has_more, list[SQLITE].ret_has_more);
-	same(list[MEMORY].ret_total, list[SQLITE].ret_total);
+	same_actions(list[MEMORY].ret_actions, list[MEMORY].ret_count, list[OTHER].ret_actions,
+		list[OTHER].ret_count);
+	same(list[MEMORY].ret_has_more, list[OTHER].ret_has_more);
+	same(list[MEMORY].ret_total, list[OTHER].ret_total);
 	both_fini(list_actions, list);
 }
 
@@ -507,12 +509,12 @@ static void op_restart_and_recover(void)
 	if (pick(4) != 0)
 		return;
 	for (int side = 0; side < SIDES; side++) {
-		rig_backend = side == SQLITE ? "sqlite" : "memory";
+		rig_backend = side == OTHER ? other_backend : "memory";
 		rig_restart(pair.rig[side]);
 	}
 	/* the jitter of a retry comes from the id of the run, so no retries here */
 	(void)both(recover, recover);
-	same(recover[MEMORY].ret_count, recover[SQLITE].ret_count);
+	same(recover[MEMORY].ret_count, recover[OTHER].ret_count);
 }
 
 static void op_time(void)
@@ -567,25 +569,25 @@ static void check_all(void)
 	struct store_stats stats[SIDES] = {{.ret_now_ms = 0}, {.ret_now_ms = 0}};
 
 	pair.operation = "check";
-	list[SQLITE] = list[MEMORY];
+	list[OTHER] = list[MEMORY];
 	(void)both(list_runs, list);
-	same_runs(list[MEMORY].ret_runs, list[MEMORY].ret_count, list[SQLITE].ret_runs,
-		list[SQLITE].ret_count);
-	for (size_t i = 0; i < list[SQLITE].ret_count; i++)
-		seen_states[list[SQLITE].ret_runs[i].state]++;
+	same_runs(list[MEMORY].ret_runs, list[MEMORY].ret_count, list[OTHER].ret_runs,
+		list[OTHER].ret_count);
+	for (size_t i = 0; i < list[OTHER].ret_count; i++)
+		seen_states[list[OTHER].ret_runs[i].state]++;
 	both_fini(list_runs, list);
 	(void)both(stats, stats);
-	same(stats[MEMORY].ret_actions, stats[SQLITE].ret_actions);
-	same(stats[MEMORY].ret_actions_paused, stats[SQLITE].ret_actions_paused);
-	same(stats[MEMORY].ret_runs_pending, stats[SQLITE].ret_runs_pending);
-	same(stats[MEMORY].ret_runs_running, stats[SQLITE].ret_runs_running);
+	same(stats[MEMORY].ret_actions, stats[OTHER].ret_actions);
+	same(stats[MEMORY].ret_actions_paused, stats[OTHER].ret_actions_paused);
+	same(stats[MEMORY].ret_runs_pending, stats[OTHER].ret_runs_pending);
+	same(stats[MEMORY].ret_runs_running, stats[OTHER].ret_runs_running);
 }
 
 static void test_both_backends_answer_alike(void **state)
 {
 	pair.seed = seed_start("store_property");
 	for (int side = 0; side < SIDES; side++) {
-		rig_backend = side == SQLITE ? "sqlite" : "memory";
+		rig_backend = side == OTHER ? other_backend : "memory";
 		pair.rig[side] = calloc(1, sizeof(struct rig));
 		assert_non_null(pair.rig[side]);
 		rig_init(pair.rig[side]);
@@ -604,9 +606,11 @@ static void test_both_backends_answer_alike(void **state)
 	}
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_both_backends_answer_alike)};
 
+	if (argc > 1)
+		other_backend = argv[1];
 	return cmocka_run_group_tests_name("store property", tests, NULL, NULL);
 }
