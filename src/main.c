@@ -6,6 +6,8 @@
  *     cli/           every command but `serve`: a client of the HTTP interface, or local
  *     conf/          options.def: file, environment, flags
  *   server.c         `serve`: the table of parts; the only file that knows all modules
+ *     process.c      what the process puts right about itself first
+ *     notice.c       how long the listener stays open in a stop
  *     life/          walks that table: start forward, drain and stop backward
  *     http/          requests in, answers out (libmicrohttpd behind a strict gate)
  *     api/           routes.def: what a request means; health

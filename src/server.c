@@ -5,25 +5,22 @@
  * options are filled in here from the configuration, so that no module knows conf.h. */
 #include "server.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <unistd.h>
 #include <uv.h>
 
 #include "api/api.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/metric.h"
 #include "conf/conf.h"
 #include "exec/exec.h"
 #include "http/http.h"
 #include "life/life.h"
+#include "notice.h"
+#include "process.h"
 #include "sched/sched.h"
 #include "store/store.h"
 
@@ -34,11 +31,9 @@
 #define WINDOW_MAX         5000
 #define WINDOW_MS          60000
 #define POLL_MS            30000
-#define NOTICE_LOOK_MS     10
 #define CLAIM_MAX          500
 #define IDLE_GRACE_MS      1000
 #define SCHED_DRAIN_MARGIN 1000
-#define DESCRIPTORS_MIN    64 /* some twenty are ours; with fewer not even the start is sure */
 
 struct server {
 	struct conf conf;
@@ -52,8 +47,7 @@ struct server {
 	struct store *store;
 	struct exec *exec;
 	struct sched *sched;
-	uv_timer_t notice;
-	int64_t notice_began_mono_ms;
+	struct notice notice;
 };
 
 static void part_done(void *data)
@@ -99,8 +93,6 @@ static void signals_start(void *data)
 		must(uv_signal_start(&server->signals[i], on_signal, stop_signals[i]) == 0);
 		server->signals_open++;
 	}
-	must(uv_timer_init(&server->loop, &server->notice) == 0);
-	server->notice.data = server;
 	life_part_done(server->life);
 }
 
@@ -116,7 +108,6 @@ static void signals_stop(void *data)
 {
 	struct server *server = data;
 
-	uv_close((uv_handle_t *)&server->notice, NULL);
 	for (size_t i = 0; i < COUNT_OF(stop_signals); i++)
 		uv_close((uv_handle_t *)&server->signals[i], on_signal_closed);
 }
@@ -438,52 +429,51 @@ static void on_listener_closed(void *data)
 	life_part_done(server->life);
 }
 
-static void end_notice(struct server *server)
+static void on_notice_done(void *data)
 {
-	uv_timer_stop(&server->notice);
+	struct server *server = data;
+
 	life_event(server->life, "notice_done");
 	life_doors_closed(server->life);
 	http_close_listener(server->http, on_listener_closed, server);
 }
 
-/* Ends between notice_min and notice_max, as soon as every prober has heard and no ordinary request
- * has come for `quiet`. */
-static bool is_noticed(const struct server *server)
+static void notice_part_start(void *data)
 {
+	struct server *server = data;
 	const struct conf *conf = &server->conf;
-	int64_t now = clock_mono_ms(), began = server->notice_began_mono_ms;
-	int64_t last = http_last_request_mono_ms(server->http);
+	struct notice_opts opts = {
+		.loop = &server->loop,
+		.min_ms = conf->notice_min,
+		.max_ms = conf->notice_max,
+		.quiet_ms = conf->quiet,
+		.refusals = (int)conf->notice_503s,
+	};
 
-	if (now >= began + conf->notice_max)
-		return true;
-	return now >= began + conf->notice_min && (last == NO_TIME || now >= last + conf->quiet) &&
-	       api_probers_have_heard(server->api, (int)conf->notice_503s);
+	notice_init(&server->notice, &opts);
+	life_part_done(server->life);
 }
 
-static void notice_look(uv_timer_t *timer)
-{
-	struct server *server = timer->data;
-
-	if (is_noticed(server))
-		end_notice(server);
-	else
-		uv_timer_start(timer, notice_look, NOTICE_LOOK_MS, 0);
-}
-
-static void notice_drain(void *data)
+static void notice_part_drain(void *data)
 {
 	struct server *server = data;
 
-	server->notice_began_mono_ms = clock_mono_ms();
-	notice_look(&server->notice);
+	notice_begin(&server->notice, server->http, server->api, on_notice_done, server);
 }
 
-static void notice_hurry(void *data)
+static void notice_part_hurry(void *data)
 {
 	struct server *server = data;
 
-	if (uv_is_active((uv_handle_t *)&server->notice))
-		end_notice(server);
+	notice_hurry(&server->notice);
+}
+
+static void notice_part_stop(void *data)
+{
+	struct server *server = data;
+
+	notice_close(&server->notice);
+	life_part_done(server->life);
 }
 
 /* In start order; see LIFECYCLE.md for why each stands where it does. `http` drains before `sched`
@@ -510,7 +500,11 @@ static const struct part parts[] = {
 		.drain_max_ms = http_drain_max,
 		.hurry = http_part_hurry,
 		.stop = http_part_stop},
-	{.name = "notice", .drain = notice_drain, .hurry = notice_hurry},
+	{.name = "notice",
+		.start = notice_part_start,
+		.drain = notice_part_drain,
+		.hurry = notice_part_hurry,
+		.stop = notice_part_stop},
 };
 
 static void configure_log(const struct conf *conf)
@@ -522,46 +516,6 @@ static void configure_log(const struct conf *conf)
 		if (strcmp(conf->log_level, levels[i]) == 0)
 			level = (enum log_level)i;
 	log_configure(level, strcmp(conf->log_format, "json") == 0 ? LOG_JSON : LOG_TEXT);
-}
-
-/* Each connection and each program takes descriptors; the soft limit of 1024 is a relic of
- * select(2). */
-static int raise_descriptor_limit(struct err *err)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return 0;
-	if (limit.rlim_max < DESCRIPTORS_MIN)
-		return err_set(err, ERR_FULL,
-			"only %llu file descriptors are allowed and %d are needed: raise the limit "
-			"(ulimit -n, LimitNOFILE=)",
-			(unsigned long long)limit.rlim_max, DESCRIPTORS_MIN);
-	if (limit.rlim_cur < limit.rlim_max) {
-		limit.rlim_cur = limit.rlim_max;
-		(void)setrlimit(RLIMIT_NOFILE, &limit);
-	}
-	return 0;
-}
-
-/* A client that left, a log nobody reads and a file at its size limit are errors of one write, not
- * our end. Programs get the defaults back (exec/child.c). */
-static void ignore_write_signals(void)
-{
-	(void)signal(SIGPIPE, SIG_IGN);
-	(void)signal(SIGXFSZ, SIG_IGN);
-}
-
-/* A supervisor may start us with 0, 1 or 2 closed; the next file opened would then get that number,
- * and the log or a program's output would go into it. */
-static void open_standard_descriptors(void)
-{
-	int fd;
-
-	while ((fd = open("/dev/null", O_RDWR)) >= 0 && fd <= STDERR_FILENO)
-		;
-	if (fd > STDERR_FILENO)
-		(void)close(fd);
 }
 
 static int serve(struct server *server)
@@ -588,7 +542,8 @@ static int serve(struct server *server)
 /* What can fail before there is a log. */
 static int prepare(struct server *server, int argc, char **argv, struct err *err)
 {
-	if (conf_load(argc, argv, &server->conf, err) < 0 || raise_descriptor_limit(err) < 0)
+	if (conf_load(argc, argv, &server->conf, err) < 0 ||
+		process_raise_descriptor_limit(err) < 0)
 		return err->code;
 	if (uv_loop_init(&server->loop) != 0)
 		return err_set(err, ERR_FULL, "no descriptors or no memory left on this machine");
@@ -601,8 +556,8 @@ int server_run(int argc, char **argv)
 	struct err err = {0};
 	int status;
 
-	open_standard_descriptors();
-	ignore_write_signals();
+	process_open_standard_descriptors();
+	process_ignore_write_signals();
 	if (prepare(&server, argc, argv, &err) < 0) {
 		(void)fprintf(stderr, "gathering serve: %s\n", err.text);
 		conf_fini(&server.conf);
