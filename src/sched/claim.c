@@ -39,16 +39,16 @@ static size_t gather(struct sched *sched, int64_t now_ms)
 /* Where the action stands in the window from now on. */
 static void settle(struct sched *sched, const struct claim_item *item, bool was_answered)
 {
-	int64_t cursor = item->ret_won ? item->next_due_ms : item->expected_ms;
 	bool was_early = was_answered && item->expected_ms > sched->claim.ret_now_ms;
 
-	if (item->ret_won)
+	if (item->ret_won) {
 		metrics.due_claimed += (int64_t)item->due_count;
-	else if (was_answered && !was_early)
+		sched_put(sched, item->action, item->next_due_ms);
+	} else if (!was_answered || was_early) {
+		window_put(sched->window, item->action, item->expected_ms);
+	} else {
 		metrics.claims_lost++;
-	if (item->ret_won ? cursor != NO_TIME && sched_covers(sched, cursor)
-			  : !was_answered || was_early)
-		window_put(sched->window, item->action, cursor);
+	}
 	free((void *)item->dues);
 	action_unref(item->action);
 }

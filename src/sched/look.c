@@ -51,13 +51,15 @@ static void on_looked(struct store_req *req)
 	drain_check(sched);
 }
 
-/* Time has run past what the window covers, or a window that was cut has room again. */
+/* Time has run past what the window covers; and if it was cut, it has room again or holds nothing
+ * of that any more. */
 static bool is_uncovered(const struct sched *sched)
 {
 	size_t half = (size_t)sched->opts.window_max / 2;
 
 	return sched_now_ms(sched) >= sched->covered_until_ms &&
-	       (!sched->window_is_cut || window_count(sched->window) < half);
+	       (!sched->window_is_cut || window_count(sched->window) < half ||
+		       window_head(sched->window) > sched->covered_until_ms);
 }
 
 bool look_try(struct sched *sched)

@@ -101,13 +101,16 @@ void sched_note_pending(struct sched *sched, int64_t at_ms)
 		sched->pending_at_ms = at_ms;
 }
 
-/* Wakes at the head of the window or when a pending run may start, whichever is first. */
+/* Wakes at the head of the window, when a pending run may start, or where a window that was cut
+ * ends, whichever is first. */
 static void arm_wake(struct sched *sched)
 {
 	int64_t at = window_head(sched->window);
 
 	if (sched->pending_at_ms != NO_TIME && (at == NO_TIME || sched->pending_at_ms < at))
 		at = sched->pending_at_ms;
+	if (sched->window_is_cut && (at == NO_TIME || sched->covered_until_ms < at))
+		at = sched->covered_until_ms;
 	wake_timer_set(sched->wake, at == NO_TIME ? NO_TIME : at - sched->skew_ms);
 }
 
@@ -331,7 +334,7 @@ void sched_destroy(struct sched *sched, sched_done_fn *closed, void *data)
 
 /* While a look is under way the window may turn out to cover all of its horizon, but the answer
  * need not know yet what the API has just written. */
-bool sched_covers(const struct sched *sched, int64_t due_ms)
+static bool sched_covers(const struct sched *sched, int64_t due_ms)
 {
 	if (sched->exchange == EXCHANGE_LOOK &&
 		due_ms <= sched_now_ms(sched) + sched->opts.window_ms)
@@ -339,11 +342,24 @@ bool sched_covers(const struct sched *sched, int64_t due_ms)
 	return due_ms <= sched->covered_until_ms;
 }
 
+/* A full window is as one that a look has cut: complete up to before what did not fit. Not while a
+ * look is under way, as its answer will say what the window covers. */
+void sched_put(struct sched *sched, struct action *action, int64_t due_ms)
+{
+	bool is_near = due_ms != NO_TIME && sched_covers(sched, due_ms);
+
+	if (is_near && sched->exchange != EXCHANGE_LOOK &&
+		window_count(sched->window) >= (size_t)sched->opts.window_max) {
+		sched->window_is_cut = true;
+		sched->covered_until_ms = due_ms - 1;
+		is_near = false;
+	}
+	window_put(sched->window, action, is_near ? due_ms : NO_TIME);
+}
+
 void sched_action_changed(struct sched *sched, struct action *action)
 {
-	bool is_near = sched_covers(sched, action->next_due_ms);
-
-	window_put(sched->window, action, is_near ? action->next_due_ms : NO_TIME);
+	sched_put(sched, action, action->next_due_ms);
 	sched_turn(sched);
 }
 

@@ -106,8 +106,8 @@ void sched_note_pending(struct sched *sched, int64_t at_ms);
 /* Sets the safety poll to its next, jittered time. */
 void sched_arm_poll(struct sched *sched);
 
-/* True when a cursor at `due_ms` belongs into the window. */
-bool sched_covers(const struct sched *sched, int64_t due_ms);
+/* Puts `action` into the window if it belongs and fits there, else takes it out. */
+void sched_put(struct sched *sched, struct action *action, int64_t due_ms);
 
 /* Reports the steps of a drain that have been reached. */
 void drain_check(struct sched *sched);

@@ -25,6 +25,9 @@
 #define ACTIONS     6 /* of each kind */
 #define LIMIT       4 /* attempts at a time, of each kind and in all */
 #define POLL_MS     4000
+#define NO_POLL_MS  1000000 /* none within a test */
+#define WINDOW_MAX  20
+#define CROWD       (5 * WINDOW_MAX)
 
 struct rig {
 	uv_loop_t loop;
@@ -53,7 +56,7 @@ static void wait_all(struct rig *rig)
 		(void)uv_run(&rig->loop, UV_RUN_ONCE);
 }
 
-static void open_parts(struct rig *rig)
+static void open_parts(struct rig *rig, int64_t poll_ms)
 {
 	auto_free char *url = xasprintf("sqlite:%s/store.db", rig->folder);
 	struct store_opts store_opts = {.loop = &rig->loop,
@@ -72,9 +75,9 @@ static void open_parts(struct rig *rig)
 		.output_max = 1000,
 		.user_agent = "gathering/test"};
 	struct sched_opts sched_opts = {.loop = &rig->loop,
-		.window_max = 1000,
+		.window_max = WINDOW_MAX,
 		.window_ms = 60000,
-		.poll_ms = POLL_MS,
+		.poll_ms = poll_ms,
 		.claim_max = 100,
 		.db_max_ms = 1000};
 	struct err err = {0};
@@ -86,7 +89,7 @@ static void open_parts(struct rig *rig)
 	assert_int_equal(sched_create(&sched_opts, &rig->sched, &err), 0);
 }
 
-static int setup(void **state)
+static int setup_with(void **state, int64_t poll_ms)
 {
 	struct rig *rig = xcalloc(1, sizeof(*rig));
 
@@ -98,11 +101,21 @@ static int setup(void **state)
 	assert_int_equal(uv_timer_init(&rig->loop, &rig->watchdog), 0);
 	(void)uv_timer_start(&rig->watchdog, on_watchdog, PATIENCE_MS, 0);
 	uv_unref((uv_handle_t *)&rig->watchdog);
-	open_parts(rig);
+	open_parts(rig, poll_ms);
 	rig->awaited = 1;
 	sched_start(rig->sched, came, rig);
 	wait_all(rig);
 	return 0;
+}
+
+static int setup(void **state)
+{
+	return setup_with(state, POLL_MS);
+}
+
+static int setup_without_poll(void **state)
+{
+	return setup_with(state, NO_POLL_MS);
 }
 
 static void remove_folder(const char *folder)
@@ -319,6 +332,44 @@ static void test_a_slow_answer_is_not_a_slow_clock(void **state)
 	}
 }
 
+/* --- more actions than the window holds --- */
+
+static size_t most_in_window(struct rig *rig, size_t most)
+{
+	struct sched_stats stats;
+
+	sched_stats(rig->sched, &stats);
+	return stats.window_count > most ? stats.window_count : most;
+}
+
+/* A crowd that is told of one by one, and while the window is full of later ones some that are due
+ * first: all run without the help of a poll, and the window stays bounded. */
+static void test_a_crowd_does_not_outgrow_the_window(void **state)
+{
+	static const char members[] =
+		"\"kind\":\"http\",\"http\":{\"url\":\"http://127.0.0.1:1/\"},"
+		"\"schedule\":{\"every\":\"1h\"}";
+	struct rig *rig = *state;
+	int64_t now = clock_wall_ms();
+	size_t most = 0;
+
+	for (int i = 0; i < CROWD; i++) {
+		auto_free char *name = xasprintf("crowd%d", i);
+		int64_t due = i < CROWD / 2 ? now + 50000 : now + 500 + i;
+		struct action *action = create(rig, name, members, due);
+
+		sched_action_changed(rig->sched, action);
+		action_unref(action);
+		most = most_in_window(rig, most);
+	}
+	while (count_runs(rig, RUN_FAILED) < CROWD - CROWD / 2) {
+		(void)uv_run(&rig->loop, UV_RUN_ONCE);
+		most = most_in_window(rig, most);
+	}
+	assert_true(clock_wall_ms() < now + 50000);
+	assert_true(most <= 2 * WINDOW_MAX);
+}
+
 #define SCHED_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -329,6 +380,8 @@ int main(void)
 		SCHED_TEST(test_one_kind_alone_gets_the_whole_common_limit),
 		SCHED_TEST(test_a_queued_run_starts_when_the_one_before_it_ends),
 		SCHED_TEST(test_a_slow_answer_is_not_a_slow_clock),
+		cmocka_unit_test_setup_teardown(
+			test_a_crowd_does_not_outgrow_the_window, setup_without_poll, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
