@@ -19,6 +19,15 @@ static const char *const schemes[] = {"postgresql://", "postgres://"};
 static const char *const from_defaults[] = {"user", "host", "hostaddr", "port", "dbname",
 	"target_session_attrs", "connect_timeout", "gssencmode"};
 
+/* A host that vanished without a word is found within half a minute, also by a connection that only
+ * listens; the kernel's own default is two hours. */
+static const char *const from_us[][2] = {
+	{"keepalives_idle", "15"},
+	{"keepalives_interval", "5"},
+	{"keepalives_count", "3"},
+	{"tcp_user_timeout", "30000"},
+};
+
 static PQconninfoOption *find_option(PQconninfoOption *options, const char *keyword)
 {
 	for (PQconninfoOption *option = options; option->keyword != NULL; option++)
@@ -52,6 +61,8 @@ static void add_defaults(PQconninfoOption *options)
 	/* Kerberos would speak to its servers from within PQconnectPoll, blocking. */
 	if (getenv("PGGSSENCMODE") == NULL)
 		set_option(options, "gssencmode", "disable");
+	for (size_t i = 0; i < COUNT_OF(from_us); i++)
+		set_option(options, from_us[i][0], from_us[i][1]);
 	for (size_t i = 0; i < COUNT_OF(from_defaults); i++)
 		set_option(options, from_defaults[i], find_option(defaults, from_defaults[i])->val);
 	PQconninfoFree(defaults);

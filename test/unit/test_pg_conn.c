@@ -570,6 +570,33 @@ static void test_statement_is_prepared_once(void **state)
 	rig_close(&rig);
 }
 
+/* What a session remembers is bounded; the rest is sent with its text each time. */
+static void test_too_many_statements_to_prepare(void **state)
+{
+	enum {
+		STATEMENTS = 300,
+		PREPARED = 256
+	};
+	struct pg_statement *statements = xcalloc(STATEMENTS, sizeof(*statements));
+	struct rig rig;
+
+	rig_open(&rig);
+	for (int i = 0; i < STATEMENTS * 2; i++) {
+		struct ask ask;
+
+		statements[i % STATEMENTS] = (struct pg_statement){"three", "SELECT 3 + $1"};
+		ask_init(&ask, &rig, NULL);
+		ask.query.statement = &statements[i % STATEMENTS];
+		pg_put_i64(&ask.query.params, i);
+		ask_run(&ask);
+		assert_int_equal(ask_i64(&ask), 3 + i);
+		ask_fini(&ask);
+	}
+	assert_int_equal(rig_i64(&rig, "SELECT count(*) FROM pg_prepared_statements"), PREPARED);
+	rig_close(&rig);
+	free(statements);
+}
+
 /* What cannot be prepared now may be later, and the error is the statement's own. */
 static void test_failed_prepare_is_tried_again(void **state)
 {
@@ -1031,6 +1058,7 @@ int main(void)
 		cmocka_unit_test(test_reading_connection_refuses_writes),
 		cmocka_unit_test(test_queue_is_bounded),
 		cmocka_unit_test(test_statement_is_prepared_once),
+		cmocka_unit_test(test_too_many_statements_to_prepare),
 		cmocka_unit_test(test_failed_prepare_is_tried_again),
 		cmocka_unit_test(test_prepared_statement_is_renewed),
 		cmocka_unit_test(test_script_runs_alone),
