@@ -22,7 +22,7 @@ def shell(text, **more):
 
 
 def states(runs):
-    return [(run["state"], run["reason"]) for run in sorted(runs, key=lambda run: run["due_at"])]
+    return [(run["state"], run["reason"]) for run in sorted(runs, key=lambda run: at_ms(run["due_at"]))]
 
 
 def assert_every_due_time_once(runs, every_ms):
