@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/cursor_priv.h"
 
+#include <string.h>
+
 #include "base/text.h"
 
 #define BEFORE_ALL_MS (-1) /* times begin in 1970 */
@@ -46,6 +48,8 @@ static bool has_same_schedule(const struct action *a, const struct action *b)
 {
 	if (!a->schedule_json || !b->schedule_json)
 		return a->schedule_json == b->schedule_json;
+	if (schedule_uses_name(a->schedule) && strcmp(a->name, b->name) != 0)
+		return false;
 	return json_equal(a->schedule_json, b->schedule_json);
 }
 

@@ -25,6 +25,20 @@ static void read_count(const json_t *json, struct preview *preview, struct fault
 		faults_add(faults, "/count", "must be a whole number from 1 to %d", PREVIEW_MAX);
 }
 
+/* The name of the action that is to have the schedule; NULL unless given. */
+static const char *read_name(const json_t *json, struct faults *faults)
+{
+	const json_t *value = json_object_get(json, "name");
+	size_t len = json_string_length(value);
+
+	if (!value)
+		return NULL;
+	if (!json_is_string(value) || len < 1 || len > ACTION_NAME_MAX)
+		faults_add(
+			faults, "/name", "must be a string of 1 to %d characters", ACTION_NAME_MAX);
+	return json_string_value(value);
+}
+
 static void read_from(const json_t *json, struct preview *preview, struct faults *faults)
 {
 	const char *text = json_string_value(json);
@@ -39,12 +53,12 @@ static void fault_unknown(struct faults *faults, const char *key)
 	auto_free char *pointer = xasprintf("/%s", key);
 
 	faults_add(faults, strpbrk(key, "/~") ? "" : pointer,
-		"unknown member '%.48s'; schedule, count and from are known", key);
+		"unknown member '%.48s'; schedule, name, count and from are known", key);
 }
 
 static void read_preview(json_t *json, struct preview *preview, struct faults *faults)
 {
-	const char *key;
+	const char *key, *name;
 	json_t *value;
 
 	if (!json_is_object(json)) {
@@ -53,10 +67,14 @@ static void read_preview(json_t *json, struct preview *preview, struct faults *f
 	}
 	if (!json_object_get(json, "schedule"))
 		faults_add(faults, "/schedule", "is missing");
+	name = read_name(json, faults);
 	json_object_foreach(json, key, value)
 	{
 		if (strcmp(key, "schedule") == 0)
-			(void)schedule_from_json(value, "/schedule", &preview->schedule, faults);
+			(void)schedule_from_json(
+				value, "/schedule", name, &preview->schedule, faults);
+		else if (strcmp(key, "name") == 0)
+			continue;
 		else if (strcmp(key, "count") == 0)
 			read_count(value, preview, faults);
 		else if (strcmp(key, "from") == 0)
@@ -68,14 +86,15 @@ static void read_preview(json_t *json, struct preview *preview, struct faults *f
 
 static json_t *due_json(const struct due *due)
 {
-	char at[RFC3339_TEXT_SIZE], local[RFC3339_TEXT_SIZE], offset[16];
+	char at[RFC3339_TEXT_SIZE], local[RFC3339_TEXT_SIZE], nominal[RFC3339_TEXT_SIZE];
+	char offset[16];
 	int minutes = abs(due->utc_offset_s) / 60;
 
 	(void)snprintf(offset, sizeof(offset), "%c%02d:%02d", due->utc_offset_s < 0 ? '-' : '+',
 		minutes / 60 % 24, minutes % 60);
-	return json_pack("{s:s, s:s, s:s, s:s?}", "due_at", format_rfc3339(due->at_ms, at), "local",
-		format_rfc3339_offset(due->at_ms, due->utc_offset_s, local), "utc_offset", offset,
-		"note", due->note);
+	return json_pack("{s:s, s:s, s:s, s:s?, s:s}", "due_at", format_rfc3339(due->at_ms, at),
+		"local", format_rfc3339_offset(due->at_ms, due->utc_offset_s, local), "utc_offset",
+		offset, "note", due->note, "nominal_at", format_rfc3339(due->nominal_ms, nominal));
 }
 
 static json_t *preview_json(const struct preview *preview)

@@ -29,12 +29,17 @@ static const struct flag schedule_flags[] = {
 		.help = "a local time that comes twice in autumn: run at the first, the last, or both"},
 	{"day-match", .type = FLAG_CHOICE, .value = "RULE", .choices = day_match_names, .preset = "either", .pointer = "/schedule/day_match",
 		.help = "day of month and day of week both given: either is enough (as cron), or both must match"},
+	{"start-at", .type = FLAG_TEXT, .value = "TIME", .pointer = "/schedule/start_at", .help = "nothing is due before this moment (RFC 3339 with offset)"},
+	{"end-at", .type = FLAG_TEXT, .value = "TIME", .pointer = "/schedule/end_at", .help = "nothing is due after this moment"},
+	{"jitter", .type = FLAG_DURATION, .value = "DURATION", .pointer = "/schedule/jitter",
+		.help = "move each due time by less than this, picked by the action's name: the same on every instance"},
 	{0}};
 
 static const struct flag next_flags[] = {
 	{"from", .type = FLAG_TIME, .value = "TIME", .preset = "now", .help = "list due times strictly after this moment"},
 	{"count", .letter = 'n', .type = FLAG_INT, .value = "N", .min = 1, .max = 100000, .preset = "5", .help = "how many due times"},
-	{"notes", .type = FLAG_SWITCH, .help = "say behind a due time what daylight saving did to it"},
+	{"name", .type = FLAG_TEXT, .value = "NAME", .help = "name of the action, by which H in an expression and --jitter are picked"},
+	{"notes", .type = FLAG_SWITCH, .help = "say behind a due time what daylight saving and jitter did to it"},
 	{0}};
 
 static const struct flag when_flags[] = {

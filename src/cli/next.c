@@ -48,15 +48,19 @@ static void print_due(const struct due *due, bool has_notes)
 	(void)printf("%s", format_rfc3339_offset(due->at_ms, due->utc_offset_s, text));
 	if (has_notes && due->note)
 		(void)printf("  %s", due->note);
+	if (has_notes && due->nominal_ms != due->at_ms)
+		(void)printf("  nominal %s",
+			format_rfc3339_offset(due->nominal_ms, due->nominal_utc_offset_s, text));
 	(void)putchar('\n');
 }
 
 static json_t *due_json(const struct due *due)
 {
-	char utc[RFC3339_TEXT_SIZE], local[RFC3339_TEXT_SIZE];
+	char utc[RFC3339_TEXT_SIZE], local[RFC3339_TEXT_SIZE], nominal[RFC3339_TEXT_SIZE];
 
-	return json_pack("{s:s, s:s, s:s?}", "due_at", format_rfc3339(due->at_ms, utc), "local",
-		format_rfc3339_offset(due->at_ms, due->utc_offset_s, local), "note", due->note);
+	return json_pack("{s:s, s:s, s:s?, s:s}", "due_at", format_rfc3339(due->at_ms, utc),
+		"local", format_rfc3339_offset(due->at_ms, due->utc_offset_s, local), "note",
+		due->note, "nominal_at", format_rfc3339(due->nominal_ms, nominal));
 }
 
 static int list_dues(const struct cli *cli, const struct schedule *schedule, int64_t from_ms)
@@ -88,6 +92,10 @@ int cmd_next(struct cli *cli)
 {
 	int64_t now_ms = clock_wall_ms(), from_ms = cli_flag_time(cli, "from", now_ms, now_ms);
 	struct schedule_spec spec = {.timezone = cli_flag(cli, "timezone"),
+		.start_at = cli_flag(cli, "start-at"),
+		.end_at = cli_flag(cli, "end-at"),
+		.jitter = cli_flag(cli, "jitter"),
+		.name = cli_flag(cli, "name"),
 		.dst_gap = (enum dst_gap)cli_flag_choice(cli, "dst-gap", DST_GAP_RUN_AFTER),
 		.dst_overlap =
 			(enum dst_overlap)cli_flag_choice(cli, "dst-overlap", DST_OVERLAP_FIRST),

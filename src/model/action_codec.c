@@ -84,8 +84,10 @@ static void read_schedule(const json_t *value, void *object, const struct place 
 {
 	struct action *action = object;
 
+	/* A name that is missing or wrong has its own fault; the schedule need not add one. */
 	if (value != NULL)
-		schedule_read(value, place, &action->schedule, &action->schedule_json);
+		schedule_read(value, action->name != NULL ? action->name : "", place,
+			&action->schedule, &action->schedule_json);
 }
 
 /* A copy: what we hand out may be changed, what an action holds may not. */
@@ -153,7 +155,7 @@ static const struct member retry_members[] = {
 #undef RETRY
 
 #define ACTION(field) offsetof(struct action, field)
-/* `kind` stands before the targets, which depend on it. */
+/* `kind` stands before the targets, which depend on it, `name` before the schedule. */
 static const struct member action_members[] = {
 	{"name", ACTION(name), MEMBER_TEXT, .is_required = true, .min = 1, .max = ACTION_NAME_MAX, .check = check_name},
 	{"description", ACTION(description), MEMBER_TEXT, .min = 0, .max = ACTION_DESCRIPTION_MAX},

@@ -194,12 +194,13 @@ char *action_definition_text(const struct action *action);
 int action_from_text(const char *text, size_t len, struct action **ret_action, struct err *err);
 
 /* A schedule object ({"cron": ...,"timezone": ...}) by itself, for previews. `pointer` is where it
- * stands in the input ("/schedule", or "" when it is the input). Members: exactly one of cron,
- * every, at; anchor (with every); timezone, dst_gap, dst_overlap, day_match (the last three have an
- * effect on cron only; elsewhere they are checked, then forgotten). 0 or ERR_INVALID with faults.
- */
-int schedule_from_json(const json_t *json, const char *pointer, struct schedule **ret_schedule,
-	struct faults *faults);
+ * stands in the input ("/schedule", or "" when it is the input); `name` is the action's, by which H
+ * and jitter are picked (NULL: they are refused). Members: exactly one of cron, every, at; anchor
+ * (with every); start_at, end_at, jitter, timezone; dst_gap, dst_overlap, day_match (these three
+ * have an effect on cron only; elsewhere they are checked, then forgotten). 0 or ERR_INVALID with
+ * faults. */
+int schedule_from_json(const json_t *json, const char *pointer, const char *name,
+	struct schedule **ret_schedule, struct faults *faults);
 
 /* JSON text from outside to a value: depth <= JSON_MAX_DEPTH, no duplicate keys, valid UTF-8, no
  * NUL, one value only. ERR_BAD_REQUEST with position. */

@@ -78,8 +78,9 @@ extern const struct member exec_members[];
 void http_target_finish(struct http_target *http);
 void exec_target_finish(struct exec_target *exec, const struct place *place);
 
-void schedule_read(const json_t *json, const struct place *place, struct schedule **ret_schedule,
-	json_t **ret_normal);
+/* `name` is the action's, NULL when there is none to pick H and jitter by. */
+void schedule_read(const json_t *json, const char *name, const struct place *place,
+	struct schedule **ret_schedule, json_t **ret_normal);
 
 member_check_fn check_name, check_tag, check_method, check_url, check_header_name,
 	check_header_value, check_env_name, check_path, check_user;

@@ -11,7 +11,7 @@
 
 /* As read: the strings owned here, borrowed by the spec for plan/. */
 struct input {
-	char *cron, *every, *at, *anchor, *timezone;
+	char *cron, *every, *at, *anchor, *timezone, *start_at, *end_at, *jitter;
 	enum dst_gap dst_gap;
 	enum dst_overlap dst_overlap;
 	enum day_match day_match;
@@ -24,6 +24,9 @@ static const struct member schedule_members[] = {
 	{"every", INPUT(every), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
 	{"at", INPUT(at), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
 	{"anchor", INPUT(anchor), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
+	{"start_at", INPUT(start_at), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
+	{"end_at", INPUT(end_at), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
+	{"jitter", INPUT(jitter), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
 	{"timezone", INPUT(timezone), MEMBER_TEXT, .min = 1, .max = TIMEZONE_MAX},
 	{"dst_gap", INPUT(dst_gap), MEMBER_ENUM, .fallback = DST_GAP_RUN_AFTER, .names = dst_gap_names},
 	{"dst_overlap", INPUT(dst_overlap), MEMBER_ENUM, .fallback = DST_OVERLAP_FIRST, .names = dst_overlap_names},
@@ -39,6 +42,9 @@ static void input_fini(struct input *input)
 	free(input->at);
 	free(input->anchor);
 	free(input->timezone);
+	free(input->start_at);
+	free(input->end_at);
+	free(input->jitter);
 }
 
 static void check_input(const struct input *input, const struct place *place)
@@ -81,8 +87,8 @@ static void add_plan_fault(const struct err *err, const struct place *place)
 	place_fault(err->field[0] == '\0' ? place : &at, "%s", err->text);
 }
 
-static int parse_input(
-	const struct input *input, const struct place *place, struct schedule **ret_schedule)
+static int parse_input(const struct input *input, const char *name, const struct place *place,
+	struct schedule **ret_schedule)
 {
 	const struct schedule_spec spec = {
 		.cron = input->cron,
@@ -90,6 +96,10 @@ static int parse_input(
 		.anchor = input->anchor,
 		.at = input->at,
 		.timezone = input->timezone,
+		.start_at = input->start_at,
+		.end_at = input->end_at,
+		.jitter = input->jitter,
+		.name = name,
 		.dst_gap = input->dst_gap,
 		.dst_overlap = input->dst_overlap,
 		.day_match = input->day_match,
@@ -102,8 +112,8 @@ static int parse_input(
 	return code;
 }
 
-void schedule_read(const json_t *json, const struct place *place, struct schedule **ret_schedule,
-	json_t **ret_normal)
+void schedule_read(const json_t *json, const char *name, const struct place *place,
+	struct schedule **ret_schedule, json_t **ret_normal)
 {
 	size_t faults_before = place->faults->count;
 	struct input input = {0};
@@ -117,17 +127,17 @@ void schedule_read(const json_t *json, const struct place *place, struct schedul
 	if (place->faults->count == faults_before)
 		check_input(&input, place);
 	if (place->faults->count == faults_before &&
-		parse_input(&input, place, ret_schedule) == 0 && ret_normal != NULL)
+		parse_input(&input, name, place, ret_schedule) == 0 && ret_normal != NULL)
 		*ret_normal = normal_form(&input);
 	input_fini(&input);
 }
 
-int schedule_from_json(const json_t *json, const char *pointer, struct schedule **ret_schedule,
-	struct faults *faults)
+int schedule_from_json(const json_t *json, const char *pointer, const char *name,
+	struct schedule **ret_schedule, struct faults *faults)
 {
 	const struct place place = {.name = pointer, .faults = faults};
 	size_t faults_before = faults->count;
 
-	schedule_read(json, &place, ret_schedule, NULL);
+	schedule_read(json, name, &place, ret_schedule, NULL);
 	return faults->count == faults_before ? 0 : ERR_INVALID;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One field of a cron expression: a list of items, each a range with a step or, in the two day
- * fields, one of the forms with L, W and #. The table cron_fields says all that differs between the
+ * One field of a cron expression: a list of items, each a range with a step (whose place in the
+ * field the action's name picks, behind an H) or, in the two day fields, one of the forms with L, W
+ * and #. The table cron_fields says all that differs between the
  * fields. An error names the field, what was written and what is allowed; what is legal but rarely
  * meant gets a remark. */
 #include "plan/cron_priv.h"
@@ -34,7 +35,7 @@ __attribute__((format(printf, 2, 3))) static int fail(
 		parser->err, ERR_INVALID, "/cron", "cron field '%s': %s", parser->rule->name, why);
 }
 
-void cron_warn(char *warning, const char *fmt, ...)
+void cron_warn(char warning[static CRON_WARNING_SIZE], const char *fmt, ...)
 {
 	size_t len = strlen(warning);
 	char *more = len ? warning + len + 2 : warning;
@@ -138,8 +139,8 @@ static int fail_word(const struct cron_parser *parser, const char *word_end)
 		return fail(parser, "'%s' is not complete", item_text(parser, shown));
 	(void)excerpt(at, (size_t)(stop - at), shown);
 	if (upper(*at) == 'H' && (stop - at == 1))
-		return fail(parser, "H (a value picked by the action's name) is not supported yet; "
-				    "write a number");
+		return fail(parser, "'%s': H goes into no range; write H, H(0-5), H/2 or H(0-5)/2",
+			item_text(parser, shown));
 	if (*at == '?')
 		return fail(parser, "'?' is for the day fields; write '*'");
 	if (parser->rule->names)
@@ -187,6 +188,8 @@ static int expect_end(const struct cron_parser *parser)
 struct range {
 	int from, to, step;
 	bool is_single;
+	bool is_hashed; /* H: the name picks one of these or, with a step, the first of them */
+	bool has_step;
 };
 
 static int fail_backwards(const struct cron_parser *parser, const struct range *range)
@@ -195,6 +198,8 @@ static int fail_backwards(const struct cron_parser *parser, const struct range *
 	char shown[EXCERPT_SIZE], head[32] = "", tail[32];
 
 	(void)item_text(parser, shown);
+	if (range->is_hashed)
+		return fail(parser, "'%s' runs backwards; turn the range round", shown);
 	if (range->from < rule->last)
 		(void)snprintf(head, sizeof(head), "%d-%d,", range->from, rule->last);
 	else if (range->from == rule->last)
@@ -204,13 +209,50 @@ static int fail_backwards(const struct cron_parser *parser, const struct range *
 	return fail(parser, "'%s' runs backwards; write %s%s", shown, head, tail);
 }
 
+/* An H that is not the beginning of a word. */
+static bool take_hash(struct cron_parser *parser)
+{
+	bool is_word = parser->end - parser->at > 1 && is_letter(parser->at[1]);
+
+	return !is_word && take(parser, 'H');
+}
+
+/* What follows an H: nothing, or a range in parentheses. */
+static int take_hashed(struct cron_parser *parser, struct range *range)
+{
+	const struct cron_field_rule *rule = parser->rule;
+	char shown[EXCERPT_SIZE];
+	int code = ERR_NONE;
+
+	(void)item_text(parser, shown);
+	range->is_hashed = true;
+	range->from = rule->min;
+	range->to = parser->field == DAY_OF_MONTH ? HASHED_LAST_DAY : rule->last;
+	if (!parser->name)
+		return fail(parser, "'%s': H is picked by the action's name, which is not given",
+			shown);
+	if (!take(parser, '('))
+		return ERR_NONE;
+	code = take_value(parser, &range->from);
+	if (code == ERR_NONE && !take(parser, '-'))
+		return fail(parser, "'%s': a range such as H(%d-%d) goes into the parentheses",
+			shown, rule->min, rule->last);
+	if (code == ERR_NONE)
+		code = take_value(parser, &range->to);
+	if (code == ERR_NONE && !take(parser, ')'))
+		return fail(parser, "'%s': a ')' is missing after the range", shown);
+	return code;
+}
+
 static int take_range(struct cron_parser *parser, struct range *ret_range)
 {
 	struct range range = {.step = 1};
 	bool is_day = parser->field == DAY_OF_MONTH || parser->field == DAY_OF_WEEK;
 	int code = ERR_NONE;
 
-	if (take(parser, '*') || (is_day && take(parser, '?'))) {
+	if (take_hash(parser)) {
+		code = take_hashed(parser, &range);
+	} else if (take(parser, '*') || (is_day && take(parser, '?'))) {
 		range.from = parser->rule->min;
 		range.to = parser->rule->last;
 	} else {
@@ -237,7 +279,7 @@ static void warn_step(const struct cron_parser *parser, const struct range *rang
 	if (range->is_single)
 		cron_warn(parser->warning, "%s '%s' means from %d to %d every %d", rule->name,
 			shown, range->from, range->to, range->step);
-	else if (range->from + range->step > range->to)
+	else if (range->from + range->step > range->to && !range->is_hashed)
 		cron_warn(parser->warning,
 			"%s '%s' is only ever %d: the step is longer than the range", rule->name,
 			shown, range->from);
@@ -257,11 +299,25 @@ static int take_step(struct cron_parser *parser, struct range *range)
 	code = take_number(parser, "step ", 1, 9999, &range->step);
 	if (code != ERR_NONE)
 		return code;
+	range->has_step = true;
 	if (range->is_single && range->to < parser->rule->last)
 		range->to = parser->rule->last;
 	if (range->step > 1 || range->is_single)
 		warn_step(parser, range);
 	return ERR_NONE;
+}
+
+/* H alone is one of the range; H/n is every n-th of it, from one of its first n on. */
+static void pick_hashed(const struct cron_parser *parser, struct range *range)
+{
+	int count = range->to - range->from + 1;
+	bool is_one = !range->has_step || range->step >= count;
+
+	parser->cron->is_hashed = true;
+	range->from += (int)spread_pick(spread_hash(parser->name), (uint64_t)parser->field + 1,
+		is_one ? count : range->step);
+	if (is_one)
+		range->to = range->from;
 }
 
 static int parse_range(struct cron_parser *parser)
@@ -275,6 +331,8 @@ static int parse_range(struct cron_parser *parser)
 		code = expect_end(parser);
 	if (code != ERR_NONE)
 		return code;
+	if (range.is_hashed)
+		pick_hashed(parser, &range);
 	for (int value = range.from; value <= range.to; value += range.step)
 		parser->set |= UINT64_C(1) << value;
 	return ERR_NONE;

@@ -197,20 +197,21 @@ static int find_fields(const char *text, struct piece ret_texts[CRON_FIELDS], st
 	return ERR_NONE;
 }
 
-int cron_parse(const char *text, enum day_match day_match, struct cron *ret_cron,
+int cron_parse(const struct schedule_spec *spec, struct cron *ret_cron,
 	char warning[static CRON_WARNING_SIZE], struct err *err)
 {
 	struct piece texts[CRON_FIELDS];
 	struct cron cron = {0};
-	struct cron_parser parser = {.cron = &cron, .warning = warning, .err = err};
-	int code = find_fields(text, texts, err);
+	struct cron_parser parser = {
+		.name = spec->name, .cron = &cron, .warning = warning, .err = err};
+	int code = find_fields(spec->cron, texts, err);
 
 	warning[0] = '\0';
 	if (code == ERR_NONE)
 		code = parse_fields(&parser, texts);
 	if (code != ERR_NONE)
 		return code;
-	set_day_match(&cron, texts, day_match, warning);
+	set_day_match(&cron, texts, spec->day_match, warning);
 	code = check_possible(&cron, texts, err);
 	if (code == ERR_NONE)
 		*ret_cron = cron;

@@ -30,11 +30,14 @@ struct piece {
 	size_t len;
 };
 
-/* A field being read. What a later form needs to know of the action (H and its name) belongs here,
- * next to the rule. */
+/* H without a range, in day-of-month: every month has these. */
+#define HASHED_LAST_DAY 28
+
+/* A field being read. */
 struct cron_parser {
 	enum cron_field field;
 	const struct cron_field_rule *rule;
+	const char *name;  /* the action's, which H picks by; NULL: there is none */
 	struct piece item; /* what is being read, for messages */
 	const char *at, *end;
 	uint64_t set;      /* the field's numbers so far */
@@ -45,6 +48,3 @@ struct cron_parser {
 
 /* Reads a whole field into parser->set; everything else in the parser is set by the caller once. */
 int cron_parse_field(struct cron_parser *parser, enum cron_field field, const struct piece *text);
-
-/* Adds a remark to a warning of CRON_WARNING_SIZE; one that does not fit is left out whole. */
-void cron_warn(char *warning, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

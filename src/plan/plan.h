@@ -38,13 +38,17 @@ extern const char *const dst_overlap_names[];
 extern const char *const day_match_names[];
 
 /* A schedule as written. Exactly one of cron, every, at is set; the rest may be NULL or 0
- * (defaults: UTC, anchor at the epoch). All strings borrowed for the call. */
+ * (defaults: UTC, anchor at the epoch, no bounds, no jitter). All strings borrowed for the call. */
 struct schedule_spec {
 	const char *cron;
 	const char *every;    /* duration, at least EVERY_MIN_MS */
 	const char *anchor;   /* RFC 3339 */
 	const char *at;       /* RFC 3339 */
 	const char *timezone; /* IANA name */
+	const char *start_at; /* RFC 3339; nothing is due before this */
+	const char *end_at;   /* RFC 3339; nothing is due after this */
+	const char *jitter;   /* duration, at most 7d, of an interval at most the interval */
+	const char *name;     /* the action's: H and jitter are picked by it. NULL: refuse them */
 	enum dst_gap dst_gap;
 	enum dst_overlap dst_overlap;
 	enum day_match day_match;
@@ -55,9 +59,9 @@ struct schedule_spec {
 struct schedule; /* immutable, counted references */
 
 /* Parses and checks. ERR_INVALID with err->field one of "/cron", "/every", "/anchor", "/at",
- * "/timezone" or "" and a text such as "cron field 'hour': 25 is above 23". A cron expression that
- * can never be due (30 February) is refused. *ret_schedule is owned by the caller (schedule_unref).
- */
+ * "/timezone", "/start_at", "/end_at", "/jitter" or "" and a text such as "cron field 'hour': 25 is
+ * above 23". What can never be due (30 February, bounds that hold no due time) is refused.
+ * *ret_schedule is owned by the caller (schedule_unref). */
 int schedule_parse(
 	const struct schedule_spec *spec, struct schedule **ret_schedule, struct err *err);
 
@@ -66,6 +70,9 @@ void schedule_unref(struct schedule *schedule); /* NULL is fine */
 
 enum schedule_kind schedule_kind(const struct schedule *schedule);
 
+/* Does it depend on the action's name (H, jitter)? Then a new name means other due times. */
+bool schedule_uses_name(const struct schedule *schedule);
+
 /* A remark on something legal but surprising ("0/15 means from 0 to 59 every 15"), or NULL.
  * Borrowed from the schedule. */
 const char *schedule_warning(const struct schedule *schedule);
@@ -73,11 +80,14 @@ const char *schedule_warning(const struct schedule *schedule);
 /* The first due time strictly after `after_at_ms`; NO_TIME when there is none. Bounded work. */
 int64_t schedule_next(const struct schedule *schedule, int64_t after_at_ms);
 
-/* The same with what a preview shows. note is NULL, "moved out of DST gap" or "second pass". */
+/* The same with what a preview shows. note is NULL, "moved out of DST gap" or "second pass".
+ * nominal_ms is what the schedule says before jitter: at_ms when there is none. */
 struct due {
 	int64_t at_ms;
 	int32_t utc_offset_s;
 	const char *note;
+	int64_t nominal_ms;
+	int32_t nominal_utc_offset_s;
 };
 bool schedule_next_due(const struct schedule *schedule, int64_t after_at_ms, struct due *ret_due);
 

@@ -3,7 +3,8 @@
  * What the files of plan/ share. Inside, time is in seconds: `_at_s` is UTC since 1970, `_local_s`
  * is the same count of a wall clock's reading, as if that were UTC. Milliseconds begin at plan.h.
  *
- *     schedule.c   parse, keep, ask                 misfire.c   what to do after an outage
+ *     schedule.c   parse, keep                      due.c       ask: nominal, jitter, bounds
+ *     spread.c     what a name picks                misfire.c   what to do after an outage
  *     cron_parse.c, cron_field.c  text -> struct cron          cron.c  its matches, without a zone
  *     local.c      fields on a zone's clock: gaps, overlaps     every.c  intervals
  *     zone.c       names, cache, look-up            zone_file.c, zone_rule.c, zone_names.c */
@@ -49,12 +50,18 @@ struct cron {
 	bool needs_both_days;  /* day of month and day of week must match; else one is enough */
 	bool has_special_days; /* any of L, W, #: the month's days take longer to tell */
 	bool is_interval_like; /* minute or hour begins with '*': keeps its rhythm through DST */
+	bool is_hashed;        /* H: another name, other due times */
 };
 
-/* Reads 5 or 6 fields or a macro. `warning` gets remarks, "" when there are none. ERR_INVALID on
+/* Reads 5 or 6 fields or a macro: `cron`, `day_match` and `name` of the spec. `warning` gets
+ * remarks, "" when there are none. ERR_INVALID on
  * "/cron", also for an expression whose date does not exist in any year. */
-int cron_parse(const char *text, enum day_match day_match, struct cron *ret_cron,
+int cron_parse(const struct schedule_spec *spec, struct cron *ret_cron,
 	char warning[static CRON_WARNING_SIZE], struct err *err);
+
+/* Adds a remark to a warning; one that does not fit is left out whole. */
+void cron_warn(char warning[static CRON_WARNING_SIZE], const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
 
 /* The first match in [from_local_s, limit_local_s). Looks HORIZON_YEARS ahead at most. */
 bool cron_next(
@@ -119,7 +126,32 @@ int every_parse(const char *every, const char *anchor, struct every *ret_every, 
 bool every_next(const struct every *every, int64_t from_at_ms, int64_t *ret_at_ms);
 int64_t every_count(const struct every *every, int64_t from_at_ms, int64_t to_at_ms);
 
-/* --- schedules (schedule.c) --- */
+/* --- what a name picks (spread.c) --- */
+
+uint64_t spread_hash(const char *name);
+
+/* A number from 0 to count - 1; `salt` tells apart what one name picks for: 1 to 6 for the fields
+ * of a cron expression (the second is 1), the nominal time in milliseconds for jitter. */
+int64_t spread_pick(uint64_t hash, uint64_t salt, int64_t count);
+
+/* --- schedules (schedule.c, due.c) --- */
+
+#define JITTER_MAX_MS (INT64_C(7) * SECONDS_PER_DAY * 1000)
+
+struct schedule {
+	int refs;
+	enum schedule_kind kind;
+	const struct zone *zone; /* the cache's */
+	union {
+		struct local_cron local;
+		struct every every;
+		int64_t once_at_ms;
+	};
+	int64_t start_at_ms, end_at_ms; /* 0 and DUE_MAX_MS when not given */
+	int64_t jitter_ms;              /* 0: none */
+	uint64_t name_hash;
+	char warning[CRON_WARNING_SIZE];
+};
 
 /* How many due times [from_at_ms, to_at_ms] holds: exact, without walking through them. */
 int64_t schedule_count(const struct schedule *schedule, int64_t from_at_ms, int64_t to_at_ms);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A schedule as an object: one of three kinds, parsed once, asked often. Immutable after
- * schedule_parse but for its reference count, which belongs to the loop thread. */
+ * A schedule as an object: one of three kinds with bounds and jitter, parsed once, asked often
+ * (due.c). Immutable after schedule_parse but for its reference count, which belongs to the loop
+ * thread. */
 #include "plan/plan_priv.h"
 
 #include <stdio.h>
@@ -19,18 +20,6 @@ const char *const dst_gap_names[] = {"run_after", "skip", NULL};
 const char *const dst_overlap_names[] = {"first", "last", "both", NULL};
 const char *const day_match_names[] = {"either", "both", NULL};
 
-struct schedule {
-	int refs;
-	enum schedule_kind kind;
-	const struct zone *zone; /* the cache's */
-	union {
-		struct local_cron local;
-		struct every every;
-		int64_t once_at_ms;
-	};
-	char warning[CRON_WARNING_SIZE];
-};
-
 const char *excerpt(const char *text, size_t len, char ret_text[static EXCERPT_SIZE])
 {
 	size_t shown = len < EXCERPT_SIZE ? len : EXCERPT_SIZE - 4;
@@ -47,7 +36,7 @@ static int parse_cron(const struct schedule_spec *spec, struct schedule *schedul
 {
 	struct local_cron *local = &schedule->local;
 	struct due due;
-	int code = cron_parse(spec->cron, spec->day_match, &local->cron, schedule->warning, err);
+	int code = cron_parse(spec, &local->cron, schedule->warning, err);
 
 	if (code != ERR_NONE)
 		return code;
@@ -64,17 +53,18 @@ static int parse_cron(const struct schedule_spec *spec, struct schedule *schedul
 	return ERR_NONE;
 }
 
-static int parse_once(const struct schedule_spec *spec, struct schedule *schedule, struct err *err)
+/* An optional moment: `member` is its name, *ret_at_ms stays when it is not given. */
+static int parse_moment(const char *member, const char *text, int64_t *ret_at_ms, struct err *err)
 {
-	char shown[EXCERPT_SIZE];
+	char shown[EXCERPT_SIZE], field[16];
 
-	if (parse_rfc3339(spec->at, &schedule->once_at_ms))
+	if (!text || parse_rfc3339(text, ret_at_ms))
 		return ERR_NONE;
-	return err_field(err, ERR_INVALID, "/at",
-		"at '%s' is not a time with an offset such as 2026-11-22T01:30:00Z",
-		excerpt(spec->at, strlen(spec->at), shown));
+	(void)snprintf(field, sizeof(field), "/%s", member);
+	return err_field(err, ERR_INVALID, field,
+		"%s '%s' is not a time with an offset such as 2026-11-22T01:30:00Z", member,
+		excerpt(text, strlen(text), shown));
 }
-
 static int parse_kind(const struct schedule_spec *spec, struct schedule *schedule, struct err *err)
 {
 	switch (schedule->kind) {
@@ -83,7 +73,7 @@ static int parse_kind(const struct schedule_spec *spec, struct schedule *schedul
 	case SCHEDULE_EVERY:
 		return every_parse(spec->every, spec->anchor, &schedule->every, err);
 	case SCHEDULE_ONCE:
-		return parse_once(spec, schedule, err);
+		return parse_moment("at", spec->at, &schedule->once_at_ms, err);
 	}
 	must(!"a kind of schedule");
 	return ERR_INTERNAL;
@@ -108,6 +98,82 @@ static int find_kind(
 	return ERR_NONE;
 }
 
+/* --- bounds and jitter --- */
+
+static int parse_bounds(
+	const struct schedule_spec *spec, struct schedule *schedule, struct err *err)
+{
+	char start[RFC3339_TEXT_SIZE], end[RFC3339_TEXT_SIZE];
+	int code = ERR_NONE;
+
+	schedule->end_at_ms = DUE_MAX_MS;
+	code = parse_moment("start_at", spec->start_at, &schedule->start_at_ms, err);
+	if (code == ERR_NONE)
+		code = parse_moment("end_at", spec->end_at, &schedule->end_at_ms, err);
+	if (code == ERR_NONE && schedule->end_at_ms < schedule->start_at_ms)
+		return err_field(err, ERR_INVALID, "/end_at", "end_at %s is before start_at %s",
+			format_rfc3339(schedule->end_at_ms, end),
+			format_rfc3339(schedule->start_at_ms, start));
+	return code;
+}
+
+static int parse_jitter(
+	const struct schedule_spec *spec, struct schedule *schedule, struct err *err)
+{
+	char shown[EXCERPT_SIZE];
+
+	if (!spec->jitter)
+		return ERR_NONE;
+	(void)excerpt(spec->jitter, strlen(spec->jitter), shown);
+	if (!parse_duration(spec->jitter, &schedule->jitter_ms))
+		return err_field(err, ERR_INVALID, "/jitter",
+			"jitter '%s' is not a duration such as 30s or 5m", shown);
+	if (schedule->jitter_ms > JITTER_MAX_MS)
+		return err_field(err, ERR_INVALID, "/jitter", "jitter '%s' is above 7d", shown);
+	if (schedule->kind == SCHEDULE_EVERY && schedule->jitter_ms > schedule->every.every_ms)
+		return err_field(err, ERR_INVALID, "/jitter",
+			"jitter '%s' is longer than the interval", shown);
+	if (schedule->jitter_ms > 0 && !spec->name)
+		return err_field(err, ERR_INVALID, "/jitter",
+			"jitter is picked by the action's name, which is not given");
+	return ERR_NONE;
+}
+
+/* Only the first two due times are looked at: most expressions have one distance. */
+static void warn_of_short_distance(const struct schedule_spec *spec, struct schedule *schedule)
+{
+	struct due first = {0}, second = {0};
+
+	if (schedule->kind == SCHEDULE_CRON && schedule->jitter_ms > 0 &&
+		local_next(&schedule->local, BORN_AT_S, &first) &&
+		local_next(&schedule->local, first.at_ms / 1000 + 1, &second) &&
+		second.at_ms - first.at_ms < schedule->jitter_ms)
+		cron_warn(schedule->warning,
+			"due times nearer to each other than the jitter, %s, move by less than "
+			"their distance",
+			spec->jitter);
+}
+
+static int check_bounds(
+	const struct schedule_spec *spec, const struct schedule *schedule, struct err *err)
+{
+	char start[RFC3339_TEXT_SIZE], end[RFC3339_TEXT_SIZE];
+
+	if ((!spec->start_at && !spec->end_at) ||
+		schedule_next(schedule, schedule->start_at_ms - 1) != NO_TIME)
+		return ERR_NONE;
+	(void)format_rfc3339(schedule->start_at_ms, start);
+	(void)format_rfc3339(schedule->end_at_ms, end);
+	if (!spec->end_at)
+		return err_field(err, ERR_INVALID, "/start_at",
+			"there is no due time from start_at %s on", start);
+	if (!spec->start_at)
+		return err_field(
+			err, ERR_INVALID, "/end_at", "there is no due time up to end_at %s", end);
+	return err_field(err, ERR_INVALID, "/end_at",
+		"there is no due time from start_at %s to end_at %s", start, end);
+}
+
 int schedule_parse(
 	const struct schedule_spec *spec, struct schedule **ret_schedule, struct err *err)
 {
@@ -120,8 +186,17 @@ int schedule_parse(
 	if (code == ERR_NONE)
 		code = parse_kind(spec, schedule, err);
 	if (code == ERR_NONE)
-		*ret_schedule = take_ptr(schedule);
-	return code;
+		code = parse_bounds(spec, schedule, err);
+	if (code == ERR_NONE)
+		code = parse_jitter(spec, schedule, err);
+	schedule->name_hash = spread_hash(spec->name ? spec->name : "");
+	if (code == ERR_NONE)
+		code = check_bounds(spec, schedule, err);
+	if (code != ERR_NONE)
+		return code;
+	warn_of_short_distance(spec, schedule);
+	*ret_schedule = take_ptr(schedule);
+	return ERR_NONE;
 }
 
 struct schedule *schedule_ref(struct schedule *schedule)
@@ -143,71 +218,13 @@ enum schedule_kind schedule_kind(const struct schedule *schedule)
 	return schedule->kind;
 }
 
+bool schedule_uses_name(const struct schedule *schedule)
+{
+	return schedule->jitter_ms > 0 ||
+	       (schedule->kind == SCHEDULE_CRON && schedule->local.cron.is_hashed);
+}
+
 const char *schedule_warning(const struct schedule *schedule)
 {
 	return schedule->warning[0] ? schedule->warning : NULL;
-}
-
-static int64_t floor_seconds(int64_t at_ms)
-{
-	return at_ms / 1000 - (at_ms % 1000 < 0);
-}
-
-/* The first due time at or after from_at_ms, which lies within 0 to DUE_MAX_MS. */
-static bool find_due(const struct schedule *schedule, int64_t from_at_ms, struct due *due)
-{
-	switch (schedule->kind) {
-	case SCHEDULE_CRON:
-		return local_next(&schedule->local, floor_seconds(from_at_ms + 999), due);
-	case SCHEDULE_EVERY:
-		return every_next(&schedule->every, from_at_ms, &due->at_ms);
-	case SCHEDULE_ONCE:
-		due->at_ms = schedule->once_at_ms;
-		return schedule->once_at_ms >= from_at_ms;
-	}
-	return false;
-}
-
-static bool next_due(const struct schedule *schedule, int64_t after_at_ms, struct due *due)
-{
-	if (after_at_ms >= DUE_MAX_MS)
-		return false;
-	return find_due(schedule, after_at_ms < 0 ? 0 : after_at_ms + 1, due);
-}
-
-int64_t schedule_next(const struct schedule *schedule, int64_t after_at_ms)
-{
-	struct due due = {0};
-
-	return next_due(schedule, after_at_ms, &due) ? due.at_ms : NO_TIME;
-}
-
-bool schedule_next_due(const struct schedule *schedule, int64_t after_at_ms, struct due *ret_due)
-{
-	struct due due = {0};
-
-	if (!next_due(schedule, after_at_ms, &due))
-		return false;
-	due.utc_offset_s = zone_find(schedule->zone, floor_seconds(due.at_ms)).offset_s;
-	*ret_due = due;
-	return true;
-}
-
-int64_t schedule_count(const struct schedule *schedule, int64_t from_at_ms, int64_t to_at_ms)
-{
-	int64_t from_ms = from_at_ms < 0 ? 0 : from_at_ms;
-	int64_t to_ms = to_at_ms > DUE_MAX_MS ? DUE_MAX_MS : to_at_ms;
-
-	if (from_ms > to_ms)
-		return 0;
-	switch (schedule->kind) {
-	case SCHEDULE_CRON:
-		return local_count(
-			&schedule->local, floor_seconds(from_ms + 999), floor_seconds(to_ms));
-	case SCHEDULE_EVERY:
-		return every_count(&schedule->every, from_ms, to_ms);
-	case SCHEDULE_ONCE:
-		return schedule->once_at_ms >= from_ms && schedule->once_at_ms <= to_ms;
-	}
-	return 0;
 }

@@ -92,6 +92,9 @@ HTTP_FLAGS = [
     (["--expect-status", "204"], "http/expect_status", 204),
     (["--every", "90s"], "schedule/every", "90s"),
     (["--anchor", "2026-01-01T00:00:00Z"], "schedule/anchor", "2026-01-01T00:00:00Z"),
+    (["--start-at", "2026-01-01T00:00:00Z"], "schedule/start_at", "2026-01-01T00:00:00Z"),
+    (["--end-at", "9999-01-01T00:00:00Z"], "schedule/end_at", "9999-01-01T00:00:00Z"),
+    (["--jitter", "20s"], "schedule/jitter", "20s"),
 ]
 
 

@@ -435,6 +435,18 @@ static void test_preview_shows_local_time_and_notes(void **state)
 	answer_fini(&answer);
 	assert_problem(rig,
 		&(struct refused){"POST", "/api/v1/schedules/preview", "", "{}", 422, "/schedule"});
+	answer = rig_ask(rig, "POST", "/api/v1/schedules/preview",
+		"{\"schedule\": {\"cron\": \"30 2 * * *\", \"jitter\": \"5m\"}, \"count\": 1, "
+		"\"from\": \"2026-01-01T00:00:00Z\", \"name\": \"backup\"}");
+	assert_string_equal(answer_text(&answer, "items.0.due_at"), "2026-01-01T02:32:09.168Z");
+	assert_string_equal(answer_text(&answer, "items.0.nominal_at"), "2026-01-01T02:30:00Z");
+	answer_fini(&answer);
+	assert_problem(
+		rig, &(struct refused){"POST", "/api/v1/schedules/preview", "",
+			     "{\"schedule\": {\"cron\": \"H 2 * * *\"}}", 422, "/schedule/cron"});
+	assert_problem(rig,
+		&(struct refused){"POST", "/api/v1/schedules/preview", "",
+			"{\"schedule\": {\"cron\": \"0 2 * * *\"}, \"name\": 5}", 422, "/name"});
 	assert_problem(
 		rig, &(struct refused){"POST", "/api/v1/schedules/preview", "",
 			     "{\"schedule\": {\"cron\": \"61 * * * *\"}}", 422, "/schedule/cron"});

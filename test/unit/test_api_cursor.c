@@ -136,6 +136,39 @@ static void test_cursor_for_replace(void **state)
 	}
 }
 
+/* A new name is another schedule when H or jitter is picked by it, and only then. */
+static void test_cursor_for_replace_when_renamed(void **state)
+{
+	static const struct {
+		const char *members;
+		bool is_moved;
+	} rows[] = {
+		{FIVE, false},
+		{"\"schedule\": {\"cron\": \"H H * * *\"}", true},
+		{"\"schedule\": {\"every\": \"1h\", \"jitter\": \"30m\"}", true},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		struct action *definition = action_of(rows[i].members), *renamed = NULL;
+		struct action *old = action_with_row(
+			definition, &(struct id){{1}}, 1, false, ms("2026-11-22T11:55:00Z"), 0, 0);
+		json_t *patch = json_pack("{s:s}", "name", "b");
+		struct faults faults = {.count = 0};
+		int64_t due = 0;
+
+		assert_int_equal(action_from_json(patch, old, &renamed, &faults), 0);
+		assert_int_equal(cursor_for_replace(renamed, old, ms(NOW), &due, NULL), 0);
+		assert_true(due == (rows[i].is_moved ? schedule_next(renamed->schedule, ms(NOW))
+						     : old->next_due_ms));
+		assert_true(rows[i].is_moved == (schedule_next(renamed->schedule, ms(NOW)) !=
+							schedule_next(old->schedule, ms(NOW))));
+		json_decref(patch);
+		action_unref(renamed);
+		action_unref(old);
+		action_unref(definition);
+	}
+}
+
 static void test_cursor_for_replace_when_new_moment_has_passed_then_refused(void **state)
 {
 	struct action *old = action_of(FIVE);
@@ -170,6 +203,7 @@ int main(void)
 		cmocka_unit_test(test_cursor_for_create_is_the_next_due_time),
 		cmocka_unit_test(test_cursor_for_create_when_moment_has_passed),
 		cmocka_unit_test(test_cursor_for_replace),
+		cmocka_unit_test(test_cursor_for_replace_when_renamed),
 		cmocka_unit_test(test_cursor_for_replace_when_new_moment_has_passed_then_refused),
 		cmocka_unit_test(test_cursor_for_pause_and_resume),
 	};

@@ -640,8 +640,8 @@ static void test_schedule_from_json_names_the_place_it_was_given(void **state)
 		struct schedule *schedule = NULL;
 		struct faults faults = {0};
 
-		assert_int_equal(
-			schedule_from_json(json, pointers[i][0], &schedule, &faults), ERR_INVALID);
+		assert_int_equal(schedule_from_json(json, pointers[i][0], NULL, &schedule, &faults),
+			ERR_INVALID);
 		assert_null(schedule);
 		assert_int_equal(faults.count, 1);
 		assert_string_equal(faults.item[0].pointer, pointers[i][1]);
@@ -655,7 +655,7 @@ static void test_schedule_from_json_gives_what_is_due(void **state)
 	struct schedule *schedule = NULL;
 	struct faults faults = {0};
 
-	assert_int_equal(schedule_from_json(json, "", &schedule, &faults), 0);
+	assert_int_equal(schedule_from_json(json, "", NULL, &schedule, &faults), 0);
 	assert_int_equal(schedule_kind(schedule), SCHEDULE_EVERY);
 	assert_int_equal(schedule_next(schedule, 1767225610000), 1767225700000);
 	schedule_unref(schedule);
@@ -682,6 +682,10 @@ static void test_schedule_is_stored_with_the_defaults_that_matter(void **state)
 		"'day_match':'either'}");
 	check_normal(
 		"{'every':'90s','dst_gap':'skip','cron':null}", "{'every':'90s','timezone':'UTC'}");
+	check_normal("{'every':'1h','jitter':'5m','end_at':'2030-01-01T00:00:00Z','start_at':'2026-"
+		     "01-01T00:00:00+01:00'}",
+		"{'every':'1h','start_at':'2026-01-01T00:00:00+01:00','end_at':'2030-01-01T00:00:"
+		"00Z','jitter':'5m','timezone':'UTC'}");
 	check_normal("{'at':'2030-12-01T09:00:00+01:00','timezone':'Europe/Paris'}",
 		"{'at':'2030-12-01T09:00:00+01:00','timezone':'Europe/Paris'}");
 }
