@@ -125,8 +125,10 @@ static void end_query(struct pg_conn *conn, struct pg_flight *flight)
 	conn->in_flight--;
 	if (flight->failure != NULL && is_prepared_broken(flight))
 		forget_prepared(flight);
-	if (query == NULL)
+	if (query == NULL) {
+		conn->abandoned--;
 		return;
+	}
 	if (flight->failure != NULL && is_to_be_sent_again(conn, flight)) {
 		send_again(conn, query);
 		return;

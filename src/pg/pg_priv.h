@@ -177,6 +177,8 @@ struct pg_conn {
 	struct list flights;
 	struct list done; /* ended, callback to come */
 	size_t load, in_flight;
+	size_t abandoned; /* flights nobody waits for any more: what is sent now waits behind them
+			   */
 	bool is_sync_due;
 
 	pg_closed_fn *closed;

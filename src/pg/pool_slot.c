@@ -99,7 +99,7 @@ static bool may_take(const struct pool_slot *slot, bool for_lease, int64_t now_m
 	const struct pg_conn *conn = slot->conn;
 
 	if (!is_ready(slot) || slot->lease != NULL || slot->expires_mono_ms <= now_mono_ms ||
-		conn->cancel_until_mono_ms != 0)
+		conn->abandoned > 0)
 		return false;
 	return for_lease ? pg_conn_is_clean(conn) : pg_conn_load(conn) < conn->opts.pipeline_max;
 }
@@ -175,7 +175,8 @@ static int64_t tend(struct pool_slot *slot, int *open, int64_t now_mono_ms)
 	int64_t check_at = later(slot->used_mono_ms, slot->checked_mono_ms) + opts->check_ms;
 	bool is_needed = *open <= opts->min;
 
-	if (!is_ready(slot) || !pool_slot_is_free(slot))
+	/* A check that has failed may still be on its way to us. */
+	if (!is_ready(slot) || !pool_slot_is_free(slot) || slot->check.place != PG_NOWHERE)
 		return INT64_MAX;
 	if (slot->expires_mono_ms <= now_mono_ms || (!is_needed && idle_until <= now_mono_ms)) {
 		*open -= !is_needed;

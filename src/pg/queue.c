@@ -152,7 +152,7 @@ void pg_queue_fail_all(struct pg_conn *conn, const struct err *err)
 		query_of(node)->err = *err;
 		pg_queue_done(conn, query_of(node));
 	}
-	conn->in_flight = 0;
+	conn->in_flight = conn->abandoned = 0;
 }
 
 /* --- sending --- */
@@ -332,6 +332,7 @@ static void abandon(struct pg_conn *conn, struct pg_query *query)
 		if (flight_of(node)->query == query)
 			flight_of(node)->query = NULL;
 	}
+	conn->abandoned++;
 }
 
 static void end_early(struct pg_conn *conn, struct pg_query *query)

@@ -511,6 +511,25 @@ static void test_dead_connection_is_found_by_its_check(void **state)
 	bath_close(&bath);
 }
 
+/* The end of a check and the time for the next one, both in one turn of a loop that was held up. */
+static void test_check_fails_while_the_loop_is_late(void **state)
+{
+	struct bath bath;
+
+	bath_init(&bath);
+	bath.opts.check_ms = 20;
+	bath.opts.check_timeout_ms = 10;
+	bath_open(&bath);
+	rig_until(&bath.rig, pg_pool_is_up(bath.pool));
+	cluster_do(&cluster, "freeze");
+	while (bath.down_count == 0) {
+		(void)usleep(50000); /* not to wait for anything: to be late */
+		rig_turn(&bath.rig);
+	}
+	cluster_do(&cluster, "thaw");
+	bath_close(&bath);
+}
+
 /* --- a server that is away --- */
 
 static void test_waiting_queries_outlive_a_restart(void **state)
@@ -691,6 +710,7 @@ int main(void)
 		cmocka_unit_test(test_old_connections_are_replaced),
 		cmocka_unit_test(test_idle_connections_are_checked),
 		cmocka_unit_test(test_dead_connection_is_found_by_its_check),
+		cmocka_unit_test(test_check_fails_while_the_loop_is_late),
 		cmocka_unit_test(test_waiting_queries_outlive_a_restart),
 		cmocka_unit_test(test_waiting_ends_when_the_server_is_away),
 		cmocka_unit_test(test_server_has_no_room),
