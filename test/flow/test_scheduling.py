@@ -148,7 +148,7 @@ def test_overlap_queue(servers):
     assert got[0][0] == "running" and got[1] == ("pending", "queued")
     assert set(got[2:]) == {("skipped", "limit")}
     server.post(f"/api/v1/runs/{server.runs('slow', state='running')[0]['id']}/cancel")
-    second = sorted(server.runs("slow"), key=lambda run: run["due_at"])[1]
+    second = sorted(server.runs("slow"), key=lambda run: at_ms(run["due_at"]))[1]
     assert server.wait_run(second["id"], states=["running"])["attempt"] == 1
     server.stop(expect=3)
 
