@@ -504,4 +504,43 @@ BEGIN
 END
 $remove$;
 
+-- May anybody recover a running run: its lease has ended, or its owner is not in the table.
+CREATE FUNCTION gathering.is_orphan(in_owner uuid, in_lease_until timestamptz) RETURNS boolean
+LANGUAGE sql STABLE AS $orphan$
+	SELECT in_lease_until <= gathering.clock()
+		OR NOT EXISTS (SELECT 1 FROM gathering.instance i WHERE i.id = in_owner)
+$orphan$;
+
+-- We live, and so do the runs named. ret_lost: those that are not ours any more; ret_cancel: ours that somebody asked
+-- to end.
+CREATE FUNCTION gathering.heartbeat(
+	in_me uuid, in_host text, in_pid integer, in_version text, in_state text, in_lease interval, in_ids uuid[],
+	in_epochs bigint[],
+	OUT ret_clock timestamptz, OUT ret_instances bigint, OUT ret_orphans bigint, OUT ret_was_gone boolean,
+	OUT ret_lost uuid[], OUT ret_cancel uuid[])
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $heartbeat$
+BEGIN
+	ret_clock := gathering.clock();
+	UPDATE gathering.instance SET heartbeat_at = ret_clock, state = in_state WHERE id = in_me;
+	ret_was_gone := NOT FOUND;
+	IF ret_was_gone THEN
+		INSERT INTO gathering.instance VALUES (in_me, in_host, in_pid, in_version, in_state, ret_clock, ret_clock)
+		ON CONFLICT (id) DO NOTHING;
+	END IF;
+	WITH locked AS (
+		SELECT r.id FROM unnest(in_ids, in_epochs) g(id, epoch) JOIN gathering.run r ON r.id = g.id
+		WHERE r.epoch = g.epoch AND r.state = 'running' AND r.instance_id = in_me
+		ORDER BY r.id FOR NO KEY UPDATE OF r
+	), extended AS (
+		UPDATE gathering.run r SET lease_until = ret_clock + in_lease FROM locked l WHERE r.id = l.id
+		RETURNING r.id, r.cancel_requested
+	)
+	SELECT array_agg(g) FILTER (WHERE e.id IS NULL), array_agg(g) FILTER (WHERE e.cancel_requested)
+	INTO ret_lost, ret_cancel FROM unnest(in_ids) g LEFT JOIN extended e ON e.id = g;
+	SELECT count(*) INTO ret_instances FROM gathering.instance;
+	SELECT count(*) INTO ret_orphans FROM gathering.run r
+	WHERE r.state = 'running' AND r.instance_id <> in_me AND gathering.is_orphan(r.instance_id, r.lease_until);
+END
+$heartbeat$;
+
 INSERT INTO gathering.migration (version, name, min_version) VALUES (1, '0001_init.sql', 1);

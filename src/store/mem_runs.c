@@ -164,6 +164,8 @@ int mem_look(void *db, struct store_look *req, int64_t now_ms)
 	for (size_t i = 0; i < all->count; i++) {
 		struct action *action = ((struct mem_action *)all->items[i])->action;
 
+		if (req->shards && !(req->shards >> store_shard_of(&action->id) & 1))
+			continue;
 		if (action->next_due_ms != NO_TIME && action->next_due_ms <= end_ms)
 			req->ret_actions[found++] = action;
 	}

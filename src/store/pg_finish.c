@@ -230,8 +230,7 @@ static const struct pg_statement orphans_statement = {.name = "orphans",
 	.text = "SELECT " PG_RUN_FIELDS ", " PG_RUN_ACTION_FIELDS
 		" FROM gathering.run r" PG_RUN_ACTION_JOINS
 		" WHERE r.state = 'running' AND r.instance_id <> $1::uuid"
-		" AND (r.lease_until <= gathering.clock() OR NOT EXISTS"
-		" (SELECT 1 FROM gathering.instance i WHERE i.id = r.instance_id))"
+		" AND gathering.is_orphan(r.instance_id, r.lease_until)"
 		" ORDER BY r.id LIMIT $2::bigint"};
 
 #define ORPHANS_MAX 5000 /* of one recover; the next one takes the rest */

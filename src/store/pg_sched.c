@@ -51,12 +51,14 @@ static struct pending read_pending(const struct pg_query *query)
 
 /* --- look --- */
 
-#define HORIZON_MAX_MS INT64_C(315360000000000) /* 10,000 years; the server's calendar has an end  \
-						 */
+#define HORIZON_MAX_MS                                                                             \
+	INT64_C(315360000000000) /* 10,000 years; the server's calendar has an end                 \
+				  */
 
 static const struct pg_statement look_statement = {.name = "look",
 	.text = "SELECT " PG_ACTION_FIELDS PG_ACTION_FROM
 		" WHERE a.next_due_at <= gathering.clock() + $1::bigint * interval '1 millisecond'"
+		" AND ($3::bigint = 0 OR ($3 >> (get_byte(uuid_send(a.id), 15) & 63)) & 1 = 1)"
 		" ORDER BY a.next_due_at, a.id LIMIT $2::bigint"};
 
 static struct store_look *look_of(const struct pg_call *call)
@@ -71,6 +73,7 @@ static void put_look(struct pg_call *call)
 
 	pg_put_i64(params, horizon_ms < HORIZON_MAX_MS ? horizon_ms : HORIZON_MAX_MS);
 	pg_put_i64(params, (int64_t)look_of(call)->limit + 1);
+	pg_put_i64(params, (int64_t)look_of(call)->shards);
 	put_pending(call);
 }
 
@@ -192,7 +195,7 @@ static void put_claim(struct pg_call *call)
 	struct pg_params *params = pg_call_add(call, &claim_statement);
 
 	pg_put_id(params, &call->pg->store->instance_id);
-	pg_put_i64(params, call->pg->lease_ms);
+	pg_put_i64(params, call->pg->store->lease_ms);
 	pg_put_bool(params, call->is_again);
 	pg_put_kinds(params);
 	pg_put_capacity(params, req->capacity);
@@ -280,7 +283,7 @@ static void put_take(struct pg_call *call)
 	struct pg_params *params = pg_call_add(call, &take_statement);
 
 	pg_put_id(params, &call->pg->store->instance_id);
-	pg_put_i64(params, call->pg->lease_ms);
+	pg_put_i64(params, call->pg->store->lease_ms);
 	pg_put_id(params, &call->token);
 	pg_put_bool(params, call->is_again);
 	pg_put_kinds(params);

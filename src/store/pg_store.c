@@ -11,13 +11,11 @@
  * finishes have a connection each to themselves. */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "store/pg_store_priv.h"
 
-#define START_MAX_MS     60000 /* to be open */
-#define LEASE_DEFAULT_MS 30000
+#define START_MAX_MS     60000  /* to be open */
 #define CHECK_MS         300000 /* an idle connection; the heartbeat notices sooner */
 #define WAIT_MS          3000   /* for a connection, when the database is away */
 #define ENROL_TIMEOUT_MS 5000
@@ -42,6 +40,9 @@ static const struct sync_verbs pg_verbs = {
 	STORE_VERBS(X)
 #undef X
 		.list_orphans = pg_list_orphans,
+	.heartbeat = pg_heartbeat,
+	.list_instances = pg_list_instances,
+	.reap = pg_reap,
 };
 
 static void pg_submit(struct store *store, struct store_req *req)
@@ -105,12 +106,6 @@ static void pg_flush(struct store *store)
 
 /* --- opening --- */
 
-static const struct pg_statement enrol_statement = {.name = "enrol",
-	.text = "INSERT INTO gathering.instance"
-		" (id, host, pid, version, state, started_at, heartbeat_at)"
-		" VALUES ($1::uuid, $2::text, $3::integer, $4::text, 'starting',"
-		" gathering.clock(), gathering.clock()) ON CONFLICT (id) DO NOTHING"};
-
 static void open_failed(struct pg_store *pg, const struct err *err)
 {
 	pg->state = PG_STORE_FAILED;
@@ -142,19 +137,12 @@ static void on_enrolled(struct pg_query *query)
 
 static void enrol(struct pg_store *pg)
 {
-	struct pg_params *params = &pg->enrol.params;
-	char host[256] = "";
-
-	(void)gethostname(host, sizeof(host) - 1);
 	pg_query_init(&pg->enrol);
-	pg->enrol.statement = &enrol_statement;
+	pg->enrol.statement = &pg_heartbeat_statement;
 	pg->enrol.timeout_ms = ENROL_TIMEOUT_MS;
 	pg->enrol.done = on_enrolled;
 	pg->enrol.data = pg;
-	pg_put_id(params, &pg->store->instance_id);
-	pg_put_text(params, host);
-	pg_put_i32(params, (int32_t)getpid());
-	pg_put_text(params, GATHERING_VERSION);
+	pg_put_heartbeat(&pg->enrol.params, pg->store, INSTANCE_STARTING, NULL, 0);
 	pg->calls++;
 	pg_pool_query(pg->pools[PG_WRITES], &pg->enrol);
 }
@@ -193,12 +181,11 @@ static int open_pool(struct pg_store *pg, enum pg_place place, const char *url, 
 	return 0;
 }
 
-static struct pg_store *pg_store_create(struct store *store, const struct store_opts *opts)
+static struct pg_store *pg_store_create(struct store *store)
 {
 	struct pg_store *pg = xcalloc(1, sizeof(*pg));
 
 	pg->store = store;
-	pg->lease_ms = opts->lease_ms > 0 ? opts->lease_ms : LEASE_DEFAULT_MS;
 	list_init(&pg->waiting);
 	list_init(&pg->finishes);
 	return pg;
@@ -211,7 +198,7 @@ static int pg_open(
 
 	if (pg_url_check(place, err) < 0)
 		return err->code;
-	pg = pg_store_create(store, opts);
+	pg = pg_store_create(store);
 	store->impl = pg;
 	store->place = pg_url_for_people(place);
 	for (int i = 0; i < PG_PLACE_COUNT; i++) /* the URL is good, so none of them fails */
@@ -303,6 +290,7 @@ const struct store_backend postgres_backend = {
 	.schemes = {"postgresql://", "postgres://"},
 	.takes_whole_url = true,
 	.name = "postgresql",
+	.is_shared = true,
 	.open = pg_open,
 	.submit = pg_submit,
 	.flush = pg_flush,

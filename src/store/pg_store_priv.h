@@ -4,9 +4,8 @@
  *
  *   pg_store.c    life: pools, opening (connect, migrate, enrol), closing
  *   pg_call.c     one request's way to the database and back: statements, retries, unknown outcomes
- *   pg_actions.c  pg_sched.c  pg_runs.c  pg_finish.c   the verbs: what each sends and reads
- *   pg_rows.c     rows to structs
- *   pg_migrate.c  the schema
+ *   pg_actions.c  pg_sched.c  pg_runs.c  pg_finish.c  pg_instances.c   the verbs: what each sends
+ * and reads pg_rows.c     rows to structs pg_migrate.c  the schema
  *
  * Every write is one statement, so it is a transaction of its own and needs no round trip while it
  * holds locks: a client that is stopped in the middle cannot hold up the others. What takes more
@@ -61,7 +60,6 @@ struct pg_store {
 	bool is_finishing;         /* a batch of finishes is under way */
 	bool was_open, is_leaving; /* while closing */
 	int pools_open;
-	int64_t lease_ms;
 };
 
 /* Goes on with closing, when that is under way and nothing else is. */
@@ -118,6 +116,13 @@ STORE_VERBS(X)
 int pg_list_orphans(void *db, struct store_recover *req);
 /* The second round of recover and take. */
 int pg_move_orphans(struct pg_store *pg, struct store_req *req);
+int pg_heartbeat(void *db, struct store_heartbeat *req, int64_t now_ms);
+int pg_list_instances(void *db, struct store_list_instances *req, int64_t now_ms);
+int pg_reap(void *db, struct store_reap *req, int64_t now_ms);
+/* The first one of all enters this instance into the table. */
+extern const struct pg_statement pg_heartbeat_statement;
+void pg_put_heartbeat(struct pg_params *params, const struct store *store,
+	enum store_instance_state state, const struct store_lease *leases, size_t count);
 /* The finishes gathered so far go, unless a batch is under way: what comes meanwhile is the next.
  */
 void pg_finish_flush(struct pg_store *pg);

@@ -8,8 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/metric.h"
 #include "store/store_priv.h"
+
+#define LEASE_DEFAULT_MS 30000
 
 static const struct store_backend *const backends[] = {
 	&postgres_backend, &sqlite_backend, &memory_backend};
@@ -229,6 +232,8 @@ static struct store *store_create(
 	store->backend = backend;
 	store->loop = opts->loop;
 	store->instance_id = opts->instance_id;
+	store->opened_at_ms = clock_wall_ms();
+	store->lease_ms = opts->lease_ms > 0 ? opts->lease_ms : LEASE_DEFAULT_MS;
 	store->queue_max = opts->queue_max;
 	store->batch_max = opts->batch_max;
 	store->opened = opts->opened;
@@ -286,6 +291,11 @@ void store_close(struct store *store, store_closed_fn *closed, void *data)
 	store->closed = closed;
 	store->closed_data = data;
 	store->backend->close(store);
+}
+
+bool store_is_shared(const struct store *store)
+{
+	return store->backend->is_shared;
 }
 
 const char *store_backend_name(const struct store *store)

@@ -49,11 +49,11 @@ struct store_opts {
 	/* "postgresql://..." (libpq's URL), "sqlite:PATH" or "memory:"; stores of one process share
 	 * the rows of "memory:NAME" */
 	const char *url;
-	size_t queue_max;      /* requests not yet answered; more is ERR_UNAVAILABLE */
-	size_t batch_max;      /* requests joined in one transaction */
-	struct id instance_id; /* owner written by claims */
-	int64_t lease_ms;      /* of a run, unless extended; 0: 30 s (PostgreSQL only) */
-	int64_t start_max_ms;  /* for the database to come up; 0: 60 s (PostgreSQL only) */
+	size_t queue_max;        /* requests not yet answered; more is ERR_UNAVAILABLE */
+	size_t batch_max;        /* requests joined in one transaction */
+	struct id instance_id;   /* owner written by claims */
+	int64_t lease_ms;        /* of a run, unless extended; 0: 30 s (PostgreSQL only) */
+	int64_t start_max_ms;    /* for the database to come up; 0: 60 s (PostgreSQL only) */
 	store_opened_fn *opened; /* may be NULL */
 	void *opened_data;
 };
@@ -65,9 +65,9 @@ struct store_opts {
  * migrated in the background, tried again until start_max_ms.
  *
  * What is known to be wrong at once is returned, and there is no store then. The same codes, here
- * or in `opened`: ERR_UNAVAILABLE (PostgreSQL does not answer), ERR_CONFLICT (another server has the file; the text names its
- * process), ERR_IO (missing folder, read-only), ERR_CORRUPT (not a database, or newer than this
- * program), ERR_FULL, ERR_INVALID (url). */
+ * or in `opened`: ERR_UNAVAILABLE (PostgreSQL does not answer), ERR_CONFLICT (another server has
+ * the file; the text names its process), ERR_IO (missing folder, read-only), ERR_CORRUPT (not a
+ * database, or newer than this program), ERR_FULL, ERR_INVALID (url). */
 int store_open(const struct store_opts *opts, struct store **ret_store, struct err *err);
 
 /* Finishes what is under way, fails what waits (and what is asked meanwhile) with ERR_CANCELLED,
@@ -182,6 +182,7 @@ struct store_look {
 	struct store_req req;
 	int64_t horizon_ms;
 	int limit;
+	uint64_t shards; /* bit 1 << store_shard_of() each; 0: all. SQLite: all */
 	int64_t ret_now_ms;
 	struct action **ret_actions;
 	size_t ret_count;
@@ -337,6 +338,91 @@ struct store_get_output {
 };
 void store_get_output(struct store *store, struct store_get_output *req, store_done_fn *done);
 void store_get_output_fini(struct store_get_output *req);
+
+/* True when several instances may share this store; then each must send heartbeats. */
+bool store_is_shared(const struct store *store);
+
+/* --- instances and leases ---
+ *
+ * Several servers on one PostgreSQL. With SQLite and memory there is one instance, which never dies
+ * in its own eyes: heartbeat only tells what became of its runs, list shows it alone, reap finds
+ * nobody.
+ *
+ * A run is leased until lease_until (store_opts.lease_ms from the claim or the last heartbeat that
+ * named it). An owner that cannot extend ends its own work before that. A running run is an orphan,
+ * for store_recover of any other instance, when its lease has ended or its owner has no instance
+ * row. */
+
+enum store_instance_state {
+	INSTANCE_STARTING,
+	INSTANCE_READY,
+	INSTANCE_DRAINING
+};
+extern const char *const store_instance_state_names[];
+
+struct store_lease {
+	struct id run_id;
+	int64_t epoch;
+};
+
+/* Says that we live, in which state, and extends the leases of the runs that we work on; one
+ * statement. Those that are not running under our name and epoch any more are `lost`: their work
+ * has to end, and what it would write is refused. `cancel`: ours, and somebody asked them to end.
+ */
+struct store_heartbeat {
+	struct store_req req;
+	enum store_instance_state state;
+	const struct store_lease *leases;
+	size_t count;
+	int64_t ret_now_ms, ret_lease_until_ms;
+	int64_t ret_instances; /* in the table, this one included */
+	int64_t ret_orphans;   /* runs that store_recover would find */
+	bool ret_was_gone;     /* the others had taken us for dead; we are in the table again */
+	struct id *ret_lost, *ret_cancel;
+	size_t ret_lost_count, ret_cancel_count;
+};
+void store_heartbeat(struct store *store, struct store_heartbeat *req, store_done_fn *done);
+void store_heartbeat_fini(struct store_heartbeat *req);
+
+struct store_instance {
+	struct id id;
+	char *host, *version; /* owned */
+	int pid;
+	enum store_instance_state state;
+	int64_t started_at_ms, heartbeat_at_ms;
+	int64_t running; /* runs */
+};
+
+/* All, oldest first. */
+struct store_list_instances {
+	struct store_req req;
+	int64_t ret_now_ms;
+	struct store_instance *ret_instances;
+	size_t ret_count;
+};
+void store_list_instances(
+	struct store *store, struct store_list_instances *req, store_done_fn *done);
+void store_list_instances_fini(struct store_list_instances *req);
+
+/* Takes dead instances out of the table, so that store_recover finds their runs: of `ids` (whose
+ * liveness lock is known to be free) those without a heartbeat for grace_ms, of all others those
+ * without one for dead_ms (0: never). Never ourselves. Time that the database server was down
+ * counts for nobody; a caller that was cut off itself must let grace_ms pass first (a failover does
+ * not look like a restart from inside). */
+struct store_reap {
+	struct store_req req;
+	const struct id *ids;
+	size_t count;
+	int64_t grace_ms, dead_ms;
+	struct id *ret_dead;
+	size_t ret_dead_count;
+};
+void store_reap(struct store *store, struct store_reap *req, store_done_fn *done);
+void store_reap_fini(struct store_reap *req);
+
+/* The actions are spread over so many shards; look can be asked for some of them. */
+#define STORE_SHARDS 64
+int store_shard_of(const struct id *action_id);
 
 /* --- health --- */
 

@@ -54,6 +54,10 @@ struct sync_verbs {
 #undef X
 	/* First round of recover: the running runs of other instances, into the scratch. */
 	int (*list_orphans)(void *db, struct store_recover *req);
+	/* Of a backend that several instances share; NULL: there is one, and it knows itself. */
+	int (*heartbeat)(void *db, struct store_heartbeat *req, int64_t now_ms);
+	int (*list_instances)(void *db, struct store_list_instances *req, int64_t now_ms);
+	int (*reap)(void *db, struct store_reap *req, int64_t now_ms);
 };
 
 struct store_verb {
@@ -103,8 +107,8 @@ struct store_scratch {
 	size_t row_count, row_room;
 	struct store_orphan *orphans; /* found in the first round, moved in the second */
 	size_t orphan_count, orphan_room;
-	bool is_decided;     /* the second round */
-	size_t moved_count;  /* what it did: orphans that nobody else had moved */
+	bool is_decided;    /* the second round */
+	size_t moved_count; /* what it did: orphans that nobody else had moved */
 };
 void scratch_make_ids(struct store_scratch *scratch, size_t count);
 const struct id *scratch_next_id(struct store_scratch *scratch);
@@ -131,6 +135,7 @@ struct store_backend {
 	const char *schemes[2]; /* "sqlite:" */
 	bool takes_whole_url;   /* `place` below is the URL, not what stands behind the scheme */
 	const char *name;
+	bool is_shared; /* by several instances */
 	/* Sets store->impl and store->place. 0 when it is open (having blocked), STORE_OPENING when
 	 * store_opened will follow. */
 	int (*open)(struct store *store, const struct store_opts *opts, const char *place,
@@ -154,6 +159,7 @@ struct store {
 	void *impl;  /* the backend's */
 	char *place; /* owned */
 	struct id instance_id;
+	int64_t opened_at_ms, lease_ms;
 	size_t queue_max, batch_max;
 	size_t open_count;  /* not yet called back, refused ones included */
 	size_t queue_count; /* accepted and not yet called back */
@@ -162,7 +168,7 @@ struct store {
 	bool is_closing, is_backend_closed;
 	store_opened_fn *opened; /* still to be called, or NULL */
 	void *opened_data;
-	bool is_opened;          /* one way or the other */
+	bool is_opened; /* one way or the other */
 	struct err open_err;
 	store_closed_fn *closed;
 	void *closed_data;

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The verbs on instances, loop side, and their answers for a backend that serves one instance only.
+ */
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "store/store_priv.h"
+
+const char *const store_instance_state_names[] = {"starting", "ready", "draining", NULL};
+
+/* The last byte of a UUID is random in all versions that we meet. */
+int store_shard_of(const struct id *action_id)
+{
+	return action_id->bytes[ID_BYTES - 1] % STORE_SHARDS;
+}
+
+/* --- heartbeat --- */
+
+/* Asks for one run, inside the transaction of the heartbeat. */
+static int look_after(const struct sync_verbs *verbs, void *db, struct store_heartbeat *req,
+	const struct store_lease *lease, int64_t now_ms)
+{
+	struct store_get_run get = {.req = {.store = req->req.store}, .id = lease->run_id};
+	const struct run *run = &get.ret_run;
+	int status = verbs->get_run(db, &get, now_ms);
+
+	if (status < 0 && status != ERR_NOT_FOUND) {
+		req->req.err = get.req.err;
+		return status;
+	}
+	if (status < 0 || run->state != RUN_RUNNING || run->epoch != lease->epoch)
+		ids_add(&req->ret_lost, &req->ret_lost_count, &lease->run_id);
+	else if (run->cancel_requested)
+		ids_add(&req->ret_cancel, &req->ret_cancel_count, &lease->run_id);
+	store_get_run_fini(&get);
+	return 0;
+}
+
+static int heartbeat_run(
+	const struct sync_verbs *verbs, void *db, struct store_req *base, int64_t now_ms)
+{
+	struct store_heartbeat *req = container_of(base, struct store_heartbeat, req);
+
+	if (verbs->heartbeat)
+		return verbs->heartbeat(db, req, now_ms);
+	for (size_t i = 0; i < req->count; i++)
+		if (look_after(verbs, db, req, &req->leases[i], now_ms) < 0)
+			return base->err.code;
+	req->ret_now_ms = now_ms;
+	req->ret_instances = 1;
+	req->ret_lease_until_ms = add_ms(now_ms, base->store->lease_ms);
+	return 0;
+}
+
+static void heartbeat_clear(struct store_req *base)
+{
+	struct store_heartbeat *req = container_of(base, struct store_heartbeat, req);
+
+	req->ret_now_ms = req->ret_lease_until_ms = 0;
+	req->ret_instances = req->ret_orphans = 0;
+	req->ret_was_gone = false;
+	req->ret_lost = req->ret_cancel = NULL;
+	req->ret_lost_count = req->ret_cancel_count = 0;
+}
+
+static void heartbeat_release(struct store_req *base)
+{
+	store_heartbeat_fini(container_of(base, struct store_heartbeat, req));
+}
+
+static const struct store_verb verb_heartbeat = {
+	.name = "heartbeat",
+	.lane = LANE_WRITE, /* the state of the runs as of now, not of a snapshot */
+	.run = heartbeat_run,
+	.clear = heartbeat_clear,
+	.fini = heartbeat_release,
+};
+
+void store_heartbeat(struct store *store, struct store_heartbeat *req, store_done_fn *done)
+{
+	store_submit(store, &req->req, &verb_heartbeat, done);
+}
+
+void store_heartbeat_fini(struct store_heartbeat *req)
+{
+	free(take_ptr(req->ret_lost));
+	free(take_ptr(req->ret_cancel));
+	req->ret_lost_count = req->ret_cancel_count = 0;
+}
+
+/* --- list --- */
+
+static int count_running(
+	const struct sync_verbs *verbs, void *db, struct store_list_instances *req, int64_t now_ms)
+{
+	struct store_stats stats = {.req = {.store = req->req.store}};
+
+	if (verbs->stats(db, &stats, now_ms) < 0) {
+		req->req.err = stats.req.err;
+		return stats.req.err.code;
+	}
+	req->ret_instances[0].running = stats.ret_runs_running;
+	return 0;
+}
+
+static int list_instances_run(
+	const struct sync_verbs *verbs, void *db, struct store_req *base, int64_t now_ms)
+{
+	struct store_list_instances *req = container_of(base, struct store_list_instances, req);
+	char host[256] = "";
+
+	if (verbs->list_instances)
+		return verbs->list_instances(db, req, now_ms);
+	(void)gethostname(host, sizeof(host) - 1);
+	req->ret_now_ms = now_ms;
+	req->ret_instances = xcalloc(1, sizeof(*req->ret_instances));
+	req->ret_instances[0] = (struct store_instance){.id = base->store->instance_id,
+		.host = xstrdup(host),
+		.version = xstrdup(GATHERING_VERSION),
+		.pid = (int)getpid(),
+		.state = INSTANCE_READY,
+		.started_at_ms = base->store->opened_at_ms,
+		.heartbeat_at_ms = now_ms};
+	req->ret_count = 1;
+	return count_running(verbs, db, req, now_ms);
+}
+
+static void list_instances_clear(struct store_req *base)
+{
+	struct store_list_instances *req = container_of(base, struct store_list_instances, req);
+
+	req->ret_now_ms = 0;
+	req->ret_instances = NULL;
+	req->ret_count = 0;
+}
+
+static void list_instances_release(struct store_req *base)
+{
+	store_list_instances_fini(container_of(base, struct store_list_instances, req));
+}
+
+static const struct store_verb verb_list_instances = {
+	.name = "list_instances",
+	.lane = LANE_READ,
+	.run = list_instances_run,
+	.clear = list_instances_clear,
+	.fini = list_instances_release,
+};
+
+void store_list_instances(
+	struct store *store, struct store_list_instances *req, store_done_fn *done)
+{
+	store_submit(store, &req->req, &verb_list_instances, done);
+}
+
+void store_list_instances_fini(struct store_list_instances *req)
+{
+	for (size_t i = 0; i < req->ret_count; i++) {
+		free(req->ret_instances[i].host);
+		free(req->ret_instances[i].version);
+	}
+	free(take_ptr(req->ret_instances));
+	req->ret_count = 0;
+}
+
+/* --- reap --- */
+
+static int reap_run(
+	const struct sync_verbs *verbs, void *db, struct store_req *base, int64_t now_ms)
+{
+	if (verbs->reap)
+		return verbs->reap(db, container_of(base, struct store_reap, req), now_ms);
+	return 0;
+}
+
+static void reap_clear(struct store_req *base)
+{
+	struct store_reap *req = container_of(base, struct store_reap, req);
+
+	req->ret_dead = NULL;
+	req->ret_dead_count = 0;
+}
+
+static void reap_release(struct store_req *base)
+{
+	store_reap_fini(container_of(base, struct store_reap, req));
+}
+
+static const struct store_verb verb_reap = {
+	.name = "reap",
+	.lane = LANE_WRITE,
+	.run = reap_run,
+	.clear = reap_clear,
+	.fini = reap_release,
+};
+
+void store_reap(struct store *store, struct store_reap *req, store_done_fn *done)
+{
+	store_submit(store, &req->req, &verb_reap, done);
+}
+
+void store_reap_fini(struct store_reap *req)
+{
+	free(take_ptr(req->ret_dead));
+	req->ret_dead_count = 0;
+}
