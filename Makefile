@@ -43,7 +43,7 @@ docs: build ## write the generated parts of doc/
 	@tools/gen-docs $(BUILD)/gathering
 
 clean: ## remove what was built (not .run/, the example's database)
-	@rm -rf build build-test build-clang build-fuzz build-lint
+	@rm -rf build build-test build-clang build-fuzz build-lint build-diff
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10

@@ -9,9 +9,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "plan/plan_priv.h"
 
 #define FROM_MS  INT64_C(1767225600000) /* 2026-01-01 */
@@ -41,6 +43,10 @@ static const struct row rows[] = {
 	{"29 Feb and Monday, UTC", {.cron = "0 0 29 2 MON", .day_match = DAY_MATCH_BOTH}},
 	{"29 Feb and Monday, both, Paris", {.cron = "*/7 */5 29 2 MON", .timezone = "Europe/Paris", .day_match = DAY_MATCH_BOTH}},
 	{"every 90 s", {.every = "90s"}},
+	{"every minute, jitter 30 s", {.cron = "* * * * *", .jitter = "30s", .name = "backup"}},
+	{"daily, jitter 1 h, Paris", {.cron = "30 2 * * *", .timezone = "Europe/Paris", .jitter = "1h", .name = "backup"}},
+	{"every second, jitter 7 d, Paris", {.cron = "* * * * * *", .timezone = "Europe/Paris", .jitter = "7d", .name = "backup"}},
+	{"29 Feb and Monday, jitter 7 d, Paris", {.cron = "*/7 */5 29 2 MON", .timezone = "Europe/Paris", .day_match = DAY_MATCH_BOTH, .jitter = "7d", .name = "backup"}},
 };
 /* clang-format on */
 
@@ -50,9 +56,9 @@ static int64_t clock_ns(void)
 }
 
 /* Walks on from due time to due time, as the scheduler does; ns each. */
-static double bench_walk(const struct schedule *schedule, int64_t *ret_sum)
+static double bench_walk(const struct schedule *schedule, int64_t round_ms, int64_t *ret_sum)
 {
-	int64_t end_ns = clock_ns() + ROUND_MS * INT64_C(1000000), start_ns = clock_ns(),
+	int64_t end_ns = clock_ns() + round_ms * INT64_C(1000000), start_ns = clock_ns(),
 		at_ms = FROM_MS;
 	int64_t count = 0;
 
@@ -134,14 +140,38 @@ static void bench_refusal(const char *what, const struct schedule_spec *spec)
 	printf("%-44s %9.1f us\n", what, (double)(clock_ns() - start_ns) / (double)count / 1000);
 }
 
-int main(void)
+/* Due times a second for each line of standard input (an expression, a zone, and what the peers of
+ * test/diff need), measured for so many milliseconds: one side of bench-plan-peers. */
+static int bench_lines(const char *millis)
+{
+	char line[1024];
+	int64_t round_ms = 0, sum = 0;
+
+	if (!parse_i64(millis, 1, 60000, &round_ms))
+		return 2;
+	while (fgets(line, sizeof(line), stdin)) {
+		char *rest = line;
+		const char *cron = strsep(&rest, "\t"), *timezone = strsep(&rest, "\t");
+		struct schedule *schedule =
+			parse(&(struct schedule_spec){.cron = cron, .timezone = timezone});
+
+		printf("%.0f\n", 1e9 / bench_walk(schedule, round_ms, &sum));
+		schedule_unref(schedule);
+	}
+	(void)fprintf(stderr, "# checksum %" PRId64 "\n", sum);
+	return 0;
+}
+
+int main(int argc, char **argv)
 {
 	int64_t sum = 0;
 
+	if (argc > 1)
+		return bench_lines(argv[1]);
 	printf("%-34s %12s %12s %12s\n", "ns each", "walking", "400 years", "parsing");
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {
 		struct schedule *schedule = parse(&rows[i].spec);
-		double walk = bench_walk(schedule, &sum), far = bench_far(schedule, &sum);
+		double walk = bench_walk(schedule, ROUND_MS, &sum), far = bench_far(schedule, &sum);
 
 		printf("%-34s %12.0f %12.0f %12.0f\n", rows[i].what, walk, far,
 			bench_parse(&rows[i].spec));

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// croner or cron-parser, asked as next_bulk is: `node peer.mjs croner FOLDER` reads lines of expression, zone,
+// seconds and count from standard input and answers each with due times, or "refused". With a third argument,
+// milliseconds, it measures instead: walks on from each line's moment for so long and prints due times a second.
+// FOLDER holds node_modules.
+import { createRequire } from "node:module";
+import { createInterface } from "node:readline";
+import { resolve } from "node:path";
+
+const [which, folder, millis] = process.argv.slice(2);
+const load = createRequire(resolve(folder, "package.json"));
+
+const walkers = {
+  croner() {
+    const { Cron } = load("croner");
+    return (expression, zone, from) => {
+      const job = new Cron(expression, { timezone: zone, paused: true });
+      let at = new Date(from * 1000);
+      return () => {
+        const next = job.nextRun(at);
+        if (next) at = next;
+        return next && next.getTime() / 1000;
+      };
+    };
+  },
+  "cron-parser"() {
+    const { CronExpressionParser } = load("cron-parser");
+    return (expression, zone, from) => {
+      const job = CronExpressionParser.parse(expression, { tz: zone, currentDate: new Date(from * 1000) });
+      return () => job.next().getTime() / 1000;
+    };
+  },
+};
+const walker = walkers[which]();
+
+function answer(expression, zone, from, count) {
+  const found = [];
+  try {
+    const next = walker(expression, zone, Number(from));
+    while (found.length < Number(count)) {
+      const at = next();
+      if (at === null) break;
+      found.push(at);
+    }
+  } catch (error) {
+    return found.length ? found.join(" ") + " refused" : "refused " + String(error.message).split("\n")[0];
+  }
+  return found.join(" ");
+}
+
+function measure(expression, zone, from) {
+  let next = walker(expression, zone, Number(from));
+  const start = process.hrtime.bigint();
+  const end = start + BigInt(millis) * 1000000n;
+  let count = 0;
+  while (process.hrtime.bigint() < end) {
+    if (next() === null) next = walker(expression, zone, Number(from));
+    count++;
+  }
+  return String((count * 1e9) / Number(process.hrtime.bigint() - start));
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const [expression, zone, from, count] = line.split("\t");
+  process.stdout.write((millis ? measure(expression, zone, from) : answer(expression, zone, from, count)) + "\n");
+}
