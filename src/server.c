@@ -31,6 +31,7 @@
 #define WINDOW_MAX         5000
 #define WINDOW_MS          60000
 #define POLL_MS            30000
+#define SHARED_POLL_MS     5000 /* what a dead instance looked after is late by this at most */
 #define CLAIM_MAX          500
 #define IDLE_GRACE_MS      1000
 #define SCHED_DRAIN_MARGIN 1000
@@ -45,6 +46,7 @@ struct server {
 	struct http *http;
 	struct api *api;
 	struct store *store;
+	struct err open_err;
 	struct exec *exec;
 	struct sched *sched;
 	struct notice notice;
@@ -207,6 +209,31 @@ static void listener_start(void *data)
 
 /* --- store --- */
 
+static void on_failed_store_closed(void *data)
+{
+	struct server *server = data;
+
+	if (life_state(server->life) == SERVICE_STARTING)
+		life_part_failed(server->life, &server->open_err);
+	else
+		life_part_done(
+			server->life); /* a signal came meanwhile: store_stop waits for this */
+}
+
+static void on_store_opened(const struct err *err, void *data)
+{
+	struct server *server = data;
+
+	if (err) {
+		server->open_err = *err;
+		store_close(take_ptr(server->store), on_failed_store_closed, server);
+		return;
+	}
+	log_info("store open", kv_str("kind", store_backend_name(server->store)),
+		kv_str("place", store_place(server->store)));
+	life_part_done(server->life);
+}
+
 static void store_start(void *data)
 {
 	struct server *server = data;
@@ -217,13 +244,13 @@ static void store_start(void *data)
 		.queue_max = STORE_QUEUE_MAX,
 		.batch_max = STORE_BATCH_MAX,
 		.instance_id = server->instance_id,
+		.lease_ms = server->conf.lease,
+		.opened = on_store_opened,
+		.opened_data = server,
 	};
-	int status = store_open(&opts, &server->store, &err);
 
-	if (status == 0)
-		log_info("store open", kv_str("kind", store_backend_name(server->store)),
-			kv_str("place", store_place(server->store)));
-	report(server, status, &err);
+	if (store_open(&opts, &server->store, &err) < 0)
+		life_part_failed(server->life, &err);
 }
 
 static void on_store_closed(void *data)
@@ -239,7 +266,8 @@ static void store_stop(void *data)
 {
 	struct server *server = data;
 
-	store_close(server->store, on_store_closed, server);
+	if (server->store)
+		store_close(server->store, on_store_closed, server);
 }
 
 /* --- executor --- */
@@ -285,8 +313,10 @@ static void sched_part_start(void *data)
 		.exec = server->exec,
 		.window_max = WINDOW_MAX,
 		.window_ms = WINDOW_MS,
-		.poll_ms = POLL_MS,
+		.poll_ms = store_is_shared(server->store) ? SHARED_POLL_MS : POLL_MS,
 		.claim_max = CLAIM_MAX,
+		.heartbeat_ms = server->conf.heartbeat,
+		.lease_ms = server->conf.lease,
 		.db_max_ms = server->conf.db_max,
 	};
 

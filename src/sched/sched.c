@@ -62,6 +62,8 @@ int sched_create(const struct sched_opts *opts, struct sched **ret_sched, struct
 	list_init(&sched->attempts);
 	init_timer(sched, &sched->poll);
 	init_timer(sched, &sched->retry);
+	init_timer(sched, &sched->heartbeat);
+	init_timer(sched, &sched->fence);
 	init_timer(sched, &sched->run_max);
 	*ret_sched = sched;
 	return 0;
@@ -206,6 +208,7 @@ void sched_start(struct sched *sched, sched_done_fn *started, void *data)
 {
 	sched->started = started;
 	sched->started_data = data;
+	lease_beat(&sched->heartbeat);
 	recover(sched);
 }
 
@@ -258,6 +261,8 @@ void drain_check(struct sched *sched)
 		return;
 	if (sched->claims_drained)
 		take_ptr(sched->claims_drained)(sched->drain_data);
+	if (sched->is_destroyed && (sched->is_beating || sched->is_on_duty))
+		return;
 	if (sched->attempt_count == 0 && sched->runs_drained)
 		take_ptr(sched->runs_drained)(sched->drain_data);
 }
@@ -317,6 +322,8 @@ static void close_handles(void *data)
 
 	uv_close((uv_handle_t *)&sched->poll, on_handle_closed);
 	uv_close((uv_handle_t *)&sched->retry, on_handle_closed);
+	uv_close((uv_handle_t *)&sched->heartbeat, on_handle_closed);
+	uv_close((uv_handle_t *)&sched->fence, on_handle_closed);
 	uv_close((uv_handle_t *)&sched->run_max, on_handle_closed);
 	wake_timer_destroy(sched->wake);
 }

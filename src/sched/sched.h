@@ -23,6 +23,8 @@ struct sched_opts {
 	int64_t window_ms; /* how far ahead is looked */
 	int64_t poll_ms;   /* the safety poll; jittered by a quarter */
 	int claim_max;     /* actions in one claim */
+	int64_t heartbeat_ms,
+		lease_ms;  /* shared store: how often we say that we live, for how long */
 	int64_t db_max_ms; /* draining: how long a result is tried to be recorded */
 };
 

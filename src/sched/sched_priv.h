@@ -38,9 +38,11 @@ struct sched {
 	struct sched_opts opts;
 	struct window *window;
 	struct wake_timer *wake;
-	uv_timer_t poll;    /* safety poll, and the pause after a store error */
-	uv_timer_t retry;   /* results that could not be recorded */
-	uv_timer_t run_max; /* shutdown: ends the attempts */
+	uv_timer_t poll;      /* safety poll, and the pause after a store error */
+	uv_timer_t retry;     /* results that could not be recorded */
+	uv_timer_t heartbeat; /* shared store: says that we live */
+	uv_timer_t fence;     /* ends our work before our lease does */
+	uv_timer_t run_max;   /* shutdown: ends the attempts */
 
 	enum exchange exchange; /* under way */
 	enum exchange last;     /* the turn goes round from here */
@@ -53,6 +55,14 @@ struct sched {
 	};
 	struct claim_item
 		*claim_items; /* owned, claim_max of them; their dues too while claiming */
+
+	struct store_heartbeat beat; /* under way: is_beating */
+	struct store_lease *leases;  /* owned; what it names */
+	struct store_reap reap;      /* these two, one after the other: is_on_duty */
+	struct store_recover orphans;
+	bool is_beating, is_on_duty;
+	int64_t beat_sent_mono_ms;
+	int64_t duty_mono_ms; /* not before */
 
 	bool is_paused;
 	bool is_stopping; /* paused for good: attempts have a last moment */
@@ -117,6 +127,12 @@ void drain_check(struct sched *sched);
 bool look_try(struct sched *sched);
 bool take_try(struct sched *sched);
 bool claim_try(struct sched *sched);
+
+/* --- lease.c --- */
+
+/* Sends a heartbeat now, and from then on every heartbeat_ms; nothing when the store is not shared.
+ */
+void lease_beat(uv_timer_t *timer);
 
 /* --- attempt.c --- */
 

@@ -205,8 +205,12 @@ static void inspect(struct pg_migration *migration)
 {
 	struct pg_query *query = ask(migration, on_inspected);
 
-	query->text = "SELECT to_regclass('gathering.migration') IS NOT NULL,"
-		      " to_regnamespace('gathering') IS NOT NULL,"
+	/* From the tables, not by to_regclass(): that answers from a cache which, in the
+	 * transaction that waited for the lock, may not know yet what the holder has just made. */
+	query->text = "SELECT EXISTS (SELECT 1 FROM pg_class c JOIN pg_namespace n"
+		      " ON n.oid = c.relnamespace"
+		      " WHERE n.nspname = 'gathering' AND c.relname = 'migration'),"
+		      " EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = 'gathering'),"
 		      " current_setting('server_version_num')::integer, pg_is_in_recovery()";
 	pg_lease_query(&migration->lease, query);
 }

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * lease: where several instances share the store, each says regularly that it lives and which runs
+ * it works on; that is good for one lease. One that cannot say so ends its own work before the
+ * lease is over, because the others take its runs over then: no run has two live owners. And each
+ * looks whether somebody else has gone silent, and recovers what that one ran.
+ *
+ * A lease counts from the moment the heartbeat was *sent*: the database has read its clock later.
+ */
+#include "sched/sched_priv.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+/* So long before the lease ends, attempts get TERM; KILL follows after the executor's grace. */
+#define FENCE_MARGIN_MS 5000
+#define BEAT_AGAIN_MS   500
+
+static void on_fence(uv_timer_t *timer)
+{
+	struct sched *sched = timer->data;
+	size_t ended = exec_end_all(sched->opts.exec, ATTEMPT_INTERRUPTED);
+
+	log_error("the lease cannot be extended: our runs are ended before others take them over",
+		kv_i64("runs", (int64_t)ended));
+}
+
+/* --- the runs of those who are gone --- */
+
+static void duty_end(struct sched *sched)
+{
+	sched->is_on_duty = false;
+	drain_check(sched);
+}
+
+static void on_orphans_recovered(struct store_req *req)
+{
+	struct sched *sched = req->data;
+
+	if (req->err.code == 0 && sched->orphans.ret_count > 0) {
+		log_info("recovered runs of an instance that is gone",
+			kv_i64("runs", (int64_t)sched->orphans.ret_count));
+		sched->has_pending = sched->take_wanted = true;
+		sched_turn(sched);
+	}
+	duty_end(sched);
+}
+
+static void on_reaped(struct store_req *req)
+{
+	struct sched *sched = req->data;
+
+	for (size_t i = 0; i < sched->reap.ret_dead_count; i++)
+		log_warn("an instance is gone", kv_id("instance", &sched->reap.ret_dead[i]));
+	if (sched->reap.ret_dead_count > 0)
+		sched->look_wanted = true; /* nobody looks after what it had in its window */
+	store_reap_fini(&sched->reap);
+	if (sched->is_paused || sched->is_destroyed) {
+		duty_end(sched);
+		return;
+	}
+	sched->orphans = (struct store_recover){.req.data = sched};
+	store_recover(sched->opts.store, &sched->orphans, on_orphans_recovered);
+}
+
+/* Twice in a lease. Without liveness locks silence is all there is to go by. */
+static void look_for_the_dead(struct sched *sched)
+{
+	int64_t now = clock_mono_ms();
+
+	if (sched->is_on_duty || sched->is_paused || now < sched->duty_mono_ms)
+		return;
+	sched->is_on_duty = true;
+	sched->duty_mono_ms = now + sched->opts.lease_ms / 2;
+	sched->reap = (struct store_reap){.req.data = sched, .dead_ms = sched->opts.lease_ms};
+	store_reap(sched->opts.store, &sched->reap, on_reaped);
+}
+
+/* --- our own --- */
+
+static void renew(struct sched *sched, const struct store_heartbeat *beat)
+{
+	int64_t end = sched->beat_sent_mono_ms + sched->opts.lease_ms - FENCE_MARGIN_MS;
+	int64_t left = end - clock_mono_ms();
+
+	uv_timer_start(&sched->fence, on_fence, left > 0 ? (uint64_t)left : 0, 0);
+	for (size_t i = 0; i < beat->ret_lost_count; i++) {
+		log_warn("a run of ours was taken over; ending it",
+			kv_id("run", &beat->ret_lost[i]));
+		(void)exec_end(sched->opts.exec, &beat->ret_lost[i], ATTEMPT_INTERRUPTED);
+	}
+	for (size_t i = 0; i < beat->ret_cancel_count; i++)
+		sched_cancel_run(sched, &beat->ret_cancel[i]);
+	look_for_the_dead(sched);
+}
+
+static void on_beat(struct store_req *req)
+{
+	struct store_heartbeat *beat = container_of(req, struct store_heartbeat, req);
+	struct sched *sched = req->data;
+	bool is_ok = req->err.code == 0;
+
+	sched->is_beating = false;
+	free(take_ptr(sched->leases));
+	if (is_ok)
+		renew(sched, beat);
+	else
+		log_warn("a heartbeat failed; trying again", kv_str("error", req->err.text));
+	store_heartbeat_fini(beat);
+	if (!sched->is_destroyed)
+		uv_timer_start(&sched->heartbeat, lease_beat,
+			(uint64_t)(is_ok ? sched->opts.heartbeat_ms : BEAT_AGAIN_MS), 0);
+	sched_turn(sched);
+	drain_check(sched);
+}
+
+/* Of all attempts: also one that has ended keeps its run until its result is recorded. */
+static void list_leases(struct sched *sched)
+{
+	size_t count = 0;
+
+	sched->leases = xcalloc(sched->attempt_count + 1, sizeof(*sched->leases));
+	list_for_each (node, &sched->attempts) {
+		const struct run *run = &list_entry(node, struct attempt, node)->run;
+
+		sched->leases[count++] =
+			(struct store_lease){.run_id = run->id, .epoch = run->epoch};
+	}
+	sched->beat.leases = sched->leases;
+	sched->beat.count = count;
+}
+
+void lease_beat(uv_timer_t *timer)
+{
+	struct sched *sched = timer->data;
+
+	if (!store_is_shared(sched->opts.store))
+		return;
+	sched->is_beating = true;
+	sched->beat_sent_mono_ms = clock_mono_ms();
+	sched->beat = (struct store_heartbeat){
+		.req.data = sched, .state = sched->is_paused ? INSTANCE_DRAINING : INSTANCE_READY};
+	list_leases(sched);
+	store_heartbeat(sched->opts.store, &sched->beat, on_beat);
+}

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several real servers on one real PostgreSQL: every due time once, whoever dies; what one is told, the
+others obey. (Issue 3; shards, liveness locks and NOTIFY are still to come, so takeovers wait for a lease.)"""
+import os
+import signal
+import time
+
+import pytest
+
+from harness import wait_for
+from pg import cluster, clusters  # noqa: F401 (fixtures)
+from test_scheduling import assert_every_due_time_once, shell, wait_running
+
+
+@pytest.fixture
+def database(cluster):  # noqa: F811
+    """A database of the test's own in the file's cluster."""
+    name = f"t{time.monotonic_ns()}"
+    cluster.sql(f"CREATE DATABASE {name}")
+    return cluster.url.rsplit("/", 1)[0] + "/" + name
+
+
+@pytest.fixture
+def gang(servers, database):
+    def make(count, **options):
+        made = [servers(database=database, exec_enabled=True, **options).spawn() for _ in range(count)]
+        for server in made:
+            server.wait_listening()
+        for server in made:
+            wait_for(lambda: server.get("/health/startup").status == 200, f"a start\n{server.log}")
+        return made
+
+    return make
+
+
+def pause_all(server, names):
+    for name in names:
+        assert server.post(f"/api/v1/actions/{name}/pause").status == 200
+    wait_for(lambda: not server.runs(state="pending,running"), "the last runs")
+
+
+def tick_definitions(target, count, every="500ms"):
+    return [{"name": f"a{n}", "kind": "http", "http": {"url": target.url}, "overlap": "allow", "misfire": "all",
+             "schedule": {"every": every, "anchor": f"2020-01-01T00:00:00.{n * 77 % 500:03}Z"}}
+            for n in range(count)]
+
+
+def test_two_instances_run_every_due_time_once(gang, targets):
+    target = targets()
+    a, b = gang(2)
+    definitions = tick_definitions(target, 3)
+    assert a.post("/api/v1/actions", {"items": definitions}).status == 201
+    wait_for(lambda: len(target.requests) >= 90, "15 s of six a second", timeout=60)
+    pause_all(b, [d["name"] for d in definitions])
+    ran = [run for d in definitions for run in b.runs(d["name"], state="succeeded")]
+    for definition in definitions:
+        assert_every_due_time_once(a.runs(definition["name"]), 500)
+    keys = [request["headers"]["Idempotency-Key"] for request in target.requests]
+    assert len(keys) == len(set(keys)) == len(ran)
+
+
+def test_ten_instances_start_at_once_on_an_empty_database(gang):
+    ten = gang(10)
+    assert {server.get("/health/ready").status for server in ten} == {200}
+
+
+def test_a_killed_instance_is_replaced_within_its_lease(gang, targets):
+    target = targets()
+    a, b = gang(2, lease="10s", heartbeat="1s")
+    definitions = tick_definitions(target, 4)
+    assert a.post("/api/v1/actions", {"items": definitions}).status == 201
+    assert a.post("/api/v1/actions", {"name": "long", "on_interrupt": "retry", **shell("sleep 300")}).status == 201
+    run = a.post("/api/v1/actions/long/run").json
+    wait_running(a, "long")
+    wait_for(lambda: len(target.requests) >= 20, "some requests")
+    instance = a.get(f"/api/v1/runs/{run['id']}").json["instance_id"]
+    owner = next(s for s in (a, b) if s.get("/api/v1/instances").json["items"][0]["id"] == instance)
+    other = b if owner is a else a
+    owner.kill()
+    again = wait_for(lambda: (r := other.get(f"/api/v1/runs/{run['id']}").json)["instance_id"] != instance
+                     and r["state"] == "running" and r, "the takeover", timeout=60)
+    assert again["interruptions"] == 1 and again["epoch"] > run["epoch"]
+    asked = len(target.requests)
+    wait_for(lambda: len(target.requests) > asked + 20, "the other one to go on", timeout=60)
+    other.post(f"/api/v1/runs/{run['id']}/cancel")
+    pause_all(other, [d["name"] for d in definitions])
+    for definition in definitions:
+        runs = other.runs(definition["name"])
+        assert_every_due_time_once(runs, 500)
+        assert all(r["state"] in ("succeeded", "skipped") for r in runs)
+
+
+def test_a_frozen_instance_ends_its_work_before_others_take_over(gang, tmp_path):
+    a, b = gang(2, lease="10s", heartbeat="1s")
+    a.create(name="long", **shell(f"echo $$ >> {tmp_path}/pids; exec sleep 300"))
+    run = a.post("/api/v1/actions/long/run").json
+    running = wait_for(lambda: (r := a.get(f"/api/v1/runs/{run['id']}").json)["state"] == "running" and r, "it runs")
+    owner = next(s for s in (a, b) if s.get("/api/v1/instances").json["items"][0]["id"] == running["instance_id"])
+    other = b if owner is a else a
+    first = int(wait_for(lambda: (tmp_path / "pids").read_text(), "the pid"))
+    owner.signal(signal.SIGSTOP)
+    again = wait_for(lambda: (r := other.get(f"/api/v1/runs/{run['id']}").json)["epoch"] > running["epoch"] and r,
+                     "the takeover", timeout=60)
+    assert again["interruptions"] == 1
+    owner.signal(signal.SIGCONT)
+    wait_for(lambda: not os.path.exists(f"/proc/{first}"), "the late owner to end its program")
+    wait_for(lambda: "stale" in owner.log or "taken over" in owner.log, "its result to be refused")
+    other.post(f"/api/v1/runs/{run['id']}/cancel")
+    other.wait_run(run["id"], states=["cancelled"])
+
+
+def test_pause_edit_delete_and_cancel_through_one_are_honoured_by_the_others(gang, targets):
+    old, new = targets(), targets()
+    a, b = gang(2, heartbeat="500ms")
+    a.create(name="x", kind="http", http={"url": old.url}, schedule={"every": "200ms"})
+    wait_for(lambda: len(old.requests) > 5, "it runs")
+    assert b.request("PATCH", "/api/v1/actions/x", {"http": {"url": new.url}}).status == 200
+    wait_for(lambda: len(new.requests) > 2, "the new definition")
+    asked = len(old.requests)
+    wait_for(lambda: len(new.requests) > 8, "the new definition")
+    assert len(old.requests) <= asked + 1
+    assert b.post("/api/v1/actions/x/pause").status == 200
+    wait_for(lambda: not a.runs("x", state="pending,running"), "the last run")
+    asked = len(new.requests)
+    wait_for(lambda: len(a.runs("x", state="skipped")) > 3, "rows of paused due times")
+    assert len(new.requests) == asked
+    a.create(name="long", **shell("sleep 300"))
+    run = a.post("/api/v1/actions/long/run").json
+    wait_running(a, "long")
+    for server in (a, b):  # one of them is not the owner
+        server.post(f"/api/v1/runs/{run['id']}/cancel")
+    assert a.wait_run(run["id"])["state"] == "cancelled"
+    assert b.request("DELETE", "/api/v1/actions/x").status == 204
+    assert a.get("/api/v1/actions/x").status == 404
+
+
+def test_postgresql_away_for_a_while_loses_and_doubles_nothing(gang, targets, cluster):  # noqa: F811
+    target = targets()
+    a, b = gang(2)
+    definitions = tick_definitions(target, 3)
+    assert a.post("/api/v1/actions", {"items": definitions}).status == 201
+    wait_for(lambda: len(target.requests) >= 20, "some requests")
+    cluster.restart("immediate")
+    asked = len(target.requests)
+    wait_for(lambda: len(target.requests) > asked + 20, "them to go on", timeout=60)
+    assert {server.get("/health/live").status for server in (a, b)} == {200}
+    pause_all(a, [d["name"] for d in definitions])
+    for definition in definitions:
+        assert_every_due_time_once(a.runs(definition["name"]), 500)
+
+
+def test_a_drained_instance_hands_over_at_once(gang, tmp_path):
+    a, b = gang(2, run_max="100ms")
+    a.create(name="long", **shell(f"echo x >> {tmp_path}/starts; exec sleep 300"))
+    run = a.post("/api/v1/actions/long/run").json
+    running = wait_for(lambda: (r := a.get(f"/api/v1/runs/{run['id']}").json)["state"] == "running" and r, "it runs")
+    owner = next(s for s in (a, b) if s.get("/api/v1/instances").json["items"][0]["id"] == running["instance_id"])
+    other = b if owner is a else a
+    owner.stop(expect=3)
+    again = wait_for(lambda: (r := other.get(f"/api/v1/runs/{run['id']}").json)["state"] == "running"
+                     and r["epoch"] > running["epoch"] and r, "it goes on elsewhere", timeout=60)
+    assert again["interruptions"] == 1 and again["attempt"] == 1
+    other.post(f"/api/v1/runs/{run['id']}/cancel")
+    other.wait_run(run["id"], states=["cancelled"])
