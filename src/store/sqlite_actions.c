@@ -196,9 +196,9 @@ int sqlite_list_actions(void *data, struct store_list_actions *req, int64_t now_
 	auto_free char *pattern = req->name_part ? like_pattern(req->name_part) : NULL;
 	struct statement st;
 
-	if (req->want_total && count_actions(&db->reader, req, pattern) < 0)
+	if (req->want_total && count_actions(&db->lister, req, pattern) < 0)
 		return req->req.err.code;
-	st = statement_start(&db->reader, QUERY_ACTION_LIST);
+	st = statement_start(&db->lister, QUERY_ACTION_LIST);
 	put_text(&st, req->after_name ? req->after_name : "");
 	put_action_filter(&st, req, pattern);
 	put_i64(&st, (int64_t)req->limit + 1);

@@ -109,7 +109,7 @@ extern const struct embedded_file sqlite_migrations[]; /* sql/sqlite, in order, 
 struct sqlite_db {
 	char *place; /* owned */
 	struct file_lock lock;
-	struct conn writer, reader;
+	struct conn writer, reader, lister;
 	struct id instance_id;
 };
 

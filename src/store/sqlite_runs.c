@@ -190,7 +190,7 @@ static int read_runs(struct statement *st, struct store_list_runs *req)
 
 int sqlite_list_runs(void *data, struct store_list_runs *req, int64_t now_ms)
 {
-	struct conn *conn = &((struct sqlite_db *)data)->reader;
+	struct conn *conn = &((struct sqlite_db *)data)->lister;
 	struct run_query query = choose_query(req);
 	char buffer[STATES_TEXT_SIZE];
 	const char *states = states_text(req->states, buffer);

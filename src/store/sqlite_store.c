@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The store in an SQLite file: write-ahead log, synchronous=FULL, one writing and one reading
- * connection, each used by one batch at a time on the thread pool (store_batch.c). The file belongs
+ * The store in an SQLite file: write-ahead log, synchronous=FULL, a writing
+ * connection, a reading one and one for lists, each used by one batch at a time on the thread pool
+ * (store_batch.c). The file belongs
  * to one server at a time (file_lock.c).
  *
  * The log is copied back into the file (a checkpoint) when nothing was written for a moment, never
@@ -152,6 +153,7 @@ int sqlite_enter(
 
 void sqlite_leave(struct sqlite_db *db)
 {
+	conn_close(&db->lister);
 	conn_close(&db->reader);
 	conn_close(&db->writer); /* the last one out copies the log back */
 	file_lock_release(&db->lock);
@@ -162,7 +164,16 @@ void sqlite_leave(struct sqlite_db *db)
 
 static struct conn *conn_of(struct sqlite_db *db, enum store_lane lane)
 {
-	return lane == LANE_WRITE ? &db->writer : &db->reader;
+	switch (lane) {
+	case LANE_WRITE:
+		return &db->writer;
+	case LANE_LIST:
+		return &db->lister;
+	case LANE_READ:
+	case LANE_COUNT:
+		break;
+	}
+	return &db->reader;
 }
 
 static int run_plain(struct conn *conn, enum query query, struct err *err)
@@ -284,7 +295,8 @@ static int open_db(struct sqlite_db *db, const char *path, struct err *err)
 	if (sqlite_enter(db, path, &db->instance_id, err) < 0)
 		return err->code;
 	if (sqlite_upgrade(&db->writer, NULL, NULL, err) == 0 &&
-		conn_open(&db->reader, db->place, CONN_READER, err) == 0)
+		conn_open(&db->reader, db->place, CONN_READER, err) == 0 &&
+		conn_open(&db->lister, db->place, CONN_READER, err) == 0)
 		return 0;
 	sqlite_leave(db);
 	return err->code;

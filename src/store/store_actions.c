@@ -187,7 +187,7 @@ static void list_actions_release(struct store_req *base)
 
 static const struct store_verb verb_list_actions = {
 	.name = "list_actions",
-	.lane = LANE_READ,
+	.lane = LANE_LIST,
 	.run = list_actions_run,
 	.clear = list_actions_clear,
 	.fini = list_actions_release,

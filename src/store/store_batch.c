@@ -2,10 +2,10 @@
  *
  * Works requests off in batches for a backend whose verbs simply block.
  *
- * Two lanes, writes and reads, each with one batch at a time: what arrives while a batch is under
- * way becomes the next one. So the batch grows with the load, and one commit (one sync of the disk)
- * pays for all that came meanwhile: group commit without a timer. Each request of a batch stands in
- * its own savepoint; one that fails is undone alone.
+ * Three lanes, writes, reads by key, and lists, each with one batch at a time: what arrives while a
+ * batch is under way becomes the next one. So the batch grows with the load, and one commit (one
+ * sync of the disk) pays for all that came meanwhile: group commit without a timer. Each request of
+ * a batch stands in its own savepoint; one that fails is undone alone.
  *
  * No locks: a batch belongs to its worker from uv_queue_work until after_work, and the loop does
  * not look at it in between. What takes too much for one transaction as a whole (disk full, a

@@ -23,7 +23,8 @@
 
 enum store_lane {
 	LANE_WRITE,
-	LANE_READ,
+	LANE_READ, /* by key: microseconds */
+	LANE_LIST, /* may walk a long ledger, and nothing else is to wait for that */
 	LANE_COUNT
 };
 

@@ -427,7 +427,7 @@ static void list_runs_release(struct store_req *base)
 
 static const struct store_verb verb_list_runs = {
 	.name = "list_runs",
-	.lane = LANE_READ,
+	.lane = LANE_LIST,
 	.run = list_runs_run,
 	.clear = list_runs_clear,
 	.fini = list_runs_release,

@@ -543,6 +543,64 @@ static void test_locked_by_another_program_is_unavailable(void **state)
 	store_create_actions_fini(&create);
 }
 
+/* --- lanes --- */
+
+#define LONG_LEDGER 100000
+#define SLOW_LISTS  10
+
+static void on_slow_list(struct store_req *req)
+{
+	(*(int *)req->data)--;
+}
+
+static void make_long_ledger(struct rig *rig)
+{
+	struct action *action = rig_create(rig, "a", "", NO_TIME);
+
+	assert_false(id_is_zero(&rig_trigger(rig, action)->id));
+	run_sql(path_of(rig),
+		"WITH RECURSIVE c (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < "
+		"100000) INSERT INTO run (id, action_id, action_version, definition_version, kind,"
+		" is_serial, triggered_by, due_at_ms, state, reason, attempt, interruptions,"
+		" epoch, priority, created_at_ms, output_bytes, missed_count, missed_until_ms,"
+		" cancel_requested) SELECT CAST(printf('%016d', i) AS BLOB), r.action_id, 1, 1,"
+		" 'exec', 1, 'schedule', i, 'skipped', 'late', 0, 0, 0, 0, 1, 0, 1, i, 0"
+		" FROM c, (SELECT action_id FROM run LIMIT 1) r");
+	assert_int_equal(rig_run_count(rig, action), LONG_LEDGER + 1);
+}
+
+/* Whoever pages through a long ledger delays neither the scheduler nor a probe. */
+static void test_a_look_does_not_wait_for_lists(void **state)
+{
+	struct rig *rig = *state;
+	struct store_list_runs lists[SLOW_LISTS];
+	struct store_look look = {.horizon_ms = MINUTE_MS, .limit = 1};
+	struct store_stats stats = {.req = {.data = NULL}};
+	int left = SLOW_LISTS;
+
+	make_long_ledger(rig);
+	for (int i = 0; i < SLOW_LISTS; i++) {
+		lists[i] = (struct store_list_runs){.req.data = &left,
+			.limit = 1,
+			.trigger = TRIGGER_EVENT,
+			.due_from_ms = NO_TIME,
+			.due_to_ms = NO_TIME,
+			.want_total = true};
+		store_list_runs(rig->store, &lists[i], on_slow_list);
+	}
+	assert_int_equal(rig_do(rig, look, &look), 0);
+	assert_int_equal(rig_do(rig, stats, &stats), 0);
+	assert_int_equal(left, SLOW_LISTS);
+	store_look_fini(&look);
+	while (left > 0)
+		(void)uv_run(&rig->loop, UV_RUN_ONCE);
+	for (int i = 0; i < SLOW_LISTS; i++) {
+		assert_int_equal(lists[i].req.err.code, 0);
+		assert_int_equal(lists[i].ret_total, 0);
+		store_list_runs_fini(&lists[i]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -567,6 +625,7 @@ int main(void)
 		RIG_TEST(test_full_disk_loses_nothing_and_goes_on_when_there_is_room),
 		RIG_TEST(test_no_room_to_begin_with),
 		RIG_TEST(test_locked_by_another_program_is_unavailable),
+		RIG_TEST(test_a_look_does_not_wait_for_lists),
 	};
 
 	rig_backend = "sqlite";
