@@ -43,6 +43,9 @@ void rig_pg_take_clock(void);
 void rig_pg_sql(const char *sql, char *ret_value, size_t size);
 bool rig_pg_refuses(const char *sql, char *ret_why, size_t size);
 void rig_pg_do(const char *command);
+/* One statement that goes on meanwhile, and its end. */
+void rig_pg_start(const char *sql);
+void rig_pg_end(void);
 
 /* cmocka set-up and tear-down; *state is the rig. */
 int rig_setup(void **state);

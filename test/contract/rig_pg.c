@@ -92,6 +92,27 @@ void rig_pg_do(const char *command)
 	cluster_do(&cluster, command);
 }
 
+static PGconn *meanwhile;
+
+void rig_pg_start(const char *sql)
+{
+	meanwhile = PQconnectdb(database_url);
+	assert_int_equal(PQstatus(meanwhile), CONNECTION_OK);
+	assert_int_equal(PQsendQuery(meanwhile, sql), 1);
+}
+
+void rig_pg_end(void)
+{
+	PGresult *result;
+
+	while ((result = PQgetResult(meanwhile)) != NULL) {
+		if (PQresultStatus(result) != PGRES_COMMAND_OK)
+			fail_msg("%s", PQresultErrorMessage(result));
+		PQclear(result);
+	}
+	PQfinish(meanwhile);
+}
+
 /* --- life --- */
 
 static void stop_cluster(void)
