@@ -42,10 +42,15 @@ static inline bool cluster_read_fact(struct cluster *cluster, const char *line)
 		{"folder=", cluster->folder},
 	};
 
-	for (size_t i = 0; i < COUNT_OF(facts); i++)
-		if (strncmp(line, facts[i].key, strlen(facts[i].key)) == 0)
-			(void)snprintf(facts[i].to, sizeof(cluster->url), "%s",
-				line + strlen(facts[i].key));
+	for (size_t i = 0; i < COUNT_OF(facts); i++) {
+		size_t key_len = strlen(facts[i].key);
+		int len;
+
+		if (strncmp(line, facts[i].key, key_len) != 0)
+			continue;
+		len = snprintf(facts[i].to, sizeof(cluster->url), "%s", line + key_len);
+		assert_true(len >= 0 && (size_t)len < sizeof(cluster->url));
+	}
 	return strcmp(line, "ready") == 0;
 }
 
