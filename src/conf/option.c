@@ -230,6 +230,9 @@ int conf_set(struct conf *conf, const struct conf_option *option, const char *va
 	return ERR_INVALID;
 }
 
+/* An owner ends its runs so long before its lease does. */
+#define LEASE_MARGIN_MS 5000
+
 int conf_check(const struct conf *conf, struct err *err)
 {
 	char left[DURATION_TEXT_SIZE], right[DURATION_TEXT_SIZE];
@@ -254,5 +257,11 @@ int conf_check(const struct conf *conf, struct err *err)
 			"cut before they can be handed back: raise it",
 			format_duration(conf->total_max, left),
 			format_duration(conf->term_grace + conf->db_max, right));
+	if (conf->lease < 2 * conf->heartbeat + LEASE_MARGIN_MS)
+		return err_field(err, ERR_INVALID, "/lease",
+			"lease (%s) must be at least twice heartbeat (%s) and 5s more, or one lost "
+			"heartbeat ends every run: raise it",
+			format_duration(conf->lease, left),
+			format_duration(conf->heartbeat, right));
 	return 0;
 }

@@ -137,7 +137,9 @@ static int find_macro(
 	(void)excerpt(pieces[0].at, pieces[0].len, shown);
 	if (equals_fold(&pieces[0], "@reboot"))
 		return err_field(err, ERR_INVALID, "/cron",
-			"cron macro '%s' names no time; set \"run_on_start\": true instead", shown);
+			"cron macro '%s' names no due time; start such a job with the machine's "
+			"service manager",
+			shown);
 	if (equals_fold(&pieces[0], "@every") && count == 2)
 		return err_field(err, ERR_INVALID, "/cron",
 			"cron macro '%s' is an interval; write \"every\": \"%s\" instead of "

@@ -172,7 +172,7 @@ def test_next_notes_what_may_surprise(expression, warning):
     (["* * 30 2 *"], "cron expression can never be due: no year has day-of-month '30' with month '2'"),
     (["* * *"], "cron expression has 3 fields; it takes 5 (minute hour day-of-month month day-of-week)"),
     (["@fortnightly"], "unknown cron macro '@fortnightly'; there are @yearly"),
-    (["@reboot"], "cron macro '@reboot' names no time"),
+    (["@reboot"], "cron macro '@reboot' names no due time"),
     (["0 0 * * fry"], "cron field 'day-of-week': 'fry' is not a number or a name such as SUN"),
     (["*/0 * * * *"], "cron field 'minute': step 0 is below 1"),
     (["22-2 * * * *"], "cron field 'minute': '22-2' runs backwards; write 22-59,0-2"),
