@@ -3,7 +3,8 @@
  * The search against brute force: a random expression in a random zone, walked minute by minute
  * with the C library's idea of local time and the rules of doc/schedules.md applied to each minute,
  * must be due when schedule_next says so. Nothing of plan/ is used on the slow side: the expression
- * is made as text and as sets at the same time, and the zone is libc's.
+ * is made as text and as sets at the same time, the zone is libc's, and what a name picks for H and
+ * jitter is computed here from the formula in doc/schedules.md. Some schedules have bounds.
  *
  * A window is a few days, mostly around a change of the clock; it is computed once and serves many
  * expressions and starting points. GATHERING_TEST_WINDOWS asks for more of them. */
@@ -32,6 +33,7 @@
 #define LOCALS         (INSTANTS + 2 * LOCAL_SPARE)
 #define SPECIALS_MAX   4
 #define NOWHERE        (-1)
+#define JITTER_MAX_S   86400 /* of a test */
 
 static const char *const zones[] = {"Australia/Lord_Howe", "America/Santiago", "America/Asuncion",
 	"Africa/Cairo", "Pacific/Apia", "Africa/Casablanca", "Antarctica/Troll", "Europe/Dublin",
@@ -145,6 +147,7 @@ enum special {
 
 struct expression {
 	char text[400];
+	char name[24];    /* the action's */
 	bool sets[6][64]; /* second minute hour day month weekday */
 	bool stars[6];
 	struct {
@@ -224,12 +227,55 @@ static void add_special(struct expression *expr, struct seed *seed, int which)
 	expr->specials[which][(*count)++].b = b;
 }
 
+/* What a name picks, by doc/schedules.md. */
+static int64_t pick_slowly(const char *name, uint64_t salt, int64_t count)
+{
+	uint64_t z = 14695981039346656037u;
+
+	for (size_t i = 0; i < strlen(name); i++) {
+		z ^= (uint8_t)name[i];
+		z *= 1099511628211u;
+	}
+	z += salt * 11400714819323198485u;
+	z = (z ^ (z >> 30)) * 13787848793156543929u;
+	z = (z ^ (z >> 27)) * 10723151780598845931u;
+	z ^= z >> 31;
+	return (int64_t)(z % (uint64_t)count);
+}
+
+static void add_hashed(
+	struct expression *expr, struct seed *seed, int field, int low, int high, int step)
+{
+	bool has_range = seed_below(seed, 2), has_step = seed_below(seed, 2);
+	int count = 0, first = 0;
+
+	add(expr, "%c", "Hh"[seed_below(seed, 2)]);
+	if (has_range)
+		add(expr, "(%d-%d)", low, high);
+	if (has_step)
+		add(expr, "/%d", step);
+	low = has_range ? low : mins[field];
+	high = has_range ? high : field == 3 ? 28 : maxs[field];
+	count = high - low + 1;
+	if (has_step && step < count) {
+		first = low + (int)pick_slowly(expr->name, (uint64_t)field + 1, step);
+		set_every(expr, field, first, high, step);
+	} else {
+		first = low + (int)pick_slowly(expr->name, (uint64_t)field + 1, count);
+		expr->sets[field][first] = true;
+	}
+}
+
 static void add_item(struct expression *expr, struct seed *seed, int field, bool is_first)
 {
 	int step = 1 + (int)seed_below(seed, 20), a = pick_value(seed, field),
 	    b = pick_value(seed, field);
 	int low = a < b ? a : b, high = a < b ? b : a;
 
+	if (seed_below(seed, 6) == 0) {
+		add_hashed(expr, seed, field, low, high, step);
+		return;
+	}
 	switch (seed_below(seed, field == 3 || field == 5 ? 7 : 5)) {
 	case 0:
 		add(expr, "*/%d", step);
@@ -279,6 +325,7 @@ static void add_field(struct expression *expr, struct seed *seed, int field)
 static void expression_make(struct expression *expr, struct seed *seed)
 {
 	*expr = (struct expression){.has_seconds = seed_below(seed, 4) == 0};
+	(void)snprintf(expr->name, sizeof(expr->name), "job-%" PRIu64, seed_below(seed, 100000));
 	if (!expr->has_seconds)
 		expr->sets[0][0] = true;
 	for (int field = expr->has_seconds ? 0 : 1; field < 6; field++)
@@ -381,15 +428,100 @@ static int64_t next_slowly(const struct expression *expr, const uint8_t due[INST
 	return NOWHERE;
 }
 
-static int64_t count_slowly(
-	const struct expression *expr, const uint8_t due[INSTANTS], int64_t from, int64_t limit)
+/* The last due second before second `limit`, at most the longest jitter before it. */
+static int64_t last_slowly(
+	const struct expression *expr, const uint8_t due[INSTANTS], int64_t limit)
+{
+	for (int64_t at_s = limit - 1; at_s > limit - 1 - JITTER_MAX_S; at_s--) {
+		int64_t i = at_s / 60;
+
+		if (!due[i])
+			at_s = i * 60; /* a minute of nothing */
+		else if ((due[i] & DUE_MOVED) && at_s % 60 == 0)
+			return at_s;
+		else if ((due[i] & DUE_BY_CLOCK) && expr->sets[0][at_s % 60])
+			return at_s;
+	}
+	return NOWHERE;
+}
+
+/* Bounds and jitter, in milliseconds from the window's start; NOWHERE: not bounded. */
+struct limits {
+	int64_t start_ms, end_ms, jitter_ms;
+	char texts[3][RFC3339_TEXT_SIZE + DURATION_TEXT_SIZE];
+};
+
+/* When a due second of the window is due after jitter, in milliseconds from the window's start. */
+static int64_t jittered_slowly(const struct window *window, const struct expression *expr,
+	const uint8_t due[INSTANTS], const struct limits *limits, int64_t at_s)
+{
+	int64_t next_s = next_slowly(expr, due, at_s + 1), room_ms = limits->jitter_ms;
+
+	if (room_ms == 0)
+		return at_s * 1000;
+	if (next_s != NOWHERE && (next_s - at_s) * 1000 < room_ms)
+		room_ms = (next_s - at_s) * 1000;
+	return at_s * 1000 +
+	       pick_slowly(expr->name, (uint64_t)(window->start_s + at_s) * 1000, room_ms);
+}
+
+/* The first due time at or after from_ms; both in milliseconds from the window's start. */
+static int64_t next_limited(const struct window *window, const struct expression *expr,
+	const uint8_t due[INSTANTS], const struct limits *limits, int64_t from_ms)
+{
+	int64_t at_s = NOWHERE, at_ms = 0, from_s = 0;
+
+	if (limits->start_ms != NOWHERE && limits->start_ms > from_ms)
+		from_ms = limits->start_ms;
+	from_s = (from_ms + 999) / 1000;
+	if (limits->jitter_ms > 0)
+		at_s = last_slowly(expr, due, from_s);
+	if (at_s == NOWHERE)
+		at_s = next_slowly(expr, due, from_s);
+	for (; at_s != NOWHERE; at_s = next_slowly(expr, due, at_s + 1)) {
+		at_ms = jittered_slowly(window, expr, due, limits, at_s);
+		if (at_ms >= from_ms)
+			return limits->end_ms == NOWHERE || at_ms <= limits->end_ms ? at_ms
+										    : NOWHERE;
+	}
+	return NOWHERE;
+}
+
+static int64_t count_slowly(const struct window *window, const struct expression *expr,
+	const uint8_t due[INSTANTS], const struct limits *limits, int64_t from_ms, int64_t limit_ms)
 {
 	int64_t count = 0;
 
-	for (int64_t at_s = next_slowly(expr, due, from); at_s != NOWHERE && at_s < limit;
-		at_s = next_slowly(expr, due, at_s + 1))
+	for (int64_t at_ms = next_limited(window, expr, due, limits, from_ms);
+		at_ms != NOWHERE && at_ms < limit_ms;
+		at_ms = next_limited(window, expr, due, limits, at_ms + 1))
 		count++;
 	return count;
+}
+
+/* Bounds within the window and jitter, a part of the time each. */
+static void limits_make(const struct window *window, struct limits *limits, struct seed *seed,
+	struct schedule_spec *spec)
+{
+	int64_t base_ms = window->start_s * 1000, minute_ms = 60000;
+
+	*limits = (struct limits){.start_ms = NOWHERE, .end_ms = NOWHERE};
+	if (seed_below(seed, 5) == 0) {
+		limits->start_ms = minute_ms * (MARGIN_MINUTES + (int64_t)seed_below(seed, 1440)) +
+				   (int64_t)seed_below(seed, 2);
+		spec->start_at = format_rfc3339(base_ms + limits->start_ms, limits->texts[0]);
+	}
+	if (seed_below(seed, 5) == 0) {
+		limits->end_ms = minute_ms * (MARGIN_MINUTES + WINDOW_MINUTES -
+						     (int64_t)seed_below(seed, 1440)) -
+				 (int64_t)seed_below(seed, 2);
+		spec->end_at = format_rfc3339(base_ms + limits->end_ms, limits->texts[1]);
+	}
+	if (seed_below(seed, 4) == 0) {
+		limits->jitter_ms = 1 + (int64_t)seed_below(seed,
+						seed_below(seed, 2) ? 120000 : JITTER_MAX_S * 1000);
+		spec->jitter = format_duration(limits->jitter_ms, limits->texts[2]);
+	}
 }
 
 /* --- the comparison --- */
@@ -399,45 +531,54 @@ struct tally {
 };
 
 static void compare(const struct window *window, const struct expression *expr,
-	const struct schedule_spec *spec, struct seed *seed, struct tally *tally)
+	const struct schedule_spec *spec, const struct limits *limits, struct seed *seed,
+	struct tally *tally)
 {
 	static uint8_t due[INSTANTS];
 	struct schedule *schedule = NULL;
 	struct err err = {0};
-	int64_t begin = MARGIN_MINUTES * 60, end = (MARGIN_MINUTES + WINDOW_MINUTES) * 60;
+	int64_t begin = MARGIN_MINUTES * 60000, end = (MARGIN_MINUTES + WINDOW_MINUTES) * 60000;
+	int64_t start_ms = window->start_s * 1000;
 
+	judge(window, expr, spec, due);
 	if (schedule_parse(spec, &schedule, &err) != ERR_NONE) {
-		if (!strstr(err.text, "can never be due"))
+		bool is_bounded = strstr(err.text, "there is no due time");
+
+		if (!is_bounded && !strstr(err.text, "can never be due"))
 			fail_msg("'%s': %s", expr->text, err.text);
+		if (is_bounded && next_limited(window, expr, due, limits, begin) != NOWHERE)
+			fail_msg("'%s' of %s in %s: %s", expr->text, expr->name, spec->timezone,
+				err.text);
 		tally->refused++;
 		return;
 	}
-	judge(window, expr, spec, due);
 	for (int i = 0; i < STARTS; i++) {
-		int64_t from = begin + (int64_t)seed_below(seed, WINDOW_MINUTES * 60);
-		int64_t slow = next_slowly(expr, due, from);
-		int64_t after_ms =
-			(window->start_s + from) * 1000 - 1 - (int64_t)seed_below(seed, 1000);
+		int64_t from = begin + (int64_t)seed_below(seed, WINDOW_MINUTES * 60000);
+		int64_t slow = next_limited(window, expr, due, limits, from);
+		int64_t after_ms = start_ms + from - 1;
 		int64_t fast_ms = schedule_next(schedule, after_ms);
-		int64_t fast = fast_ms == NO_TIME ? end : fast_ms / 1000 - window->start_s;
+		int64_t fast = fast_ms == NO_TIME ? end : fast_ms - start_ms;
 		bool is_same = slow == NOWHERE || slow >= end ? fast >= end : fast == slow;
 
 		tally->due_in_window += slow != NOWHERE && slow < end;
 		tally->compared++;
 		if (!is_same)
-			fail_msg("'%s' in %s after %" PRId64
-				 " (gap %d, overlap %d, days %d): %" PRId64 " instead of %" PRId64,
-				expr->text, spec->timezone, after_ms, spec->dst_gap,
-				spec->dst_overlap, spec->day_match, fast + window->start_s,
-				slow + window->start_s);
+			fail_msg("'%s' of %s in %s after %" PRId64
+				 " (gap %d, overlap %d, days %d, %s to %s, jitter %s): %" PRId64
+				 " instead of %" PRId64,
+				expr->text, expr->name, spec->timezone, after_ms, spec->dst_gap,
+				spec->dst_overlap, spec->day_match, limits->texts[0],
+				limits->texts[1], limits->texts[2], fast + start_ms,
+				slow + start_ms);
 	}
 	if (!expr->has_seconds || seed_below(seed, 8) == 0) {
-		int64_t count = schedule_count(schedule, (window->start_s + begin) * 1000,
-			(window->start_s + end) * 1000 - 1);
+		int64_t count = schedule_count(schedule, start_ms + begin, start_ms + end - 1);
 
-		if (count != count_slowly(expr, due, begin, end))
-			fail_msg("'%s' in %s from %" PRId64 ": wrong count %" PRId64, expr->text,
-				spec->timezone, window->start_s + begin, count);
+		if (count != count_slowly(window, expr, due, limits, begin, end))
+			fail_msg("'%s' of %s in %s from %" PRId64 " (%s to %s, jitter %s): wrong "
+				 "count %" PRId64,
+				expr->text, expr->name, spec->timezone, start_ms + begin,
+				limits->texts[0], limits->texts[1], limits->texts[2], count);
 	}
 	schedule_unref(schedule);
 }
@@ -457,7 +598,9 @@ static void test_next_is_what_brute_force_finds(void **state)
 			continue;
 		for (int e = 0; e < EXPRESSIONS; e++) {
 			struct expression expr;
+			struct limits limits;
 			struct schedule_spec spec = {.cron = expr.text,
+				.name = expr.name,
 				.timezone = window->zone,
 				.dst_gap = (enum dst_gap)seed_below(&seed, 2),
 				.dst_overlap = (enum dst_overlap)seed_below(&seed, 3),
@@ -465,7 +608,8 @@ static void test_next_is_what_brute_force_finds(void **state)
 					seed_below(&seed, 4) ? DAY_MATCH_EITHER : DAY_MATCH_BOTH};
 
 			expression_make(&expr, &seed);
-			compare(window, &expr, &spec, &seed, &tally);
+			limits_make(window, &limits, &seed, &spec);
+			compare(window, &expr, &spec, &limits, &seed, &tally);
 		}
 	}
 	free(window);
