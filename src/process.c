@@ -22,6 +22,8 @@ void process_ignore_write_signals(void)
 {
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)signal(SIGXFSZ, SIG_IGN);
+	(void)signal(SIGUSR1, SIG_IGN); /* not used yet: a stray one must not end the server */
+	(void)signal(SIGUSR2, SIG_IGN);
 }
 
 int process_raise_descriptor_limit(struct err *err)
