@@ -104,6 +104,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	size_t rest_len = len - (len > 0);
 	auto_free char *text = xmemdup(rest, rest_len);
 	struct schedule_spec spec = {.cron = text,
+		.name = pick & 7 ? "fuzz" : NULL,
+		.jitter = (pick & 7) == 7 ? "90s" : NULL,
 		.timezone = zones[pick >> 3 & 3],
 		.dst_gap = (enum dst_gap)(pick >> 5 & 1),
 		.dst_overlap = (enum dst_overlap)((pick >> 6) % 3),
@@ -112,10 +114,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	switch (pick & 7) {
 	case 2:
 		try_spec(&(struct schedule_spec){.every = text});
+		try_spec(&(struct schedule_spec){.every = text, .jitter = "1m", .name = "fuzz"});
+		try_spec(&(struct schedule_spec){
+			.cron = "0,1 2 * * *", .jitter = text, .name = "fuzz"});
 		break;
 	case 3:
 		try_spec(&(struct schedule_spec){.at = text});
 		try_spec(&(struct schedule_spec){.every = "90s", .anchor = text});
+		try_spec(&(struct schedule_spec){.every = "90s", .start_at = text});
+		try_spec(&(struct schedule_spec){.cron = "0 9 * * *", .end_at = text});
 		break;
 	case 4:
 		try_zone_file(rest, rest_len);
