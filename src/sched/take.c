@@ -7,15 +7,16 @@
 
 #include "base/clock.h"
 
-/* There may be more behind what was taken, or of the kind that was offered less. */
+/* There may be more behind what was taken, or of the kind that was offered less; not once all kinds
+ * have been offered everything in vain, when empty_takes is back at 0. */
 static bool is_more_likely(struct sched *sched, const struct store_take *take)
 {
 	int capacity[ACTION_KIND_COUNT];
 
-	if (take->ret_started_count > 0 || !sched->take_was_cut)
+	if (take->ret_started_count == 0 && sched->take_was_cut)
+		sched->empty_takes = (sched->empty_takes + 1) % ACTION_KIND_COUNT;
+	else
 		sched->empty_takes = 0;
-	else if (++sched->empty_takes == ACTION_KIND_COUNT)
-		sched->empty_takes = 0; /* all were asked */
 	return (take->ret_started_count > 0 || sched->empty_takes > 0) &&
 	       attempt_capacity(sched, capacity) > 0;
 }
