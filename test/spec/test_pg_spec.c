@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Isolation specs: what the statements of the PostgreSQL backend do to each other when two or three
+ * sessions run them at the same time. Each session is one transaction, `BEGIN; statement` and
+ * `COMMIT`, and every order of these steps is played on a real server; a step that waits for a lock
+ * is left waiting while the others go on. After each order one row must be among those expected.
+ *
+ * GATHERING_SPEC_SQL is run after the migrations: a function put in place of ours, with a rule
+ * switched off, must make a spec fail.
+ *
+ * The model is PostgreSQL's own src/test/isolation; nothing is taken from it. */
+#include <libpq-fe.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pg_cluster.h"
+#include "store/store.h"
+
+#define SESSIONS_MAX 3
+#define STEPS        2 /* BEGIN and the statement; COMMIT */
+#define EXPECTED_MAX 4
+
+struct spec {
+	const char *name;
+	const char *setup; /* on an empty ledger; see helpers_text */
+	const char *sessions[SESSIONS_MAX + 1];
+	const char *look;                       /* one row, one column */
+	const char *expected[EXPECTED_MAX + 1]; /* one of them */
+};
+
+/* Short names for what the program sends. Ids are made of a letter: '1a...' actions, '2r...' runs.
+ */
+static const char helpers_text[] =
+	"CREATE SCHEMA spec;"
+	"CREATE FUNCTION spec.id(n integer) RETURNS uuid LANGUAGE sql IMMUTABLE AS"
+	" $$ SELECT lpad(to_hex(n), 32, '0')::uuid $$;"
+	"CREATE FUNCTION spec.at(s integer) RETURNS timestamptz LANGUAGE sql IMMUTABLE AS"
+	" $$ SELECT timestamptz '2026-01-01' + s * interval '1 s' $$;"
+	/* action 1, due at second 0 */
+	"CREATE FUNCTION spec.action(overlap text) RETURNS void LANGUAGE sql AS $$"
+	" INSERT INTO gathering.action (id, version, definition_version, next_due_at, created_at,"
+	" updated_at, queue_limit, priority, is_paused, has_schedule, kind, overlap, name)"
+	" VALUES (spec.id(1), 1, 1, spec.at(0), now(), now(), 1, 0, false, true, 'http', overlap, "
+	"'a');"
+	" INSERT INTO gathering.definition VALUES (spec.id(1), 1, '{}'); $$;"
+	"CREATE FUNCTION spec.run(n integer, state text) RETURNS void LANGUAGE sql AS $$"
+	" INSERT INTO gathering.run (id, action_id, action_version, definition_version, due_at, "
+	"epoch,"
+	" created_at, missed_count, missed_until, output_bytes, attempt, interruptions, priority,"
+	" is_serial, cancel_requested, kind, triggered_by, state, reason, instance_id, lease_until)"
+	" SELECT spec.id(n), a.id, 1, 1, spec.at(n - 1000), (state = 'running')::integer, now(), 1,"
+	" now(), 0, (state = 'running')::integer, 0, 0, a.overlap <> 'allow', false, 'http',"
+	" 'schedule', state, '', CASE state WHEN 'running' THEN spec.id(77) END, now()"
+	" FROM gathering.action a; $$;"
+	"CREATE FUNCTION spec.claim(me integer, run integer) RETURNS record LANGUAGE sql AS $$"
+	" SELECT gathering.claim(spec.id(me), interval '30 s', false, '{http,exec}', '{9,9}',"
+	" ARRAY[spec.id(1)], '{1}', ARRAY[spec.at(0)], ARRAY[spec.at(60)], '{1}',"
+	" ARRAY[spec.id(run)], ARRAY[spec.at(0)], ARRAY[spec.at(0)], '{1}', '{0}') $$;"
+	"CREATE FUNCTION spec.claim_to(me integer, run integer, next integer) RETURNS record "
+	"LANGUAGE sql"
+	" AS $$ SELECT gathering.claim(spec.id(me), interval '30 s', false, '{http,exec}', '{9,9}',"
+	" ARRAY[spec.id(1)], '{1}', ARRAY[spec.at(0)], ARRAY[spec.at(next)], '{1}',"
+	" ARRAY[spec.id(run)], ARRAY[spec.at(0)], ARRAY[spec.at(0)], '{1}', '{0}') $$;"
+	"CREATE FUNCTION spec.take(me integer) RETURNS bigint LANGUAGE sql AS $$"
+	" SELECT count(*) FROM gathering.take(spec.id(me), interval '30 s', spec.id(me), false,"
+	" '{http,exec}', '{9,9}') $$;"
+	"CREATE FUNCTION spec.finish(run integer, outcome text, state text, reason text)"
+	" RETURNS text LANGUAGE sql AS $$ SELECT ret_state FROM gathering.finish(false,"
+	" ARRAY[spec.id(run)], '{1}', ARRAY[outcome], '{200}', '{NULL}', ARRAY[now()], '{NULL}',"
+	" '{NULL}', '{0}', ARRAY[state], ARRAY[reason], '{0}', ARRAY[outcome <> 'interrupted'],"
+	" '{true}') $$;"
+	"CREATE FUNCTION spec.heartbeat(me integer, run integer) RETURNS record LANGUAGE sql AS $$"
+	" SELECT gathering.heartbeat(spec.id(me), 'h', 1, 'v', 'ready', interval '30 s',"
+	" ARRAY[spec.id(run)], '{1}') $$;"
+	"CREATE FUNCTION spec.replace() RETURNS record LANGUAGE sql AS $$"
+	" SELECT gathering.replace(spec.id(1), 0, false, 'a', spec.at(0), 'http', 'skip', 1, 0, "
+	"true,"
+	" '{\"new\":1}', '{}') $$;";
+
+#define RUNS                                                                                       \
+	"SELECT string_agg(state || CASE WHEN cancel_requested THEN '!' ELSE '' END, ' '"          \
+	" ORDER BY state) FROM gathering.run"
+
+/* clang-format off */
+static const struct spec specs[] = {
+	{"claim, claim: one due time, one run",
+	 "SELECT spec.action('allow')",
+	 {"SELECT spec.claim(7, 201)", "SELECT spec.claim(8, 202)", "SELECT spec.claim(9, 203)"},
+	 RUNS " HAVING count(DISTINCT instance_id) = 1", {"running"}},
+	{"claim, claim: the cursor is the winner's",
+	 "SELECT spec.action('allow')",
+	 {"SELECT spec.claim_to(7, 201, 30)", "SELECT spec.claim_to(8, 202, 60)"},
+	 "SELECT (r.instance_id = spec.id(7)) || ' ' || (a.next_due_at = spec.at(30)) FROM gathering.run r"
+	 " JOIN gathering.action a ON a.id = r.action_id", {"true true", "false false"}},
+	{"take, an older run, take: one at a time",
+	 "SELECT spec.action('queue'); SELECT spec.run(101, 'pending')",
+	 {"SELECT spec.take(7)", "SELECT spec.run(100, 'pending')", "SELECT spec.take(8)"},
+	 RUNS, {"pending running", "pending pending"}}, /* the last: both skipped the other's lock */
+	{"claim, trigger, overlap skip: never two open",
+	 "SELECT spec.action('skip')",
+	 {"SELECT spec.claim(7, 201)", "SELECT gathering.trigger(spec.id(1), spec.id(202))"},
+	 RUNS, {"running skipped", "pending skipped", "pending"}}, /* the last: the lock was skipped */
+	{"trigger, trigger, overlap skip: one of them",
+	 "SELECT spec.action('skip')",
+	 {"SELECT gathering.trigger(spec.id(1), spec.id(201))",
+	  "SELECT gathering.trigger(spec.id(1), spec.id(202))",
+	  "SELECT gathering.trigger(spec.id(1), spec.id(203))"},
+	 RUNS, {"pending skipped skipped"}},
+	{"trigger, trigger, overlap queue: no more than the limit",
+	 "SELECT spec.action('queue'); SELECT spec.run(100, 'running')",
+	 {"SELECT gathering.trigger(spec.id(1), spec.id(201))",
+	  "SELECT gathering.trigger(spec.id(1), spec.id(202))"},
+	 RUNS, {"pending running skipped"}},
+	{"take, take, serial: one at a time",
+	 "SELECT spec.action('queue'); SELECT spec.run(100, 'pending'), spec.run(101, 'pending')",
+	 {"SELECT spec.take(7)", "SELECT spec.take(8)", "SELECT spec.take(9)"},
+	 RUNS " HAVING count(*) FILTER (WHERE epoch = 1) = 1", {"pending running"}},
+	{"take, take, allow: each run once",
+	 "SELECT spec.action('allow'); SELECT spec.run(100, 'pending'), spec.run(101, 'pending')",
+	 {"SELECT spec.take(7)", "SELECT spec.take(8)"},
+	 RUNS " HAVING max(epoch) = 1 AND max(attempt) = 1", {"running running"}},
+	{"take, trigger, overlap skip",
+	 "SELECT spec.action('skip'); SELECT spec.run(100, 'pending')",
+	 {"SELECT spec.take(7)", "SELECT gathering.trigger(spec.id(1), spec.id(201))"},
+	 RUNS, {"running skipped", "pending skipped"}},
+	{"take, claim, cancel_running: the one that ran is asked to end",
+	 "SELECT spec.action('cancel_running'); SELECT spec.run(100, 'pending')",
+	 {"SELECT spec.take(7)", "SELECT spec.claim(8, 201)"},
+	 RUNS, {"pending running!", "cancelled running", "running"}}, /* the last: the lock was skipped */
+	{"take, finish: a serial one starts only after the other",
+	 "SELECT spec.action('queue'); SELECT spec.run(100, 'running'), spec.run(101, 'pending')",
+	 {"SELECT spec.take(8)", "SELECT spec.finish(100, 'succeeded', 'succeeded', '')"},
+	 RUNS, {"pending succeeded", "running succeeded"}},
+	{"finish, finish: one result",
+	 "SELECT spec.action('skip'); SELECT spec.run(100, 'running')",
+	 {"SELECT spec.finish(100, 'succeeded', 'succeeded', '')",
+	  "SELECT spec.finish(100, 'failed', 'failed', '')"},
+	 "SELECT r.state || ' ' || string_agg(t.outcome, ' ') FROM gathering.run r"
+	 " JOIN gathering.attempt t ON t.run_id = r.id GROUP BY r.state",
+	 {"succeeded succeeded", "failed failed"}},
+	{"finish, recover, recover: one of them, and no live owner stays",
+	 "SELECT spec.action('skip'); SELECT spec.run(100, 'running')",
+	 {"SELECT spec.finish(100, 'succeeded', 'succeeded', '')",
+	  "SELECT spec.finish(100, 'interrupted', 'pending', 'owner_lost')",
+	  "SELECT spec.finish(100, 'interrupted', 'pending', 'owner_lost')"},
+	 "SELECT r.state || ' ' || r.interruptions || ' ' || string_agg(t.outcome, ' ')"
+	 " FROM gathering.run r JOIN gathering.attempt t ON t.run_id = r.id GROUP BY r.state, r.interruptions",
+	 {"succeeded 0 succeeded", "pending 1 interrupted"}},
+	{"hand-back, cancel: it does not run again",
+	 "SELECT spec.action('skip'); SELECT spec.run(100, 'running')",
+	 {"SELECT spec.finish(100, 'interrupted', 'pending', 'handed_back')",
+	  "UPDATE gathering.run r SET state = CASE r.state WHEN 'running' THEN r.state ELSE 'cancelled' END,"
+	  " cancel_requested = r.cancel_requested OR r.state = 'running', reason = 'user'"
+	  " WHERE state IN ('pending','held','running')"},
+	 "SELECT state FROM gathering.run", {"cancelled"}},
+	{"hand-back, take: the next epoch, once",
+	 "SELECT spec.action('skip'); SELECT spec.run(100, 'running')",
+	 {"SELECT spec.finish(100, 'interrupted', 'pending', 'handed_back')", "SELECT spec.take(8)",
+	  "SELECT spec.take(9)"},
+	 "SELECT state || ' ' || epoch FROM gathering.run", {"pending 1", "running 2"}},
+	{"heartbeat, recover: extended or lost, never both",
+	 "SELECT spec.action('skip'); SELECT spec.run(100, 'running')",
+	 {"SELECT spec.heartbeat(119, 100)",
+	  "SELECT spec.finish(100, 'interrupted', 'pending', 'owner_lost')"},
+	 "SELECT state || ' ' || (lease_until IS NULL) FROM gathering.run", {"pending true"}},
+	{"claim, replace: an open run has its definition",
+	 "SELECT spec.action('skip')",
+	 {"SELECT spec.claim(7, 201)", "SELECT spec.replace()"},
+	 "SELECT a.version || ' ' || count(r.id) || ' ' || count(d.version)"
+	 " || coalesce(' ' || max(r.definition_version), '') FROM gathering.action a"
+	 " LEFT JOIN gathering.run r ON r.action_id = a.id LEFT JOIN gathering.definition d"
+	 " ON d.action_id = a.id AND d.version = r.definition_version GROUP BY a.version",
+	 {"2 1 1 1", "2 0 0"}},
+	{"claim, pause: a claim planned before the pause is lost after it",
+	 "SELECT spec.action('skip')",
+	 {"SELECT spec.claim(7, 201)", "SELECT gathering.pause(spec.id(1), 0, false, true, NULL)"},
+	 "SELECT a.version || ' ' || count(r.id) || ' ' || (a.next_due_at IS NULL) FROM gathering.action a"
+	 " LEFT JOIN gathering.run r ON r.action_id = a.id GROUP BY a.version, a.next_due_at",
+	 {"2 1 true", "2 0 true"}},
+	{"claim, delete: nothing is left behind",
+	 "SELECT spec.action('skip'); SELECT spec.run(100, 'running')",
+	 {"SELECT spec.claim(7, 201)", "SELECT gathering.remove(spec.id(1), 0)"},
+	 "SELECT count(*) || ' ' || (SELECT count(*) FROM gathering.run) FROM gathering.action", {"0 0"}},
+	{"finish, delete: nothing is left behind",
+	 "SELECT spec.action('skip'); SELECT spec.run(100, 'running')",
+	 {"SELECT spec.finish(100, 'succeeded', 'succeeded', '')", "SELECT gathering.remove(spec.id(1), 0)"},
+	 "SELECT (SELECT count(*) FROM gathering.action) || ' ' || (SELECT count(*) FROM gathering.run) || ' '"
+	 " || (SELECT count(*) FROM gathering.attempt)", {"0 0 0"}},
+};
+/* clang-format on */
+
+static struct cluster cluster;
+static char url[320];
+static PGconn *control;
+
+/* --- statements --- */
+
+static PGconn *connect_one(void)
+{
+	PGconn *conn = PQconnectdb(url);
+
+	if (PQstatus(conn) != CONNECTION_OK)
+		fail_msg("%s", PQerrorMessage(conn));
+	return conn;
+}
+
+static void ask(const char *sql, char *ret_value, size_t size)
+{
+	PGresult *result = PQexec(control, sql);
+	ExecStatusType status = PQresultStatus(result);
+
+	if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
+		fail_msg("%.100s: %s", sql, PQresultErrorMessage(result));
+	if (ret_value)
+		(void)snprintf(ret_value, size, "%s",
+			PQntuples(result) > 0 ? PQgetvalue(result, 0, 0) : "(no row)");
+	PQclear(result);
+}
+
+/* --- one order of steps --- */
+
+struct session {
+	PGconn *conn;
+	bool is_busy;
+	char problem[256];
+};
+
+static void take_results(struct session *session)
+{
+	PGresult *result;
+
+	while ((result = PQgetResult(session->conn)) != NULL) {
+		ExecStatusType status = PQresultStatus(result);
+
+		if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
+			(void)snprintf(session->problem, sizeof(session->problem), "%s",
+				PQresultErrorMessage(result));
+		PQclear(result);
+	}
+	session->is_busy = false;
+}
+
+static bool is_blocked(const struct session *session)
+{
+	char sql[96], value[8];
+
+	(void)snprintf(sql, sizeof(sql), "SELECT cardinality(pg_blocking_pids(%d)) > 0",
+		PQbackendPID(session->conn));
+	ask(sql, value, sizeof(value));
+	return value[0] == 't';
+}
+
+/* Until it has ended, or waits for another session. */
+static void settle(struct session *session)
+{
+	while (session->is_busy) {
+		assert_int_equal(PQconsumeInput(session->conn), 1);
+		if (!PQisBusy(session->conn))
+			take_results(session);
+		else if (is_blocked(session))
+			return;
+	}
+}
+
+static void settle_all(struct session sessions[], int count)
+{
+	for (int i = 0; i < count; i++)
+		settle(&sessions[i]);
+}
+
+/* False: this session waits still, so the order cannot be played. */
+static bool play_step(
+	struct session sessions[], int count, const struct spec *spec, int which, int step)
+{
+	auto_free char *begin = xasprintf("BEGIN; %s", spec->sessions[which]);
+
+	if (sessions[which].is_busy)
+		return false;
+	assert_int_equal(PQsendQuery(sessions[which].conn, step == 0 ? begin : "COMMIT"), 1);
+	sessions[which].is_busy = true;
+	settle(&sessions[which]);
+	settle_all(sessions, count); /* whom it has let go */
+	return true;
+}
+
+static bool is_expected(const struct spec *spec, const char *value)
+{
+	for (int i = 0; spec->expected[i]; i++)
+		if (strcmp(spec->expected[i], value) == 0)
+			return true;
+	return false;
+}
+
+static void reset(const struct spec *spec)
+{
+	ask("SET client_min_messages = warning; TRUNCATE gathering.action, gathering.instance "
+	    "CASCADE",
+		NULL, 0);
+	ask(spec->setup, NULL, 0);
+}
+
+/* True when it could be played to its end. */
+static bool play_order(const struct spec *spec, const int *order, int length, int count)
+{
+	struct session sessions[SESSIONS_MAX] = {0};
+	int done[SESSIONS_MAX] = {0}, at;
+	char value[256];
+
+	reset(spec);
+	for (int i = 0; i < count; i++)
+		sessions[i].conn = connect_one();
+	for (at = 0; at < length; at++)
+		if (!play_step(sessions, count, spec, order[at], done[order[at]]++))
+			break;
+	for (int i = 0; i < count; i++) {
+		if (sessions[i].problem[0])
+			fail_msg("%s: session %d: %s", spec->name, i, sessions[i].problem);
+		PQfinish(sessions[i].conn);
+	}
+	if (at < length)
+		return false;
+	ask(spec->look, value, sizeof(value));
+	if (!is_expected(spec, value))
+		fail_msg("%s: order %d%d%d%d%d%d gives '%s'", spec->name, order[0], order[1],
+			order[2], order[3], length > 4 ? order[4] : 9, length > 5 ? order[5] : 9,
+			value);
+	return true;
+}
+
+/* Every order of the steps; within a session they keep theirs. */
+static int play_all(const struct spec *spec, int *order, int at, int left[], int count)
+{
+	int length = count * STEPS, played = 0;
+
+	if (at == length)
+		return play_order(spec, order, length, count);
+	for (int i = 0; i < count; i++) {
+		if (left[i] == 0)
+			continue;
+		left[i]--;
+		order[at] = i;
+		played += play_all(spec, order, at + 1, left, count);
+		left[i]++;
+	}
+	return played;
+}
+
+static void test_spec(void **state)
+{
+	const struct spec *spec = *state;
+	int order[SESSIONS_MAX * STEPS], left[SESSIONS_MAX] = {STEPS, STEPS, STEPS}, count = 0;
+
+	while (spec->sessions[count])
+		count++;
+	assert_true(play_all(spec, order, 0, left, count) >= count);
+}
+
+/* --- the program --- */
+
+static void no_name(const char *name, void *data)
+{
+	(void)name;
+	(void)data;
+}
+
+static int set_up(void **state)
+{
+	struct err err = {0};
+
+	cluster_start(&cluster, NULL);
+	(void)snprintf(url, sizeof(url), "%s", cluster.url);
+	if (store_migrate(url, STORE_MIGRATE_APPLY, no_name, NULL, &err) < 0)
+		fail_msg("%s", err.text);
+	control = connect_one();
+	ask(helpers_text, NULL, 0);
+	if (getenv("GATHERING_SPEC_SQL"))
+		ask(getenv("GATHERING_SPEC_SQL"), NULL, 0);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	PQfinish(control);
+	cluster_stop(&cluster);
+	return 0;
+}
+
+int main(void)
+{
+	struct CMUnitTest tests[COUNT_OF(specs)];
+
+	for (size_t i = 0; i < COUNT_OF(specs); i++)
+		tests[i] = (struct CMUnitTest){.name = specs[i].name,
+			.test_func = test_spec,
+			.initial_state = (void *)(uintptr_t)&specs[i]};
+	return cmocka_run_group_tests_name("isolation", tests, set_up, tear_down);
+}
