@@ -178,7 +178,7 @@ static int read_taken(struct pg_call *call)
 {
 	struct store_create_actions *req = create_of(call);
 	struct err *err = &req->req.err;
-	int64_t created_at_ms;
+	int64_t created_at_ms = NO_TIME;
 	bool is_name;
 
 	if (call->is_again && all_are_ours(call, &created_at_ms)) {
