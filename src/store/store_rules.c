@@ -304,8 +304,8 @@ int err_run_stale(struct err *err, enum run_state state, int64_t epoch, int64_t 
 
 int err_run_ended(struct err *err, enum run_state state)
 {
-	return err_set(err, ERR_CONFLICT, "the run has ended already: it is '%s'",
-		run_state_names[state]);
+	return err_set(
+		err, ERR_CONFLICT, "the run has ended already: it is '%s'", run_state_names[state]);
 }
 
 int err_no_output(struct err *err, int attempt)

@@ -18,8 +18,8 @@ static void test_open_tells_backend_and_place(void **state)
 static void test_open_unknown_url_is_invalid(void **state)
 {
 	struct rig *rig = *state;
-	static const char *const bad[] = {
-		"", "gathering.db", "mysql://x", "sqlite:", "sqlite::memory:", "postgresql://h/d?nonsense=1"};
+	static const char *const bad[] = {"", "gathering.db", "mysql://x",
+		"sqlite:", "sqlite::memory:", "postgresql://h/d?nonsense=1"};
 
 	for (size_t i = 0; i < COUNT_OF(bad); i++) {
 		struct err err = {0};

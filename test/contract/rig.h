@@ -36,8 +36,8 @@ extern int64_t *rig_clock_ms;
 bool rig_is_sqlite(void);
 bool rig_is_pg(void);
 
-/* PostgreSQL (rig_pg.c). SQL of our own in the rig's database: the first value; whether it is refused,
- * and why. A command to tools/pg-cluster. */
+/* PostgreSQL (rig_pg.c). SQL of our own in the rig's database: the first value; whether it is
+ * refused, and why. A command to tools/pg-cluster. */
 void rig_pg_init(struct rig *rig);
 void rig_pg_take_clock(void);
 void rig_pg_sql(const char *sql, char *ret_value, size_t size);
