@@ -31,6 +31,8 @@ def site(tmp_path_factory):
 
 
 def ledger(server):
+    """At rest: a run that an earlier control test has started may still be about to end."""
+    wait_for(lambda: not server.runs(state="pending,running"), "earlier runs to end")
     return [server.get(path).body for path in ("/api/v1/actions?total=true", "/api/v1/runs?limit=1000&total=true")]
 
 
