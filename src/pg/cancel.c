@@ -97,7 +97,8 @@ static void on_io(void *data, int status, int events)
 
 	if (!cancel->is_sent) {
 		len = send(cancel->fd, cancel->message, sizeof(cancel->message), MSG_NOSIGNAL);
-		if (len < 0 && (errno == EAGAIN || errno == EINTR))
+		if (len < 0 && (errno == EAGAIN || errno == EINTR) &&
+			pg_watch_set(cancel->watch, UV_WRITABLE))
 			return;
 		cancel->is_sent = len == sizeof(cancel->message);
 		if (!cancel->is_sent || !pg_watch_set(cancel->watch, UV_READABLE))
@@ -105,7 +106,8 @@ static void on_io(void *data, int status, int events)
 		return;
 	}
 	len = recv(cancel->fd, &byte, sizeof(byte), 0);
-	if (len == 0 || (len < 0 && errno != EAGAIN && errno != EINTR))
+	if (len == 0 || (len < 0 && errno != EAGAIN && errno != EINTR) ||
+		!pg_watch_set(cancel->watch, UV_READABLE))
 		finish(cancel);
 }
 

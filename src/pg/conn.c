@@ -355,22 +355,25 @@ static void tell_notifications(struct pg_conn *conn)
 	}
 }
 
+static void session_read(struct pg_conn *conn)
+{
+	bool is_alive = PQconsumeInput(conn->handle) == 1;
+
+	/* What the server said before it went is in the buffer still. */
+	if (!pg_answer_take(conn))
+		return;
+	if (is_alive)
+		tell_notifications(conn);
+	else
+		session_lost(conn);
+}
+
 static void session_on_io(struct pg_conn *conn, int events)
 {
-	if ((events & UV_WRITABLE) != 0 && !pg_queue_flush(conn))
-		return;
-	if ((events & UV_READABLE) != 0) {
-		bool is_alive = PQconsumeInput(conn->handle) == 1;
-
-		/* What the server said before it went is in the buffer still. */
-		if (!pg_answer_take(conn))
-			return;
-		if (!is_alive) {
-			session_lost(conn);
-			return;
-		}
-		tell_notifications(conn);
-	}
+	if ((events & UV_READABLE) != 0)
+		session_read(conn);
+	if (conn->handle != NULL)
+		(void)pg_queue_flush(conn);
 }
 
 void pg_conn_on_io(void *data, int status, int events)

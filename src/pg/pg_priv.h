@@ -40,6 +40,7 @@ const char *pg_target_option(const struct pg_target *target, const char *keyword
  * that may do that: it is paused before (which takes the descriptor out of epoll) and set again
  * after. */
 
+/* After a negative status it is paused, though there may be bytes to read still. */
 typedef void pg_watch_fn(void *data, int status, int events);
 struct pg_watch;
 /* NULL: the loop refuses the descriptor. */

@@ -99,7 +99,7 @@ static bool may_take(const struct pool_slot *slot, bool for_lease, int64_t now_m
 	const struct pg_conn *conn = slot->conn;
 
 	if (!is_ready(slot) || slot->lease != NULL || slot->expires_mono_ms <= now_mono_ms ||
-		conn->abandoned > 0)
+		conn->abandoned > 0 || conn->cancel != NULL)
 		return false;
 	return for_lease ? pg_conn_is_clean(conn) : pg_conn_load(conn) < conn->opts.pipeline_max;
 }

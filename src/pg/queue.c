@@ -262,10 +262,13 @@ static bool send_script(struct pg_conn *conn, struct pg_query *query)
 	return PQsendQuery(conn->handle, query->script) == 1;
 }
 
-/* A script is alone on the wire; nothing overtakes it. */
+/* A script is alone on the wire; nothing overtakes it. And nothing is sent behind a statement that
+ * is to be cancelled: the server sends the signal twice, to the process and to its group, and the
+ * second may hit what comes next. */
 static bool may_send(const struct pg_conn *conn, const struct pg_query *query)
 {
-	if (conn->in_flight >= conn->opts.pipeline_max)
+	if (conn->in_flight >= conn->opts.pipeline_max || conn->abandoned > 0 ||
+		conn->cancel != NULL)
 		return false;
 	if (list_is_empty(&conn->flights))
 		return true;
@@ -349,8 +352,7 @@ static void cancel_ended(struct pg_cancel *cancel, void *data)
 	struct pg_conn *conn = data;
 
 	conn->cancels_left--;
-	if (conn->state == CONN_CLOSING)
-		pg_conn_schedule(conn);
+	pg_conn_schedule(conn); /* what was held back, or the closing */
 	if (conn->cancel != cancel)
 		return;
 	conn->cancel = NULL;

@@ -18,6 +18,9 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 {
 	struct pg_watch *watch = container_of(poll, struct pg_watch, poll);
 
+	if (status < 0)
+		watch->events =
+			0; /* libuv has stopped it: on a reset, before what came first was read */
 	watch->on_io(watch->data, status, events);
 }
 

@@ -394,6 +394,37 @@ static void test_restart(void **state)
 	rig_close(&rig);
 }
 
+/* The server says a last word and resets the connection, for it had bytes of ours unread: libuv
+ * takes that for the end of its watch, with the word still to be read. */
+static void test_reset_behind_last_words(void **state)
+{
+	struct rig rig, watcher;
+	struct ask running, unread;
+
+	rig_init(&watcher, cluster.url);
+	rig_connect(&watcher);
+	rig_init(&rig, cluster.url);
+	rig_connect(&rig);
+	ask_init(&running, &rig, "SELECT pg_sleep(1000)");
+	ask_init(&unread, &rig, "SELECT 1");
+	ask_start(&running);
+	while (rig_i64(&watcher, "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT "
+				 "pg_sleep(1000)'") == 0)
+		(void)uv_run(&rig.loop, UV_RUN_NOWAIT);
+	ask_start(&unread);
+	(void)uv_run(&rig.loop, UV_RUN_NOWAIT);
+	rig_close(&watcher);
+	cluster_do(&cluster, "restart immediate");
+	ask_wait(&running);
+	ask_wait(&unread);
+	ask_assert_err(&running, ERR_UNAVAILABLE, running.query.sqlstate);
+	ask_assert_err(&unread, ERR_UNAVAILABLE, "");
+	ask_fini(&running);
+	ask_fini(&unread);
+	rig_until(&rig, rig.ready_count == 2);
+	rig_close(&rig);
+}
+
 /* The tries stand further and further apart, up to the limit, and not in step. */
 static void test_backoff(void **state)
 {
@@ -433,6 +464,7 @@ int main(void)
 		cmocka_unit_test(test_failover),
 		cmocka_unit_test(test_demoted_server_is_left),
 		cmocka_unit_test(test_restart),
+		cmocka_unit_test(test_reset_behind_last_words),
 		cmocka_unit_test(test_backoff),
 	};
 
