@@ -2,7 +2,11 @@
  *
  * What comes back: each flight ends with libpq's NULL, a sync with its own kind of result. An error
  * aborts what follows it up to the next sync; with one sync a turn those reads have not run, and
- * are sent again. So are the few whose prepared statement the server does not know (any more). */
+ * are sent again. So are the few whose prepared statement the server does not know (any more).
+ *
+ * A statement is reported as done before the Sync commits it. With a Sync of its own it has
+ * succeeded when that has: until then a good answer waits in the flight of the sync, and a deferred
+ * constraint or the end of the session takes its place. Reads have nothing to commit. */
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -142,6 +146,29 @@ static void end_query(struct pg_conn *conn, struct pg_flight *flight)
 	pg_queue_done(conn, query);
 }
 
+static void end_statement(struct pg_conn *conn, struct pg_flight *flight)
+{
+	struct pg_flight *sync = container_of(conn->flights.next, struct pg_flight, node);
+
+	if (conn->opts.sync != PG_SYNC_EACH || flight->failure != NULL) {
+		end_query(conn, flight);
+		return;
+	}
+	must(sync->kind == FLIGHT_SYNC);
+	sync->query = flight->query;
+	sync->result = take_ptr(flight->result);
+	sync->is_commit = true;
+}
+
+static void end_commit(struct pg_conn *conn, struct pg_flight *sync)
+{
+	if (!sync->is_commit)
+		return;
+	sync->is_commit = false;
+	end_query(conn, sync);
+	sync->query = NULL;
+}
+
 /* Its query follows, and is aborted with it. */
 static void end_prepare(struct pg_flight *flight)
 {
@@ -169,10 +196,13 @@ static void end_flight(struct pg_conn *conn, struct pg_flight *flight)
 		end_prepare(flight);
 		break;
 	case FLIGHT_QUERY:
+		end_statement(conn, flight);
+		break;
 	case FLIGHT_SCRIPT:
 		end_query(conn, flight);
 		break;
 	case FLIGHT_SYNC:
+		end_commit(conn, flight);
 		break;
 	}
 	if (!list_is_empty(&conn->resend) &&
@@ -211,6 +241,14 @@ static void refuse_copy(struct pg_conn *conn, struct pg_flight *flight)
 	pg_conn_lost(conn, &err);
 }
 
+/* An error in place of the sync, and libpq's NULL behind it; the sync itself still follows. */
+static bool is_of_commit(const struct pg_flight *flight, const PGresult *result)
+{
+	return flight->kind == FLIGHT_SYNC &&
+	       (result == NULL ? flight->failure != NULL
+			       : flight->is_commit && PQresultStatus(result) == PGRES_FATAL_ERROR);
+}
+
 /* False: the session was lost. */
 static bool take_result(struct pg_conn *conn, PGresult *result)
 {
@@ -218,6 +256,12 @@ static bool take_result(struct pg_conn *conn, PGresult *result)
 	bool is_sync = result != NULL && PQresultStatus(result) == PGRES_PIPELINE_SYNC;
 	bool is_in_order = is_sync == (flight->kind == FLIGHT_SYNC);
 
+	if (is_of_commit(flight, result)) {
+		if (result != NULL)
+			keep_result(flight, result);
+		end_commit(conn, flight);
+		return true;
+	}
 	if (!is_in_order || (result == NULL && flight->result == NULL && flight->failure == NULL)) {
 		protocol_broken(conn, result);
 		PQclear(result);

@@ -110,7 +110,7 @@ enum pg_flight_kind {
 struct pg_flight {
 	struct list node;
 	enum pg_flight_kind kind;
-	struct pg_query *query;       /* NULL: a sync, or nobody waits for it any more */
+	struct pg_query *query;       /* NULL: nobody waits for it, or not any more */
 	struct pg_prepared *prepared; /* of a statement that was sent by its name */
 	unsigned serial;              /* under which */
 	PGresult *result;             /* owned: the last good one */
@@ -118,6 +118,7 @@ struct pg_flight {
 	int64_t cancel_at_mono_ms;    /* nobody waits for it: when to end it on the server; 0: not
 					 known */
 	bool is_cancelling;           /* the request went out */
+	bool is_commit;               /* a sync: the statement before it has succeeded so far */
 };
 
 struct pg_address {
