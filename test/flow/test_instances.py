@@ -97,7 +97,7 @@ def test_a_frozen_instance_ends_its_work_before_others_take_over(gang, tmp_path)
     running = wait_for(lambda: (r := a.get(f"/api/v1/runs/{run['id']}").json)["state"] == "running" and r, "it runs")
     owner = next(s for s in (a, b) if s.get("/api/v1/instances").json["items"][0]["id"] == running["instance_id"])
     other = b if owner is a else a
-    first = int(wait_for(lambda: (tmp_path / "pids").read_text(), "the pid"))
+    first = int(wait_for(lambda: (tmp_path / "pids").exists() and (tmp_path / "pids").read_text(), "the pid"))
     owner.signal(signal.SIGSTOP)
     again = wait_for(lambda: (r := other.get(f"/api/v1/runs/{run['id']}").json)["epoch"] > running["epoch"] and r,
                      "the takeover", timeout=60)
