@@ -124,7 +124,7 @@ bool vitals_is_database_lost(const struct vitals *vitals);
 
 struct vitals_view {
 	bool has_counts; /* false: the store never answered */
-	int64_t actions, actions_paused, runs_pending, runs_running, size_bytes;
+	int64_t actions, actions_paused, runs_pending, runs_running, instances, size_bytes;
 	bool is_store_ok;
 	int64_t store_took_ms;
 	const char *store_error; /* "" */

@@ -127,7 +127,8 @@ static void show_health(struct api_call *call)
 	json_object_set_new(json, "runs",
 		json_pack("{s:o, s:o}", "pending", count_or_null(&view, view.runs_pending),
 			"running", count_or_null(&view, view.runs_running)));
-	json_object_set_new(json, "instances", json_pack("{s:i}", "total", 1));
+	json_object_set_new(json, "instances",
+		json_pack("{s:o}", "total", count_or_null(&view, view.instances)));
 	if (state >= SERVICE_DRAINING)
 		json_object_set_new(json, "shutdown", shutdown_json(api));
 	api_reply_json(call, 200, json, NULL);

@@ -1,28 +1,80 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The instances of the service: this process. An operator's drain makes it not ready and stops new
- * work without closing anything; undrain takes that back. */
+ * The instances of the service, as the store has them. This process can be drained by an operator:
+ * it is not ready and takes no new work, and closes nothing; undrain takes that back. */
 #include <string.h>
 #include <unistd.h>
 
 #include "api/api_priv.h"
 #include "api/problem_priv.h"
+#include "base/clock.h"
+#include "base/metric.h"
 #include "base/text.h"
 
-static json_t *instance_json(const struct api *api)
-{
-	char id[ID_TEXT_SIZE], started_at[RFC3339_TEXT_SIZE];
+struct instances_call {
+	struct api_call *call;
+	struct store_list_instances list;
+};
 
-	return json_pack("{s:s, s:o, s:i, s:s, s:s, s:s, s:b}", "id",
-		id_format(&api->opts.instance_id, id), "host", json_clean_string(api->host), "pid",
-		(int)getpid(), "version", api->opts.version, "started_at",
-		format_rfc3339(api->started_at_ms, started_at), "state",
-		service_state_names[life_state(api->opts.life)], "is_self", 1);
+static json_t *instance_json(const struct api *api, const struct store_instance *instance)
+{
+	bool is_self = id_equal(&instance->id, &api->opts.instance_id);
+	/* what this process knows of itself is newer than its last heartbeat */
+	const char *state = is_self ? service_state_names[life_state(api->opts.life)]
+				    : store_instance_state_names[instance->state];
+	char id[ID_TEXT_SIZE], started_at[RFC3339_TEXT_SIZE], heartbeat_at[RFC3339_TEXT_SIZE];
+
+	return json_pack("{s:s, s:o, s:i, s:o, s:s, s:s, s:s, s:I, s:b}", "id",
+		id_format(&instance->id, id), "host", json_clean_string(instance->host), "pid",
+		instance->pid, "version", json_clean_string(instance->version), "started_at",
+		format_rfc3339(instance->started_at_ms, started_at), "heartbeat_at",
+		format_rfc3339(instance->heartbeat_at_ms, heartbeat_at), "state", state,
+		"runs_running", (json_int_t)instance->running, "is_self", (int)is_self);
+}
+
+static void on_listed(struct store_req *req)
+{
+	struct instances_call *state = container_of(req, struct instances_call, list.req);
+	json_t *items;
+
+	if (req->err.code != 0) {
+		api_reply_err(state->call, &req->err);
+		return;
+	}
+	items = json_array();
+	for (size_t i = 0; i < state->list.ret_count; i++)
+		json_array_append_new(
+			items, instance_json(state->call->api, &state->list.ret_instances[i]));
+	api_reply_json(state->call, 200, json_pack("{s:o}", "items", items), NULL);
+}
+
+static void instances_fini(void *data)
+{
+	store_list_instances_fini(&((struct instances_call *)data)->list);
 }
 
 void instances_list(struct api_call *call)
 {
-	api_reply_json(call, 200, json_pack("{s:[o]}", "items", instance_json(call->api)), NULL);
+	struct instances_call *state = api_call_state(call, sizeof(*state), instances_fini);
+
+	state->call = call;
+	store_list_instances(call->api->store, &state->list, on_listed);
+}
+
+/* --- drain --- */
+
+/* From memory: a drain must be possible while the database is away. */
+static json_t *self_json(const struct api *api)
+{
+	const struct store_instance self = {.id = api->opts.instance_id,
+		.host = api->host,
+		.version = (char *)api->opts.version,
+		.pid = (int)getpid(),
+		.started_at_ms = api->started_at_ms,
+		.heartbeat_at_ms = clock_wall_ms(),
+		.running = metrics.runs_running};
+
+	return instance_json(api, &self);
 }
 
 /* The id of this process or "self", and no body; else it is answered here. */
@@ -56,7 +108,7 @@ void instances_drain(struct api_call *call)
 		return;
 	}
 	life_drain(life, LIFE_DRAIN_HOLD, "api");
-	api_reply_json(call, 200, instance_json(call->api), NULL);
+	api_reply_json(call, 200, self_json(call->api), NULL);
 }
 
 void instances_undrain(struct api_call *call)
@@ -68,5 +120,5 @@ void instances_undrain(struct api_call *call)
 			call, ERR_CONFLICT, "this instance is stopping; that cannot be taken back");
 		return;
 	}
-	api_reply_json(call, 200, instance_json(call->api), NULL);
+	api_reply_json(call, 200, self_json(call->api), NULL);
 }

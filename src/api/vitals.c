@@ -169,6 +169,7 @@ static void on_stats(struct store_req *req)
 		view->actions_paused = vitals->stats.ret_actions_paused;
 		view->runs_pending = vitals->stats.ret_runs_pending;
 		view->runs_running = vitals->stats.ret_runs_running;
+		view->instances = vitals->stats.ret_instances;
 		view->size_bytes = vitals->stats.ret_size_bytes;
 		vitals->is_probe_ok = true;
 		vitals->store_error[0] = '\0';

@@ -523,6 +523,7 @@ int mem_stats(void *db, struct store_stats *req, int64_t now_ms)
 	req->ret_actions = (int64_t)rows->actions_by_id.count;
 	req->ret_actions_paused = req->ret_runs_pending = req->ret_runs_running = 0;
 	req->ret_size_bytes = 0;
+	req->ret_instances = 1;
 	for (size_t i = 0; i < rows->actions_by_id.count; i++)
 		req->ret_actions_paused +=
 			((struct mem_action *)rows->actions_by_id.items[i])->action->is_paused;

@@ -264,7 +264,8 @@ static const struct pg_statement stats_statement = {.name = "stats",
 		" AND state IN ('pending','running')),"
 		" (SELECT count(*) FROM gathering.run WHERE state = 'running'),"
 		" (SELECT sum(pg_total_relation_size(c.oid))::bigint FROM pg_class c"
-		" WHERE c.relnamespace = 'gathering'::regnamespace AND c.relkind = 'r')"};
+		" WHERE c.relnamespace = 'gathering'::regnamespace AND c.relkind = 'r'),"
+		" (SELECT count(*) FROM gathering.instance)"};
 
 static void put_stats(struct pg_call *call)
 {
@@ -283,6 +284,7 @@ static int read_stats(struct pg_call *call)
 	req->ret_runs_pending = pg_read_i64(&row);
 	req->ret_runs_running = pg_read_i64(&row);
 	req->ret_size_bytes = pg_read_i64(&row);
+	req->ret_instances = pg_read_i64(&row);
 	return 0;
 }
 

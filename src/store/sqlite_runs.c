@@ -278,5 +278,6 @@ int sqlite_stats(void *data, struct store_stats *req, int64_t now_ms)
 	}
 	statement_end(&st);
 	req->ret_now_ms = now_ms;
+	req->ret_instances = 1;
 	return status < 0 ? status : 0;
 }

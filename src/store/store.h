@@ -432,6 +432,7 @@ struct store_stats {
 	int64_t ret_now_ms;
 	int64_t ret_actions, ret_actions_paused;
 	int64_t ret_runs_pending, ret_runs_running;
+	int64_t ret_instances; /* that serve this database, ours included */
 	int64_t ret_size_bytes;
 };
 void store_stats(struct store *store, struct store_stats *req, store_done_fn *done);

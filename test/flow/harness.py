@@ -99,6 +99,11 @@ class Server:
         with open(self.log_path, encoding="utf-8", errors="replace") as log:
             return log.read()
 
+    @property
+    def id(self):
+        """Of this instance; it has said it first of all."""
+        return re.search(r"instance=([0-9a-f-]{36})", self.log).group(1)
+
     def signal(self, number):
         os.kill(self.pid, number)
 

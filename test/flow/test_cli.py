@@ -474,7 +474,7 @@ def test_instance_drain_and_undrain(servers):
     assert len(instances) == 1
     name = instances[0]["id"]
     table = server.cli("instance", "list").stdout.splitlines()
-    assert table[0].split() == ["ID", "STATE", "STARTED", "VERSION", "HOST"] and table[1].split()[0] == name
+    assert table[0].split() == ["ID", "STATE", "STARTED", "HEARTBEAT", "RUNS", "VERSION", "PID", "HOST"] and table[1].split()[0] == name
     for argument in ([], [name]):
         assert server.cli("instance", "drain", *argument).stdout.startswith(f"{name}: draining")
         assert server.get("/health/ready").status == 503

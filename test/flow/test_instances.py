@@ -62,6 +62,12 @@ def test_two_instances_run_every_due_time_once(gang, targets):
 def test_ten_instances_start_at_once_on_an_empty_database(gang):
     ten = gang(10)
     assert {server.get("/health/ready").status for server in ten} == {200}
+    wait_for(lambda: ten[0].get("/health").json["instances"]["total"] == 10, "all of them in the count")
+    for server in ten[:2]:
+        listed = server.get("/api/v1/instances").json["items"]
+        assert {item["id"] for item in listed} == {s.id for s in ten}
+        assert [item["id"] for item in listed if item["is_self"]] == [server.id]
+        assert {item["pid"] for item in listed} == {s.pid for s in ten}
 
 
 def test_a_killed_instance_is_replaced_within_its_lease(gang, targets):
@@ -74,7 +80,7 @@ def test_a_killed_instance_is_replaced_within_its_lease(gang, targets):
     wait_running(a, "long")
     wait_for(lambda: len(target.requests) >= 20, "some requests")
     instance = a.get(f"/api/v1/runs/{run['id']}").json["instance_id"]
-    owner = next(s for s in (a, b) if s.get("/api/v1/instances").json["items"][0]["id"] == instance)
+    owner = next(s for s in (a, b) if s.id == instance)
     other = b if owner is a else a
     owner.kill()
     again = wait_for(lambda: (r := other.get(f"/api/v1/runs/{run['id']}").json)["instance_id"] != instance
@@ -95,7 +101,7 @@ def test_a_frozen_instance_ends_its_work_before_others_take_over(gang, tmp_path)
     a.create(name="long", **shell(f"echo $$ >> {tmp_path}/pids; exec sleep 300"))
     run = a.post("/api/v1/actions/long/run").json
     running = wait_for(lambda: (r := a.get(f"/api/v1/runs/{run['id']}").json)["state"] == "running" and r, "it runs")
-    owner = next(s for s in (a, b) if s.get("/api/v1/instances").json["items"][0]["id"] == running["instance_id"])
+    owner = next(s for s in (a, b) if s.id == running["instance_id"])
     other = b if owner is a else a
     first = int(wait_for(lambda: (tmp_path / "pids").exists() and (tmp_path / "pids").read_text(), "the pid"))
     owner.signal(signal.SIGSTOP)
@@ -154,7 +160,7 @@ def test_a_drained_instance_hands_over_at_once(gang, tmp_path):
     a.create(name="long", **shell(f"echo x >> {tmp_path}/starts; exec sleep 300"))
     run = a.post("/api/v1/actions/long/run").json
     running = wait_for(lambda: (r := a.get(f"/api/v1/runs/{run['id']}").json)["state"] == "running" and r, "it runs")
-    owner = next(s for s in (a, b) if s.get("/api/v1/instances").json["items"][0]["id"] == running["instance_id"])
+    owner = next(s for s in (a, b) if s.id == running["instance_id"])
     other = b if owner is a else a
     owner.stop(expect=3)
     again = wait_for(lambda: (r := other.get(f"/api/v1/runs/{run['id']}").json)["state"] == "running"
