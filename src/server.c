@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/prove.h"
 #include "conf/conf.h"
 #include "exec/exec.h"
 #include "http/http.h"
@@ -330,7 +331,7 @@ static void sched_quiet(void *data)
 {
 	struct server *server = data;
 
-	if (server->sched)
+	if (server->sched && !RULE_IS_OFF(NO_CLAIM_WHILE_DRAINING))
 		sched_pause(server->sched);
 }
 

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metric.h"
+#include "base/prove.h"
 
 #define HOST_NAME_SIZE 256
 
@@ -157,7 +158,8 @@ static bool pass_state(struct api_call *call)
 	if (life_state(life) == SERVICE_STARTING)
 		api_reply_problem(
 			call, ERR_UNAVAILABLE, "the service is starting (%s)", life_phase(life));
-	else if (!call->api->store)
+	else if (!call->api->store ||
+		 (life_state(life) == SERVICE_DRAINING && RULE_IS_OFF(SERVES_WHILE_DRAINING)))
 		api_reply_problem(call, ERR_UNAVAILABLE, "the service is stopping");
 	else
 		return true;

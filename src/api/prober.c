@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/prove.h"
+
 #define SILENCE_MIN_MS 1000
 
 static bool is_ignored(const char *agent)
@@ -63,7 +65,8 @@ static bool is_live(const struct prober *prober, int64_t now_mono_ms)
 
 	if (patience_ms < SILENCE_MIN_MS)
 		patience_ms = SILENCE_MIN_MS;
-	return prober->interval_ms > 0 && silent_ms <= PROBER_FORGET_MS && silent_ms <= patience_ms;
+	return prober->interval_ms > 0 && silent_ms <= PROBER_FORGET_MS &&
+	       (silent_ms <= patience_ms || RULE_IS_OFF(SILENT_PROBERS_DROPPED));
 }
 
 bool probers_have_heard(const struct probers *probers, int refusals, int64_t now_mono_ms)

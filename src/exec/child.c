@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/prove.h"
 #include "exec_priv.h"
 
 #define CHILD_UMASK       022
@@ -136,7 +137,8 @@ static void become(const struct account *account, int status_fd)
  * never come. */
 static void die_with(pid_t parent)
 {
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (!RULE_IS_OFF(PROGRAMS_DIE_WITH_US))
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(CHILD_FAILED_EXIT);
 }
@@ -238,7 +240,7 @@ fail:
 
 void child_signal(const struct child *child, int signo)
 {
-	(void)kill(-child->pid, signo);
+	(void)kill(RULE_IS_OFF(GROUP_SIGNALLED) ? child->pid : -child->pid, signo);
 }
 
 bool child_has_exited(const struct child *child)

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/prove.h"
 #include "exec_priv.h"
 
 /* A record is a group id; its negative withdraws it. False when it could not be sent. */
@@ -82,7 +83,7 @@ static _Noreturn void keep(int fd, pid_t *groups, int groups_max)
 			note(groups, groups_max, record);
 	} while (got > 0 || (got < 0 && errno == EINTR));
 	for (int i = 0; i < groups_max; i++) {
-		if (groups[i] > 0)
+		if (groups[i] > 0 && !RULE_IS_OFF(PROGRAMS_DIE_WITH_US))
 			(void)kill(-groups[i], SIGKILL);
 	}
 	_exit(0);

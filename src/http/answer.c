@@ -19,6 +19,7 @@
 
 #include "base/mem.h"
 #include "base/metric.h"
+#include "base/prove.h"
 #include "http/http_priv.h"
 
 /* A refusal is a few hundred bytes. */
@@ -127,7 +128,7 @@ static bool is_last_answer(const struct http_request *request)
 	const struct conn *conn = request->conn;
 
 	return request->is_chunked || conn->is_reserve ||
-	       (conn->http->is_closing && !conn_has_more(conn));
+	       (conn->http->is_closing && (!conn_has_more(conn) || RULE_IS_OFF(CLOSE_ON_LAST)));
 }
 
 /* libmicrohttpd reads from a resumed connection before it looks whether an answer is ready, and a
@@ -135,8 +136,9 @@ static bool is_last_answer(const struct http_request *request)
  * timeout of their own: so each has one for the turn in which it is resumed. */
 static void resume(struct conn *conn)
 {
-	(void)MHD_set_connection_option(
-		conn->mhd, MHD_CONNECTION_OPTION_TIMEOUT, RESUMED_TIMEOUT_S);
+	if (!RULE_IS_OFF(HALF_CLOSED_ANSWERED))
+		(void)MHD_set_connection_option(
+			conn->mhd, MHD_CONNECTION_OPTION_TIMEOUT, RESUMED_TIMEOUT_S);
 	list_push(&conn->http->resumed, &conn->in_resumed);
 	conn->is_suspended = false;
 	MHD_resume_connection(conn->mhd);

@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/metric.h"
+#include "base/prove.h"
 #include "http/http_priv.h"
 #include "http/progress.h"
 
@@ -103,8 +104,9 @@ static int64_t phase_limit_ms(const struct http *http, enum phase phase)
 
 	switch (phase) {
 	case PHASE_HEAD:
-		return http->is_draining ? least(opts->header_timeout_ms, HTTP_DRAIN_HEAD_MS)
-					 : opts->header_timeout_ms;
+		return http->is_draining && !RULE_IS_OFF(HEAD_DEADLINE)
+			       ? least(opts->header_timeout_ms, HTTP_DRAIN_HEAD_MS)
+			       : opts->header_timeout_ms;
 	case PHASE_BODY:
 	case PHASE_SEND:
 		return opts->body_timeout_ms;
@@ -178,6 +180,11 @@ void conn_cut(struct conn *conn)
 static void expire_send(struct conn *conn)
 {
 	struct tcp_progress progress;
+
+	if (RULE_IS_OFF(UNREAD_ANSWER_CUT)) {
+		conn_enter(conn, PHASE_SEND);
+		return;
+	}
 
 	if (tcp_progress_read(conn->fd, &progress) && progress.acked_bytes > conn->acked_bytes) {
 		conn->acked_bytes = progress.acked_bytes;

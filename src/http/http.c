@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/prove.h"
 
 /* Memory libmicrohttpd gives a connection beyond the largest head: its list of fields and query
  * parameters, and the head of the answer. */
@@ -182,6 +183,8 @@ const char *http_address(const struct http *http)
 void http_set_closing(struct http *http, bool is_closing)
 {
 	http->is_closing = is_closing;
+	if (is_closing && RULE_IS_OFF(IDLE_KEPT))
+		conn_drain_all(http);
 }
 
 int64_t http_last_request_mono_ms(const struct http *http)

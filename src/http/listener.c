@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/metric.h"
+#include "base/prove.h"
 #include "http/http_priv.h"
 
 static int open_reserve(void)
@@ -44,7 +45,8 @@ static void admit(struct http *http, int fd, const struct peer *peer)
 	if (peer->is_limited &&
 		conn_count_at(http, peer) >= (size_t)http->opts.connections_per_address)
 		return turn_away(http, fd, "too many connections from this address");
-	if (http->connection_count >= limit + HTTP_RESERVE_CONNECTIONS)
+	if (http->connection_count >=
+		limit + (RULE_IS_OFF(HEALTH_RESERVE) ? 0 : HTTP_RESERVE_CONNECTIONS))
 		return turn_away(http, fd, "too many connections");
 	http->arriving = peer;
 	http->arriving_is_reserve = http->connection_count >= limit;
@@ -245,7 +247,10 @@ void listener_begin_close(struct http *http)
 	/* Without the filter waiting would only collect more clients: empty the queue and close. */
 	if (!is_unix && !refuse_handshakes(listener->fd))
 		listener->closing_until_mono_ms = 0;
-	await_quiet(listener);
+	if (RULE_IS_OFF(QUEUE_EMPTIED))
+		close_now(http);
+	else
+		await_quiet(listener);
 }
 
 int listener_init(struct http *http, const char *text, struct err *err)

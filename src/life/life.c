@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/prove.h"
 #include "life/notify.h"
 #include "life/watchdog.h"
 
@@ -234,13 +235,16 @@ static void begin_drain(struct life *life, const char *cause)
 	life->drain_mono_ms = clock_mono_ms();
 	life->event_count = 0;
 	life_event(life, "shutting_down");
+	if (RULE_IS_OFF(STOPPING_ONLY_ON_STOP))
+		notify_stopping(life->notify);
 	call_all(life, offsetof(struct part, quiet));
 }
 
 static void begin_stop(struct life *life, const char *cause)
 {
 	life->is_stopping = true;
-	life->watchdog = watchdog_start(life->opts.total_max_ms);
+	if (!RULE_IS_OFF(TOTAL_MAX_HOLDS))
+		life->watchdog = watchdog_start(life->opts.total_max_ms);
 	notify_stopping(life->notify);
 	if (life->state == SERVICE_STARTING) {
 		life->drain_mono_ms = clock_mono_ms();
@@ -297,6 +301,8 @@ void life_signal(struct life *life, const char *name)
 
 	if (life->signals > 0 && now - life->signal_mono_ms < SECOND_SIGNAL_AFTER_MS)
 		return; /* one keypress or one `kill` sent to a group and to us */
+	if (life->signals > 0 && RULE_IS_OFF(LATER_SIGNALS_HURRY))
+		return;
 	life->signals++;
 	life->signal_mono_ms = now;
 	log_info("signal", kv_str("name", name), kv_i64("count", life->signals));

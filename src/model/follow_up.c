@@ -4,6 +4,7 @@
  * no answer, and on_interrupt rules: the user alone knows whether the work may be done twice. An
  * action that is interrupted again and again may be what kills its owners, so the patience is
  * bounded. */
+#include "base/prove.h"
 #include "model/model_priv.h"
 
 static int64_t times(int64_t delay_ms, int64_t factor, int64_t max_ms)
@@ -77,7 +78,8 @@ static struct run_follow_up after_interruption(const struct run *run, const stru
 {
 	enum run_reason cause = reason == REASON_OWNER_LOST ? REASON_OWNER_LOST : REASON_SHUTDOWN;
 	bool is_unbegun = reason == REASON_HANDED_BACK && result->started_at_ms == NO_TIME;
-	struct run_follow_up again = {.state = RUN_PENDING, .reason = reason};
+	struct run_follow_up again = {
+		.state = RUN_PENDING, .reason = reason, .counts = RULE_IS_OFF(HAND_BACK_IS_FREE)};
 	struct run_follow_up held = {.state = RUN_HELD, .reason = cause};
 
 	if (run->cancel_requested)
@@ -86,7 +88,7 @@ static struct run_follow_up after_interruption(const struct run *run, const stru
 		return again;
 	switch (action->on_interrupt) {
 	case ON_INTERRUPT_RETRY:
-		if (run->interruptions < INTERRUPTIONS_MAX)
+		if (run->interruptions < INTERRUPTIONS_MAX || RULE_IS_OFF(INTERRUPTIONS_BOUNDED))
 			return again;
 		return after_failure(run, action, result, ended(RUN_FAILED, cause), random);
 	case ON_INTERRUPT_HOLD:

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/prove.h"
 #include "store/pg_store_priv.h"
 
 #define QUERY_TIMEOUT_MS 10000
@@ -289,6 +290,8 @@ static void begin(struct pg_migration *migration)
 			" SET LOCAL idle_in_transaction_session_timeout = '60s';"
 			" SET LOCAL client_min_messages = warning;"
 			" SELECT pg_advisory_xact_lock(1198811250, 1)";
+	if (RULE_IS_OFF(MIGRATION_LOCKED))
+		query->script = "BEGIN";
 	pg_lease_query(&migration->lease, query);
 }
 
@@ -300,7 +303,8 @@ static void list_missing(struct pg_migration *migration)
 
 static int judge_version(const struct pg_migration *migration, struct err *err)
 {
-	if (migration->version <= newest_version() || migration->min_version <= newest_version())
+	if (migration->version <= newest_version() || migration->min_version <= newest_version() ||
+		RULE_IS_OFF(SCHEMA_CHECKED))
 		return 0;
 	return err_set(err, ERR_CORRUPT,
 		"the database was made by a newer gathering (schema %lld, for programs that know "
