@@ -183,6 +183,8 @@ static void deliver(struct attempt *attempt)
 	void *data = attempt->data;
 	struct attempt_result result = attempt->result;
 
+	if (attempt->redactor != NULL)
+		redactor_end(attempt->redactor, &attempt->output);
 	result.output_total = attempt->output.total;
 	if (attempt->output.total > 0)
 		result.output = capture_copy(&attempt->output, &result.output_len);
@@ -190,6 +192,7 @@ static void deliver(struct attempt *attempt)
 	exec->running_kind[attempt->action->kind]--;
 	list_remove(&attempt->link);
 	capture_fini(&attempt->output);
+	redactor_destroy(attempt->redactor);
 	attempt->kind->destroy(attempt);
 	done(run, &result, data);
 }
@@ -217,17 +220,30 @@ void attempt_arm(struct attempt *attempt, int64_t after_ms, uv_timer_cb on_timer
 	(void)uv_timer_start(&attempt->timer, on_timer, after_ms > 0 ? (uint64_t)after_ms : 0, 0);
 }
 
+void attempt_write(struct attempt *attempt, const void *bytes, size_t len)
+{
+	if (attempt->redactor != NULL)
+		redactor_write(attempt->redactor, bytes, len, &attempt->output);
+	else
+		capture_write(&attempt->output, bytes, len);
+}
+
+/* Secrets are taken out before anything is cut: half of one would not be recognised. */
 void attempt_set_error(struct attempt *attempt, const char *fmt, ...)
 {
-	char text[ERROR_TEXT_MAX];
+	char text[ERROR_TEXT_ROOM];
+	auto_free char *redacted = NULL;
 	struct buf clean;
 	va_list args;
 
 	va_start(args, fmt);
 	(void)vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	buf_init(&clean, 3 * sizeof(text));
-	utf8_clean(text, strlen(text), &clean);
+	if (attempt->redactor != NULL)
+		redacted = redactor_clean(attempt->redactor, text);
+	buf_init(&clean, 3 * ERROR_TEXT_MAX);
+	utf8_clean(redacted != NULL ? redacted : text,
+		strnlen(redacted != NULL ? redacted : text, ERROR_TEXT_MAX), &clean);
 	free(attempt->result.error);
 	attempt->result.error = buf_take(&clean);
 }

@@ -9,6 +9,7 @@
  *   webhook_policy.c  may we call there?        program_env.c      the environment
  *   webhook_request.c method, headers, limits   account.c          users and groups
  *   capture.c         bounded output            keeper.c           ends programs when we are killed
+ *   redact.c          secrets taken out of it
  */
 #pragma once
 
@@ -25,6 +26,7 @@
 #define OUTPUT_CHUNK         65536 /* bytes of one read; the capacity of a pipe */
 #define OUTPUT_READS         4     /* reads of one program in one loop turn */
 #define ERROR_TEXT_MAX       1000  /* bytes of attempt_result.error */
+#define ERROR_TEXT_ROOM      16384 /* while secrets are still in it */
 #define HOOK_CONNECT_MS      10000
 #define HOOK_REDIRECTS_MAX   5
 #define HOOK_BODY_MAX        (16 << 20) /* bytes of an answer's body that are read */
@@ -46,6 +48,24 @@ void capture_write(struct capture *capture, const void *bytes, size_t len);
 /* A copy, owned by the caller, NUL behind it; never NULL. When bytes were forgotten it begins with
  * "[... 12345 bytes left out ...]\n", which comes on top of `max`. */
 char *capture_copy(const struct capture *capture, size_t *ret_len);
+
+/* --- redact.c: the values of secrets, taken out of output --- */
+
+/* Each value that was added is replaced by "[redacted]", also where it lies across two writes,
+ * percent-encoded or escaped for JSON. */
+struct redactor;
+struct redactor *redactor_create(void);
+void redactor_destroy(struct redactor *redactor); /* NULL is fine; wipes the values */
+/* `value` is copied; "" adds nothing. Only before the first write. */
+void redactor_add(struct redactor *redactor, const char *value);
+/* Passes on to `capture` what cannot be the beginning of a value any more; the rest, less than the
+ * longest value, follows with later writes or with redactor_end. */
+void redactor_write(
+	struct redactor *redactor, const void *bytes, size_t len, struct capture *capture);
+void redactor_end(struct redactor *redactor, struct capture *capture);
+/* A copy of a text that is complete in itself (an error), owned by the caller. Independent of what
+ * is being written. */
+char *redactor_clean(const struct redactor *redactor, const char *text);
 
 /* --- exec.c: attempts --- */
 
@@ -78,8 +98,9 @@ struct attempt {
 	int open_handles; /* the timer and the kind's; the result is delivered when all are closed
 			   */
 	bool is_finished;
-	enum attempt_outcome ending; /* who asked it to end; ATTEMPT_SUCCEEDED: nobody */
-	struct capture output;
+	enum attempt_outcome ending;  /* who asked it to end; ATTEMPT_SUCCEEDED: nobody */
+	struct capture output;        /* written through attempt_write */
+	struct redactor *redactor;    /* owned; NULL: the action uses no secrets */
 	struct attempt_result result; /* outcome, codes and error are the kind's to fill */
 };
 
@@ -91,7 +112,11 @@ void attempt_close_handle(struct attempt *attempt, uv_handle_t *handle);
 /* (Re)arms the attempt's one timer. */
 void attempt_arm(struct attempt *attempt, int64_t after_ms, uv_timer_cb on_timer);
 
-/* Sets result.error; what is not UTF-8 is replaced, what is too long is cut. */
+/* Adds to the captured output. Values of the action's secrets are taken out. */
+void attempt_write(struct attempt *attempt, const void *bytes, size_t len);
+
+/* Sets result.error without the values of secrets; what is not UTF-8 is replaced, what is too long
+ * is cut. */
 void attempt_set_error(struct attempt *attempt, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 

@@ -133,7 +133,7 @@ static void read_output(struct program *program)
 		ssize_t got = read(program->output.fd, chunk, OUTPUT_CHUNK);
 
 		if (got > 0)
-			capture_write(&program->attempt.output, chunk, (size_t)got);
+			attempt_write(&program->attempt, chunk, (size_t)got);
 		else if (got < 0 && errno == EAGAIN)
 			return;
 		else if (got == 0 || errno != EINTR)

@@ -111,7 +111,7 @@ static size_t on_body(char *bytes, size_t unit, size_t len, void *data)
 	hook->body_bytes += len;
 	if (hook->body_bytes > HOOK_BODY_MAX)
 		return stop_reading(hook, "body is longer than 16 MiB");
-	capture_write(&hook->attempt.output, bytes, len);
+	attempt_write(&hook->attempt, bytes, len);
 	return len;
 }
 _Static_assert(HOOK_BODY_MAX == 16 << 20, "the text above names the limit");
