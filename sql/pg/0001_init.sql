@@ -21,6 +21,11 @@ CREATE TABLE gathering.migration (
 CREATE FUNCTION gathering.clock() RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE
 	AS $$ SELECT date_trunc('milliseconds', now()) $$;
 
+-- The place in the line for capacity, run_rank_ms() of the program: a minute of waiting outweighs a point of priority.
+-- Immutable, unlike the operators in it, because an interval without days and months knows no time zone.
+CREATE FUNCTION gathering.rank(in_created timestamptz, in_priority integer) RETURNS timestamptz
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $rank$ BEGIN RETURN in_created - in_priority * interval '1 minute'; END $rank$;
+
 -- Small rows on purpose: every claim rewrites one. What is copied here from the definition serves filters and the
 -- decisions taken inside a transaction. Few indexes for the same reason: a claim writes an entry into each.
 CREATE TABLE gathering.action (
@@ -110,7 +115,7 @@ CREATE TABLE gathering.run (
 CREATE INDEX run_of_action ON gathering.run (action_id, id);
 CREATE INDEX run_open ON gathering.run (action_id, due_at) WHERE state IN ('pending','running');
 CREATE INDEX run_running ON gathering.run (instance_id) WHERE state = 'running';
-CREATE INDEX run_ready ON gathering.run (kind, priority DESC, due_at, id) WHERE state = 'pending' AND not_before IS NULL;
+CREATE INDEX run_ready ON gathering.run (kind, gathering.rank(created_at, priority), due_at, id) WHERE state = 'pending' AND not_before IS NULL;
 CREATE INDEX run_later ON gathering.run (not_before) WHERE state = 'pending' AND not_before IS NOT NULL;
 -- For "what went wrong lately", which is asked of a long ledger with few such rows.
 CREATE INDEX run_trouble ON gathering.run (id) WHERE state IN ('failed','timed_out','held');
@@ -138,7 +143,8 @@ CREATE TABLE gathering.attempt (
 -- decided as due_decide() of store_rules.c does. in_again: the answer to an earlier try was lost; when that has come
 -- through, which its run ids tell, it is answered from the rows.
 --   k       place among the due times of the item that are to run;  p, r: pending and running before them
---   wants   would start if there were room;  starts: and there is, counted by kind in the order given
+--   wants   would start if there were room;  is_next: and it would not pass a pending run that could start too;
+--   starts  and there is room, counted by kind in the order given
 CREATE FUNCTION gathering.claim(
 	in_me uuid, in_lease interval, in_again boolean, in_kinds text[], in_capacity integer[],
 	in_ids uuid[], in_versions bigint[], in_expected timestamptz[], in_next_due timestamptz[],
@@ -149,6 +155,7 @@ CREATE FUNCTION gathering.claim(
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $claim$
 DECLARE
 	w record;
+	ahead timestamptz[];
 BEGIN
 	ret_clock := gathering.clock();
 	ret_queued := 0;
@@ -184,6 +191,15 @@ BEGIN
 		RETURN;
 	END IF;
 
+	-- the rank of the first in line of each kind that could start; of many that cannot only so many are asked (AHEAD_MAX
+	-- of the program), and then the last of them counts as one that could
+	SELECT array_agg(f.rank ORDER BY k.n) INTO ahead
+	FROM unnest(in_kinds, in_capacity) WITH ORDINALITY k(kind, capacity, n) LEFT JOIN LATERAL (
+		SELECT q.rank FROM (SELECT *, row_number() OVER () AS place FROM (
+			SELECT gathering.rank(r.created_at, r.priority) AS rank, r.is_serial, r.action_id, r.due_at
+			FROM gathering.run r WHERE r.state = 'pending' AND r.not_before IS NULL AND r.kind = k.kind AND k.capacity > 0
+			ORDER BY gathering.rank(r.created_at, r.priority) LIMIT 100) line) q
+		WHERE NOT q.is_serial OR q.place = 100 OR gathering.has_turn(q.action_id, q.due_at) LIMIT 1) f ON true;
 	IF 'cancel_running' = ANY (w.overlap) THEN
 		ret_cancel := gathering.make_room(ret_clock, ARRAY(
 			SELECT DISTINCT in_ids[i.n] FROM unnest(w.n, w.overlap, w.is_paused) i(n, overlap, is_paused)
@@ -216,10 +232,14 @@ BEGIN
 	), wish AS (
 		SELECT *, runs AND (overlap = 'allow' OR k = 1 AND r = 0 AND (p = 0 OR overlap = 'cancel_running')) AS wants
 		FROM due
-	), place AS (
-		SELECT *, wants AND in_capacity[array_position(in_kinds, kind)]
-			>= count(*) FILTER (WHERE wants) OVER (PARTITION BY kind ORDER BY n) AS starts
+	), turn AS (
+		SELECT *, wants AND (ahead[array_position(in_kinds, kind)] IS NULL OR gathering.rank(ret_clock, priority)
+			<= ahead[array_position(in_kinds, kind)] + interval '100 ms') AS is_next
 		FROM wish
+	), place AS (
+		SELECT *, is_next AND in_capacity[array_position(in_kinds, kind)]
+			>= count(*) FILTER (WHERE is_next) OVER (PARTITION BY kind ORDER BY n) AS starts
+		FROM turn
 	), fate AS (
 		SELECT *, CASE WHEN NOT runs THEN 'skipped'
 			WHEN starts THEN 'running'
@@ -306,7 +326,7 @@ BEGIN
 		SELECT r.id, r.action_id, r.is_serial FROM gathering.run r
 		WHERE r.state = 'pending' AND r.not_before IS NULL AND r.kind = k.kind
 			AND (NOT r.is_serial OR gathering.has_turn(r.action_id, r.due_at))
-		ORDER BY r.priority DESC, r.due_at, r.id LIMIT greatest(k.capacity, 0) FOR NO KEY UPDATE SKIP LOCKED) c;
+		ORDER BY gathering.rank(r.created_at, r.priority), r.due_at, r.id LIMIT greatest(k.capacity, 0) FOR NO KEY UPDATE SKIP LOCKED) c;
 	IF picked IS NULL THEN
 		RETURN;
 	END IF;

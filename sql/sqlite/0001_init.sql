@@ -79,8 +79,8 @@ CREATE TABLE run (
 CREATE INDEX run_of_action ON run (action_id, id);
 CREATE INDEX run_open ON run (action_id, state, due_at_ms) WHERE state = 'pending' OR state = 'running';
 CREATE INDEX run_running ON run (instance_id) WHERE state = 'running';
--- Startable at once; a later one moves here when its time has come.
-CREATE INDEX run_ready ON run (kind, priority DESC, due_at_ms) WHERE state = 'pending' AND not_before_ms IS NULL;
+-- Startable at once; a later one moves here when its time has come. In the order of run_rank_ms().
+CREATE INDEX run_ready ON run (kind, (created_at_ms - priority * 60000), due_at_ms) WHERE state = 'pending' AND not_before_ms IS NULL;
 CREATE INDEX run_later ON run (not_before_ms) WHERE state = 'pending' AND not_before_ms IS NOT NULL;
 -- For "what went wrong lately", which is asked of a long ledger with few such rows.
 CREATE INDEX run_trouble ON run (id) WHERE state IN ('failed', 'timed_out', 'held');

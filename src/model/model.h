@@ -296,6 +296,14 @@ json_t *run_to_json(const struct run *run);
 bool run_move(struct run *run, enum run_state to, enum run_reason reason);
 bool run_state_is_final(enum run_state state);
 
+/* Waiting for so long outweighs one point of priority: nothing starves. */
+#define RUN_AGEING_MS 60000
+
+/* The place of a pending run in the line for capacity; less goes first. It orders by priority + age
+ * / RUN_AGEING_MS, but has no `now` in it (that is the same for all), so the place never changes
+ * and an index can hold it. Equal places: by due time, then id. */
+int64_t run_rank_ms(int64_t created_at_ms, int priority);
+
 /* "'pending','running',..." for SQL CHECKs, generated from the table. Static. */
 const char *run_state_sql_list(void);
 

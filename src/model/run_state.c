@@ -58,6 +58,11 @@ bool run_state_is_final(enum run_state state)
 	return allowed[state] == 0; /* an end is where nothing leads away from */
 }
 
+int64_t run_rank_ms(int64_t created_at_ms, int priority)
+{
+	return created_at_ms - (int64_t)priority * RUN_AGEING_MS;
+}
+
 const char *run_state_sql_list(void)
 {
 #define X(state, name, moves) ",'" name "'"

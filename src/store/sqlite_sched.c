@@ -209,12 +209,47 @@ static void keep_started(struct started_runs *started, const struct run *run, co
 	(*started->runs)[(*started->count)++].action_name = xstrdup(name);
 }
 
+/* The first in line of a kind that could start. */
+static int find_ahead(
+	struct conn *conn, enum action_kind kind, int64_t *ret_rank_ms, struct err *err)
+{
+	struct statement st = statement_start(conn, QUERY_AHEAD);
+	int64_t rank_ms = INT64_MAX;
+	int status, seen = 0;
+
+	put_text(&st, action_kind_names[kind]);
+	put_i64(&st, AHEAD_MAX);
+	*ret_rank_ms = INT64_MAX;
+	while ((status = statement_step(&st, err)) > 0) {
+		rank_ms = read_i64(&st);
+		seen++;
+		if (read_i64(&st) || seen == AHEAD_MAX) {
+			*ret_rank_ms = rank_ms;
+			break;
+		}
+	}
+	statement_end(&st);
+	return status < 0 ? status : 0;
+}
+
+static int find_room(struct conn *conn, struct store_claim *req, struct claim_room *ret_room)
+{
+	memcpy(ret_room->left, req->capacity, sizeof(ret_room->left));
+	for (int kind = 0; kind < ACTION_KIND_COUNT; kind++)
+		if (req->capacity[kind] > 0 &&
+			find_ahead(conn, (enum action_kind)kind, &ret_room->ahead_ms[kind],
+				&req->req.err) < 0)
+			return req->req.err.code;
+	return 0;
+}
+
 static int claim_due(struct claiming *claiming, struct store_claim *req,
-	const struct planned_due *due, int *left, struct started_runs *started)
+	const struct planned_due *due, struct claim_room *room, struct started_runs *started)
 {
 	const struct id *id = scratch_next_id(req->req.scratch);
-	struct due_fate fate =
-		due_decide(&claiming->rules, due->verdict, &claiming->open, *left > 0);
+	enum action_kind kind = claiming->origin.kind;
+	struct due_fate fate = due_decide(&claiming->rules, due->verdict, &claiming->open,
+		claim_may_start(room, kind, claiming->priority, claiming->now_ms));
 	struct run run;
 	bool is_new;
 
@@ -234,7 +269,7 @@ static int claim_due(struct claiming *claiming, struct store_claim *req,
 	req->ret_queued += run.state == RUN_PENDING;
 	req->ret_skipped += run.state == RUN_SKIPPED;
 	if (run.state == RUN_RUNNING) {
-		(*left)--;
+		room->left[kind]--;
 		keep_started(started, &run, claiming->name);
 	}
 	return 0;
@@ -268,7 +303,7 @@ static int move_cursor(struct claiming *claiming, int64_t next_due_ms)
 }
 
 static int claim_one(struct claiming *claiming, struct store_claim *req, struct claim_item *item,
-	int left[], struct started_runs *started)
+	struct claim_room *room, struct started_runs *started)
 {
 	const struct action *action = item->action;
 	int status;
@@ -286,7 +321,7 @@ static int claim_one(struct claiming *claiming, struct store_claim *req, struct 
 	if (count_open(claiming) < 0)
 		return claiming->err->code;
 	for (size_t i = 0; i < item->due_count; i++)
-		if (claim_due(claiming, req, &item->dues[i], &left[action->kind], started) < 0)
+		if (claim_due(claiming, req, &item->dues[i], room, started) < 0)
 			return claiming->err->code;
 	if (move_cursor(claiming, item->next_due_ms) < 0)
 		return claiming->err->code;
@@ -306,11 +341,12 @@ int sqlite_claim(void *data, struct store_claim *req, int64_t now_ms)
 		.cancel_count = &req->ret_cancel_count,
 	};
 	struct started_runs started = {.runs = &req->ret_started, .count = &req->ret_started_count};
-	int left[ACTION_KIND_COUNT];
+	struct claim_room room = {.left = {0}};
 
-	memcpy(left, req->capacity, sizeof(left));
+	if (find_room(&db->writer, req, &room) < 0)
+		return req->req.err.code;
 	for (size_t i = 0; i < req->count; i++)
-		if (claim_one(&claiming, req, &req->items[i], left, &started) < 0)
+		if (claim_one(&claiming, req, &req->items[i], &room, &started) < 0)
 			return req->req.err.code;
 	req->ret_now_ms = now_ms;
 	return 0;

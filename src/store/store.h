@@ -207,7 +207,9 @@ void store_look_fini(struct store_look *req);
  *   pending: queued       overlap=cancel_running and one is running: that one is marked for cancel
  *                         (ret_cancel, once); pending ones become cancelled: overlap, also when
  *                         none is running
- *   running               else, while `capacity` (per kind) lasts: owner, epoch 1, attempt 1
+ *   running               else, while `capacity` (per kind) lasts, in the order of the items: owner,
+ *                         epoch 1, attempt 1. Not past a pending run of the kind that could start
+ *                         too and goes first (see take), unless that has waited less than 100 ms
  *   pending: queued       else
  * A due time that has a row already (a manual run of the same millisecond) gets no second one.
  * The cursor moves to next_due_ms and both commit together. */
@@ -235,7 +237,7 @@ void store_claim(struct store *store, struct store_claim *req, store_done_fn *do
 void store_claim_fini(struct store_claim *req);
 
 /* Takes pending runs that may start (not_before reached; for overlap other than `allow` no other
- * run of the action running, oldest due time first), by priority then due time, and makes them
+ * run of the action running, oldest due time first), by run_rank_ms() then due time, and makes them
  * running: owner, epoch + 1, attempt + 1. With definition of action_version in ->action; a run
  * whose definition cannot be read any more becomes failed. not_before is cleared when it is
  * reached. */

@@ -262,6 +262,22 @@ struct due_fate {
 struct due_fate due_decide(const struct overlap_rules *rules, enum due_verdict verdict,
 	const struct open_runs *open, bool may_start);
 
+/* Whether a due time of `priority`, claimed now, may start at once: there is room, and no pending
+ * run that could start too goes first. Less than CLAIM_GRACE_MS of waiting does not count: else the
+ * runs that one instance has queued a moment ago would make all others queue theirs, and so on for
+ * ever. */
+#define CLAIM_GRACE_MS 100
+struct claim_room {
+	int left[ACTION_KIND_COUNT];
+	int64_t ahead_ms[ACTION_KIND_COUNT]; /* rank of the first that could; INT64_MAX: none */
+};
+bool claim_may_start(
+	const struct claim_room *room, enum action_kind kind, int priority, int64_t now_ms);
+
+/* So many of those that are first in line are asked whether they could start; when none can, the
+ * last of them counts as one that could. */
+#define AHEAD_MAX 100
+
 /* Keeps `open` true after `fate` was carried out. */
 void open_runs_count(struct open_runs *open, const struct due_fate *fate);
 
@@ -293,8 +309,8 @@ int run_apply_cancel(struct run *run, int64_t now_ms, struct err *err);
 
 /* Started runs in due order. */
 void runs_sort_by_due(struct run *runs, size_t count);
-/* By priority, then due time. */
-void runs_sort_by_priority(struct run *runs, size_t count);
+/* As they stand in line: by rank, then due time. */
+void runs_sort_by_rank(struct run *runs, size_t count);
 
 /* Whether `runs` has one of that action. */
 bool runs_have_action(const struct run *runs, size_t count, const struct id *action_id);

@@ -66,6 +66,13 @@ struct due_fate due_decide(const struct overlap_rules *rules, enum due_verdict v
 	return overlap_decide(rules, open, may_start);
 }
 
+bool claim_may_start(
+	const struct claim_room *room, enum action_kind kind, int priority, int64_t now_ms)
+{
+	return room->left[kind] > 0 &&
+	       run_rank_ms(now_ms, priority) <= add_ms(room->ahead_ms[kind], CLAIM_GRACE_MS);
+}
+
 void open_runs_count(struct open_runs *open, const struct due_fate *fate)
 {
 	if (fate->makes_room)
@@ -218,12 +225,15 @@ static int compare_due(const void *left, const void *right)
 	return id_compare(&a->id, &b->id);
 }
 
-static int compare_priority(const void *left, const void *right)
+static int compare_rank(const void *left, const void *right)
 {
 	const struct run *a = left, *b = right;
 
-	if (a->priority != b->priority)
-		return a->priority > b->priority ? -1 : 1;
+	int64_t a_rank_ms = run_rank_ms(a->created_at_ms, a->priority);
+	int64_t b_rank_ms = run_rank_ms(b->created_at_ms, b->priority);
+
+	if (a_rank_ms != b_rank_ms)
+		return a_rank_ms < b_rank_ms ? -1 : 1;
 	return compare_due(left, right);
 }
 
@@ -233,10 +243,10 @@ void runs_sort_by_due(struct run *runs, size_t count)
 		qsort(runs, count, sizeof(*runs), compare_due);
 }
 
-void runs_sort_by_priority(struct run *runs, size_t count)
+void runs_sort_by_rank(struct run *runs, size_t count)
 {
 	if (count > 1)
-		qsort(runs, count, sizeof(*runs), compare_priority);
+		qsort(runs, count, sizeof(*runs), compare_rank);
 }
 
 bool runs_have_action(const struct run *runs, size_t count, const struct id *action_id)

@@ -216,7 +216,7 @@ static bool take_complete(struct store_req *base)
 	if (is_first && base->scratch->row_count > 0)
 		take_read_definitions(base, req);
 	base->scratch->is_decided = true;
-	runs_sort_by_priority(req->ret_started, req->ret_started_count);
+	runs_sort_by_rank(req->ret_started, req->ret_started_count);
 	return is_first && base->scratch->orphan_count > 0;
 }
 

@@ -81,6 +81,79 @@ static void test_look_tells_when_a_pending_run_may_start(void **state)
 
 /* --- who wins --- */
 
+/* --- who goes first --- */
+
+/* A pending run of `priority` from T0 on, then at `now_ms` a due time of an action of priority 0
+ * with room for both: whether that starts. */
+static bool starts_past(struct rig *rig, const char *members, int64_t now_ms)
+{
+	static int number;
+	auto_free char *early = xasprintf("early%d", ++number), *late = xasprintf("late%d", number);
+	struct action *waiting, *action;
+	bool is_running;
+
+	rig_now_ms = T0;
+	waiting = rig_create(rig, early, members, T0);
+	action = rig_create(rig, late, "", now_ms);
+	assert_true(rig_claim(rig, waiting, T0, 0));
+	rig_now_ms = now_ms;
+	assert_true(rig_claim(rig, action, now_ms, 2));
+	is_running = rig_find_run(rig, action, now_ms)->state == RUN_RUNNING;
+	while (rig_take(rig, 9, NULL) > 0)
+		;
+	return is_running;
+}
+
+static void test_claim_does_not_pass_a_pending_run_that_goes_first(void **state)
+{
+	struct rig *rig = *state;
+
+	assert_true(starts_past(rig, "", T0 + 100)); /* as good as at the same time */
+	assert_false(starts_past(rig, "", T0 + 101));
+	assert_false(starts_past(rig, "\"priority\": 1", T0));
+	assert_true(starts_past(rig, "\"priority\": -1", T0 + MINUTE_MS));
+	assert_false(starts_past(rig, "\"priority\": -1", T0 + MINUTE_MS + 101));
+}
+
+static void test_claim_passes_a_pending_run_that_cannot_start(void **state)
+{
+	struct rig *rig = *state;
+	struct action *queue = rig_create(rig, "q", "\"overlap\": \"queue\"", T0);
+	struct action *other = rig_create(rig, "o", "", T0 + 2 * MINUTE_MS);
+
+	(void)rig_start(rig, queue, T0);
+	rig_now_ms = T0 + MINUTE_MS;
+	assert_true(rig_claim(rig, queue, rig_now_ms, 1));
+	rig_now_ms = T0 + 2 * MINUTE_MS;
+	assert_true(rig_claim(rig, other, rig_now_ms, 1));
+	assert_run(rig_find_run(rig, other, rig_now_ms), RUN_RUNNING, REASON_NONE);
+}
+
+static void test_claim_gives_capacity_in_the_order_of_items(void **state)
+{
+	struct rig *rig = *state;
+	struct action *actions[3] = {rig_create(rig, "a", "", T0 - 1),
+		rig_create(rig, "b", "", T0 - 2), rig_create(rig, "c", "", T0)};
+	struct planned_due dues[3];
+	struct claim_item items[3];
+	struct store_claim claim = {.items = items, .count = 3, .capacity = {2, 2}};
+
+	for (size_t i = 0; i < 3; i++) {
+		dues[i] = (struct planned_due){
+			.due_at_ms = actions[i]->next_due_ms, .count = 1, .verdict = DUE_RUN};
+		items[i] = (struct claim_item){.action = actions[i],
+			.expected_ms = actions[i]->next_due_ms,
+			.dues = &dues[i],
+			.due_count = 1,
+			.next_due_ms = NO_TIME};
+	}
+	assert_int_equal(rig_do(rig, claim, &claim), 0);
+	store_claim_fini(&claim);
+	for (size_t i = 0; i < 3; i++)
+		assert_run(rig_find_run(rig, actions[i], actions[i]->next_due_ms),
+			i < 2 ? RUN_RUNNING : RUN_PENDING, i < 2 ? REASON_NONE : REASON_QUEUED);
+}
+
 static void test_claim_moves_cursor_and_starts_the_run(void **state)
 {
 	struct rig *rig = *state;
@@ -361,6 +434,8 @@ static void test_claim_overlap_cancel_running_replaces_one_that_waits(void **sta
 	rig_now_ms = T0 + MINUTE_MS;
 	assert_true(rig_claim(rig, action, T0 + MINUTE_MS, 1));
 	assert_run(nth(rig, action, 0), RUN_CANCELLED, REASON_OVERLAP);
+	assert_run(nth(rig, action, 1), RUN_PENDING, REASON_QUEUED); /* it stood before others */
+	assert_int_equal(rig_take(rig, 1, NULL), 1);
 	assert_run(nth(rig, action, 1), RUN_RUNNING, REASON_NONE);
 }
 
@@ -417,6 +492,9 @@ static void test_claim_due_time_with_a_row_gets_no_second(void **state)
 const struct CMUnitTest claim_tests[] = {
 	RIG_TEST(test_look_shows_what_is_due_within_the_horizon_in_order),
 	RIG_TEST(test_look_tells_when_a_pending_run_may_start),
+	RIG_TEST(test_claim_does_not_pass_a_pending_run_that_goes_first),
+	RIG_TEST(test_claim_passes_a_pending_run_that_cannot_start),
+	RIG_TEST(test_claim_gives_capacity_in_the_order_of_items),
 	RIG_TEST(test_claim_moves_cursor_and_starts_the_run),
 	RIG_TEST(test_claim_lost_leaves_no_trace),
 	RIG_TEST(test_claim_same_due_twice_wins_once),

@@ -49,6 +49,27 @@ static void test_take_by_priority_then_due_time(void **state)
 	assert_int_equal(rig_take(rig, 3, NULL), 0);
 }
 
+static void test_take_waiting_outweighs_priority_in_time(void **state)
+{
+	struct rig *rig = *state;
+	struct action *low = rig_create(rig, "low", "\"priority\": -2", T0);
+	struct action *same = rig_create(rig, "same", "", T0 + 2 * RUN_AGEING_MS);
+	struct action *soon = rig_create(rig, "soon", "", T0 + 2 * RUN_AGEING_MS - 1);
+	static const char *const order[] = {"soon", "low", "same"};
+	struct store_take take = {.capacity = {3, 3}};
+
+	assert_true(rig_claim(rig, low, T0, 0));
+	rig_now_ms = T0 + 2 * RUN_AGEING_MS - 1;
+	assert_true(rig_claim(rig, soon, rig_now_ms, 0));
+	rig_now_ms++;
+	assert_true(rig_claim(rig, same, rig_now_ms, 0));
+	assert_int_equal(rig_do(rig, take, &take), 0);
+	assert_int_equal(take.ret_started_count, 3);
+	for (size_t i = 0; i < 3; i++)
+		assert_string_equal(take.ret_started[i].action_name, order[i]);
+	store_take_fini(&take);
+}
+
 static void test_take_nothing_without_capacity(void **state)
 {
 	struct rig *rig = *state;
@@ -227,6 +248,7 @@ static void test_recover_after_too_many_interruptions_fails(void **state)
 
 const struct CMUnitTest take_tests[] = {
 	RIG_TEST(test_take_by_priority_then_due_time),
+	RIG_TEST(test_take_waiting_outweighs_priority_in_time),
 	RIG_TEST(test_take_nothing_without_capacity),
 	RIG_TEST(test_take_capacity_is_by_kind),
 	RIG_TEST(test_take_serial_one_at_a_time_oldest_first),
