@@ -8,6 +8,7 @@ import http.client
 import http.server
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -33,6 +34,45 @@ def wait_for(question, what, timeout=WAIT_S):
         time.sleep(0.01)
 
 
+def lines_of(path):
+    """What a program has written in whole lines: a file that exists may still be empty, a line half there."""
+    with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as file:
+        return file.read().split("\n")[:-1]
+    return []
+
+
+def wait_lines(path, what, count=1):
+    """The lines, once there are `count` whole ones."""
+    def enough():
+        lines = lines_of(path)
+        return lines if len(lines) >= count else None
+    return wait_for(enough, f"{what}: {count} line(s) in {path}")
+
+
+def has_ended(pid):
+    """Gone, or dead and not yet reaped by whoever inherited it."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def free_port():
+    """Below the range from which the kernel takes ports for connections, one of which could sit on it while its
+    server is away; and apart from those of tools/pg-cluster."""
+    for port in random.Random().sample(range(10000, 15000), 200):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no free port")
+
+
+# `make prove` turns rules off, to see the tests of them fail: options laid over those of the test, and switches of a
+# build that has them (src/base/prove.def).
+PROVE_OPTIONS = dict(pair.split("=", 1) for pair in os.environ.get("PROVE_OPTIONS", "").split(",") if pair)
+
+
 class Answer:
     def __init__(self, status, headers, body):
         self.status, self.headers, self.body = status, headers, body
@@ -53,7 +93,7 @@ class Server:
         self.database = database or f"sqlite:{self.folder}/gathering.db"
         self.options = {"listen": "127.0.0.1:0", "database": self.database, **options}
         self.environ = {"PATH": os.environ["PATH"], **(environ or {})}
-        for key in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"):
+        for key in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "PROVE_WITHOUT"):
             if key in os.environ:
                 self.environ[key] = os.environ[key]
         self.prefix = list(prefix)
@@ -65,7 +105,7 @@ class Server:
 
     def spawn(self):
         command = self.prefix + [BINARY, "serve"]
-        for name, value in self.options.items():
+        for name, value in {**self.options, **PROVE_OPTIONS}.items():
             value = str(value).lower() if isinstance(value, bool) else value
             command += ["--set", f"{name}={value}"]
         with open(self.log_path, "wb") as log:

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several real servers on one real PostgreSQL: every due time once, whoever dies; what one is told, the
 others obey. (Issue 3; shards, liveness locks and NOTIFY are still to come, so takeovers wait for a lease.)"""
-import os
 import signal
 import time
 
 import pytest
 
-from harness import wait_for
+from harness import has_ended, wait_for, wait_lines
 from pg import cluster, clusters  # noqa: F401 (fixtures)
 from test_scheduling import assert_every_due_time_once, shell, wait_running
 
@@ -103,13 +102,13 @@ def test_a_frozen_instance_ends_its_work_before_others_take_over(gang, tmp_path)
     running = wait_for(lambda: (r := a.get(f"/api/v1/runs/{run['id']}").json)["state"] == "running" and r, "it runs")
     owner = next(s for s in (a, b) if s.id == running["instance_id"])
     other = b if owner is a else a
-    first = int(wait_for(lambda: (tmp_path / "pids").exists() and (tmp_path / "pids").read_text(), "the pid"))
+    first = int(wait_lines(tmp_path / "pids", "the pid")[0])
     owner.signal(signal.SIGSTOP)
     again = wait_for(lambda: (r := other.get(f"/api/v1/runs/{run['id']}").json)["epoch"] > running["epoch"] and r,
                      "the takeover", timeout=60)
     assert again["interruptions"] == 1
     owner.signal(signal.SIGCONT)
-    wait_for(lambda: not os.path.exists(f"/proc/{first}"), "the late owner to end its program")
+    wait_for(lambda: has_ended(first), "the late owner to end its program")
     wait_for(lambda: "stale" in owner.log or "taken over" in owner.log, "its result to be refused")
     other.post(f"/api/v1/runs/{run['id']}/cancel")
     other.wait_run(run["id"], states=["cancelled"])

@@ -16,7 +16,7 @@ import time
 import pytest
 
 import trouble
-from harness import BINARY, ROOT, wait_for
+from harness import BINARY, ROOT, free_port, has_ended, wait_for, wait_lines
 
 
 def shell(text, **more):
@@ -36,12 +36,6 @@ def seeded():
     seed = int(os.environ.get("GATHERING_TEST_SEED", time.time_ns() % 1_000_000))
     print("GATHERING_TEST_SEED =", seed)
     return random.Random(seed)
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 def events(server):
@@ -198,13 +192,12 @@ def start_stubborn(servers, **options):
     server = servers(exec_enabled=True, run_max="60s", total_max="100s", term_grace="60s", **options).start()
     server.create(name="stubborn", **shell("trap '' TERM; echo $$ > pid; while :; do sleep 0.1; done", on_interrupt="hold"))
     server.run_id = server.post("/api/v1/actions/stubborn/run").json["id"]
-    pid_file = os.path.join(server.folder, "pid")
-    server.program = wait_for(lambda: os.path.exists(pid_file) and open(pid_file, encoding="ascii").read().strip(), "the program")
+    server.program = wait_lines(os.path.join(server.folder, "pid"), "the program")[0]
     return server
 
 
 def assert_program_gone(server):
-    wait_for(lambda: not os.path.exists(f"/proc/{server.program}"), "the end of the program")
+    wait_for(lambda: has_ended(server.program), "the end of the program")
 
 
 def test_the_second_signal_hurries(servers):
@@ -245,8 +238,7 @@ def test_total_max_is_the_end_whatever_hangs(servers):
     server = servers(exec_enabled=True, run_max="60s", total_max="1s", term_grace="200ms", db_max="200ms").start()
     server.create(name="stubborn", **shell("trap '' TERM; echo $$ > pid; while :; do sleep 0.1; done"))
     run = server.post("/api/v1/actions/stubborn/run").json["id"]
-    server.program = wait_for(lambda: os.path.exists(f"{server.folder}/pid") and open(f"{server.folder}/pid", encoding="ascii").read().strip(),
-                              "the program")
+    server.program = wait_lines(f"{server.folder}/pid", "the program")[0]
     began = time.monotonic()
     server.signal(signal.SIGTERM)
     assert server.wait() == 3

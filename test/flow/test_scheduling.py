@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from harness import wait_for
+from harness import has_ended, wait_for, wait_lines
 
 FINAL = {"succeeded", "failed", "timed_out", "cancelled", "skipped", "held"}
 
@@ -213,11 +213,11 @@ def test_cancel_of_a_running_run_ends_its_program(servers, tmp_path):
     server = servers(exec_enabled=True).start()
     server.create(name="slow", **shell(f"echo $$ > {tmp_path}/pid; exec sleep 60"))
     run = server.post("/api/v1/actions/slow/run").json
-    pid = int(wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), "the pid"))
+    pid = int(wait_lines(tmp_path / "pid", "the pid")[0])
     assert server.post(f"/api/v1/runs/{run['id']}/cancel").status == 202
     ended = server.wait_run(run["id"])
     assert (ended["state"], ended["reason"]) == ("cancelled", "user")
-    assert not os.path.exists(f"/proc/{pid}")
+    assert has_ended(pid)
     assert server.post(f"/api/v1/runs/{run['id']}/cancel").status == 409
 
 
@@ -249,9 +249,9 @@ def test_deleting_an_action_ends_its_run(servers, tmp_path):
     server = servers(exec_enabled=True).start()
     server.create(name="slow", **shell(f"echo $$ > {tmp_path}/pid; exec sleep 60"))
     run = server.post("/api/v1/actions/slow/run").json
-    pid = int(wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), "the pid"))
+    pid = int(wait_lines(tmp_path / "pid", "the pid")[0])
     assert server.request("DELETE", "/api/v1/actions/slow").status == 204
-    wait_for(lambda: not os.path.exists(f"/proc/{pid}"), "the program to end")
+    wait_for(lambda: has_ended(pid), "the program to end")
     assert server.get(f"/api/v1/runs/{run['id']}").status == 404
 
 
@@ -304,16 +304,16 @@ def test_kill_9_in_a_run(servers, tmp_path, on_interrupt, state, reason):
     server.create(name="slow", **shell(f"echo $$ >> {tmp_path}/pids; exec sleep 60"), on_interrupt=on_interrupt)
     run = server.post("/api/v1/actions/slow/run").json
     pids = tmp_path / "pids"
-    pid = int(wait_for(lambda: pids.exists() and pids.read_text(), "the pid"))
+    pid = int(wait_lines(pids, "the pid")[0])
     server.kill()
-    wait_for(lambda: not os.path.exists(f"/proc/{pid}"), "the orphan to die with its server")
+    wait_for(lambda: has_ended(pid), "the orphan to die with its server")
     server = servers(exec_enabled=True, run_max="0s").start()
     again = server.wait_run(run["id"], states=[state])
     # an interruption that fails the run has used its attempt up; the others have not
     assert (again["reason"], again["interruptions"]) == (reason, 0 if on_interrupt == "fail" else 1)
     if on_interrupt == "retry":
         assert again["attempt"] == 1 and again["epoch"] > run["epoch"]
-        wait_for(lambda: len(pids.read_text().split()) == 2, "the second start")
+        wait_lines(pids, "the second start", 2)
         server.stop(expect=3)
 
 
@@ -332,7 +332,7 @@ def test_term_hands_a_long_run_back_and_the_next_start_goes_on(servers, tmp_path
     server = servers(exec_enabled=True, run_max="300ms").start()
     server.create(name="long", **shell(f"echo x >> {tmp_path}/starts; test -e {tmp_path}/quick || sleep 60"))
     run = server.post("/api/v1/actions/long/run").json
-    wait_for((tmp_path / "starts").exists, "the run to begin")
+    wait_lines(tmp_path / "starts", "the run to begin")
     server.stop(expect=3)
     (tmp_path / "quick").touch()
     server = servers(exec_enabled=True).start()
