@@ -26,16 +26,17 @@
 #include "store/store.h"
 
 /* Fixed limits that nobody has needed to change yet. */
-#define LISTEN_BACKLOG     1024
-#define STORE_QUEUE_MAX    20000
-#define STORE_BATCH_MAX    500
-#define WINDOW_MAX         5000
-#define WINDOW_MS          60000
-#define POLL_MS            30000
-#define SHARED_POLL_MS     5000 /* what a dead instance looked after is late by this at most */
-#define CLAIM_MAX          500
-#define IDLE_GRACE_MS      1000
-#define SCHED_DRAIN_MARGIN 1000
+#define LISTEN_BACKLOG      1024
+#define STORE_QUEUE_MAX     20000
+#define STORE_BATCH_MAX     500
+#define WINDOW_MAX          5000
+#define WINDOW_MS           60000
+#define POLL_MS             30000
+#define SHARED_POLL_MS      5000 /* what a dead instance looked after is late by this at most */
+#define CLAIM_MAX           500
+#define IDLE_GRACE_MS       1000
+#define SCHED_DRAIN_MARGIN  1000
+#define CUT_REQUESTS_LOGGED 20
 
 struct server {
 	struct conf conf;
@@ -434,12 +435,24 @@ static int64_t http_drain_max(void *data)
 	return ((struct server *)data)->conf.http_max;
 }
 
+/* Who asks why a request was not answered finds it by the id it carried. */
+static void log_cut_request(const struct http_request *request, void *data)
+{
+	int *room = data;
+
+	if (--*room >= 0)
+		log_warn("request cut", kv_str("request", http_request_id(request)),
+			kv_str("method", http_method_name(request)),
+			kv_str("path", http_path_raw(request)));
+}
+
 static void http_part_hurry(void *data)
 {
 	struct server *server = data;
-	size_t cut = http_cut(server->http);
+	int room = CUT_REQUESTS_LOGGED;
 
-	log_warn("requests cut", kv_i64("requests", (int64_t)cut));
+	http_each_in_flight(server->http, log_cut_request, &room);
+	log_warn("requests cut", kv_i64("requests", (int64_t)http_cut(server->http)));
 }
 
 static void http_part_stop(void *data)

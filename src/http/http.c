@@ -229,6 +229,18 @@ size_t http_in_flight(const struct http *http)
 	return http->in_flight;
 }
 
+void http_each_in_flight(const struct http *http, http_each_fn *each, void *data)
+{
+	for (int phase = 0; phase < PHASE_COUNT; phase++) {
+		list_for_each (node, &http->phases[phase]) {
+			const struct conn *conn = list_entry(node, struct conn, in_phase);
+
+			if (conn->request && conn->request->has_head && conn->request->head)
+				each(conn->request, data);
+		}
+	}
+}
+
 size_t http_connections(const struct http *http)
 {
 	return http->connection_count;

@@ -70,6 +70,12 @@ void http_drain(struct http *http, int64_t idle_grace_ms, http_done_fn *drained,
 size_t http_cut(struct http *http);
 
 size_t http_in_flight(const struct http *http);
+
+/* Calls back, before it returns, for each request in flight whose head has arrived: id, method and
+ * path can be asked. For the log, before http_cut(). */
+typedef void http_each_fn(const struct http_request *request, void *data);
+void http_each_in_flight(const struct http *http, http_each_fn *each, void *data);
+
 size_t http_connections(const struct http *http);
 
 /* Releases everything (open connections are closed); `destroyed` runs when the handles are gone. */

@@ -73,6 +73,26 @@ def free_port():
 PROVE_OPTIONS = dict(pair.split("=", 1) for pair in os.environ.get("PROVE_OPTIONS", "").split(",") if pair)
 
 
+def seeded():
+    """Random, and to be had again: GATHERING_TEST_SEED."""
+    seed = int(os.environ.get("GATHERING_TEST_SEED", time.time_ns() % 1_000_000))
+    print("GATHERING_TEST_SEED =", seed)
+    return random.Random(seed)
+
+
+def shell(text, **more):
+    return {"kind": "exec", "exec": {"shell": True, "command": text}, **more}
+
+
+def http_action(name, url="http://127.0.0.1:9/", **members):
+    return {"name": name, "kind": "http", "http": {"url": url}, **members}
+
+
+def head_of_post(body, *fields):
+    return "\r\n".join(["POST /api/v1/actions HTTP/1.1", "Host: a", "Content-Type: application/json", f"Content-Length: {len(body)}",
+                        *fields, "", ""]).encode()
+
+
 class Answer:
     def __init__(self, status, headers, body):
         self.status, self.headers, self.body = status, headers, body
@@ -143,6 +163,11 @@ class Server:
     def id(self):
         """Of this instance; it has said it first of all."""
         return re.search(r"instance=([0-9a-f-]{36})", self.log).group(1)
+
+    @property
+    def stop_events(self):
+        """Of the stop sequence so far: {name: milliseconds since it began}."""
+        return {name: int(after) for name, after in re.findall(r"stop sequence.* event=(\w+) after_ms=(\d+)", self.log)}
 
     def signal(self, number):
         os.kill(self.pid, number)

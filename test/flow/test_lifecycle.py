@@ -1,11 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starting, draining, stopping: exit statuses, signals at any moment, what is answered until when, and that a
-long life leaks nothing."""
-import concurrent.futures
-import http.client
+"""Starting and stopping: exit statuses, signals at any moment, and that a long life leaks nothing. What clients see of a
+stop is in test_drain_http.py."""
 import json
 import os
-import random
 import re
 import signal
 import socket
@@ -16,30 +13,12 @@ import time
 import pytest
 
 import trouble
-from harness import BINARY, ROOT, free_port, has_ended, wait_for, wait_lines
-
-
-def shell(text, **more):
-    return {"kind": "exec", "exec": {"shell": True, "command": text}, **more}
-
-
-def http_action(name, url="http://127.0.0.1:9/", **members):
-    return {"name": name, "kind": "http", "http": {"url": url}, **members}
+from harness import BINARY, ROOT, free_port, has_ended, head_of_post, http_action, seeded, shell, wait_for, wait_lines
 
 
 def gathering(*arguments, environ=None, cwd=None):
     return subprocess.run([BINARY, *arguments], capture_output=True, text=True, timeout=60, cwd=cwd,
                           env={"PATH": os.environ["PATH"], **{k: v for k, v in os.environ.items() if "SAN_OPTIONS" in k}, **(environ or {})})
-
-
-def seeded():
-    seed = int(os.environ.get("GATHERING_TEST_SEED", time.time_ns() % 1_000_000))
-    print("GATHERING_TEST_SEED =", seed)
-    return random.Random(seed)
-
-
-def events(server):
-    return re.findall(r"stop sequence.* event=(\w+)", server.log)
 
 
 # --- it does not start ---
@@ -141,7 +120,7 @@ def test_stop_signals_exit_with_0(servers, number):
     server = servers().start()
     server.signal(number)
     assert server.wait() == 0
-    assert events(server)[-1] == "store_closed"
+    assert list(server.stop_events)[-1] == "store_closed"
 
 
 def test_a_signal_at_any_moment_of_the_start(servers, tmp_path):
@@ -203,13 +182,13 @@ def assert_program_gone(server):
 def test_the_second_signal_hurries(servers):
     server = start_stubborn(servers)
     server.signal(signal.SIGTERM)
-    wait_for(lambda: "scheduler_stopped" in events(server), "the drain to wait for the run")
+    wait_for(lambda: "scheduler_stopped" in server.stop_events, "the drain to wait for the run")
     time.sleep(0.5)  # sooner would count as the same signal
     began = time.monotonic()
     server.signal(signal.SIGTERM)
     assert server.wait() == 3
     assert time.monotonic() - began < 5
-    assert "ending runs" in server.log and events(server)[-1] == "store_closed"
+    assert "ending runs" in server.log and list(server.stop_events)[-1] == "store_closed"
     assert_program_gone(server)
     server = servers().start()
     assert server.get(f"/api/v1/runs/{server_run(server)}").json["state"] == "held"
@@ -322,165 +301,6 @@ def test_a_log_that_nobody_reads(servers, tmp_path):
     server.stop()
 
 
-# --- requests while it stops ---
-
-def head_of_post(body, *fields):
-    return "\r\n".join(["POST /api/v1/actions HTTP/1.1", "Host: a", "Content-Type: application/json", f"Content-Length: {len(body)}",
-                        *fields, "", ""]).encode()
-
-
-def begin_post(server, body):
-    """A request whose body has not come yet: in flight."""
-    sock = server.connect()
-    sock.sendall(head_of_post(body, "Expect: 100-continue"))
-    assert sock.recv(100).startswith(b"HTTP/1.1 100")
-    return sock
-
-
-def test_a_request_in_flight_is_answered_in_full(servers):
-    server = servers(http_max="20s").start()
-    body = json.dumps(http_action("late"))
-    sock = begin_post(server, body)
-    server.signal(signal.SIGTERM)
-    wait_for(lambda: "listener_closed" in events(server), "the closed door")
-    assert server.process.poll() is None and "http_drained" not in events(server)
-    sock.sendall(body.encode())
-    answer = http.client.HTTPResponse(sock)
-    answer.begin()
-    assert answer.status == 201 and answer.headers["Connection"] == "close" and json.loads(answer.read())["name"] == "late"
-    assert server.wait() == 0
-    server = servers().start()
-    assert server.get("/api/v1/actions/late").status == 200
-    server.stop()
-
-
-def test_a_request_that_takes_too_long_is_cut(servers):
-    server = servers(http_max="1s").start()
-    sock = begin_post(server, json.dumps(http_action("late")))
-    began = time.monotonic()
-    server.signal(signal.SIGTERM)
-    assert server.wait() == 3
-    assert 0.9 < time.monotonic() - began < 5
-    assert re.search(r"requests cut.* requests=1", server.log)
-    sock.settimeout(5)
-    try:
-        assert not sock.recv(1000).startswith(b"HTTP/1.1 2")
-    except ConnectionError:
-        pass
-    server = servers().start()
-    assert server.get("/api/v1/actions").json == {"items": []}
-    server.stop()
-
-
-def test_kept_connections_are_told_to_close(servers):
-    server = servers(notice_min="1s").start()
-    used, idle = [http.client.HTTPConnection(server.host, server.port, timeout=10) for _ in range(2)]
-    for connection in (used, idle):
-        connection.request("GET", "/api/v1/actions")
-        answer = connection.getresponse()
-        assert answer.read() and answer.headers["Connection"] is None
-    idle_socket = idle.sock
-    server.signal(signal.SIGTERM)
-    wait_for(lambda: server.get("/health/ready").status == 503, "the notice")
-    used.request("POST", "/api/v1/actions", json.dumps(http_action("during")), {"Content-Type": "application/json"})
-    answer = used.getresponse()
-    assert (answer.status, answer.headers["Connection"]) == (201, "close")
-    idle_socket.settimeout(10)
-    assert idle_socket.recv(1) == b"", "an idle connection ends with FIN, not with a reset"
-    assert server.wait() == 0
-
-
-def test_pipelined_requests_are_all_answered(servers):
-    server = servers(notice_min="1s").start()
-    with server.connect() as sock:
-        sock.sendall(b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert b"alive" in sock.recv(4096)
-        server.signal(signal.SIGTERM)
-        wait_for(lambda: server.get("/health/ready").status == 503, "the notice")
-        sock.sendall(b"GET /api/v1/actions HTTP/1.1\r\nHost: a\r\n\r\n" * 5)
-        sock.settimeout(10)
-        answer = b""
-        while chunk := sock.recv(65536):
-            answer += chunk
-    assert answer.count(b"HTTP/1.1 200") == 5 and answer.count(b"Connection: close") == 1
-    assert b"Connection: close" in answer[answer.rindex(b"HTTP/1.1 200"):]
-    assert server.wait() == 0
-
-
-def test_the_door_is_open_until_the_notice_ends(servers):
-    server = servers(notice_min="500ms").start()
-    server.signal(signal.SIGTERM)
-    wait_for(lambda: server.get("/health/ready").status == 503, "the notice")
-    assert "notice_done" not in events(server)
-    assert server.get("/api/v1/actions").status == 200
-    assert server.wait() == 0
-    with pytest.raises(ConnectionRefusedError):
-        server.connect()
-
-
-class Storm:
-    """Clients that make a new connection for every request, until they are refused."""
-
-    def __init__(self, server, clients):
-        self.server, self.answered, self.lost = server, 0, []
-        self.threads = [threading.Thread(target=self.run) for _ in range(clients)]
-        for thread in self.threads:
-            thread.start()
-
-    def run(self):
-        while True:
-            try:
-                sock = self.server.connect()
-            except ConnectionRefusedError:
-                return
-            except OSError as error:  # reset while connecting is a loss too
-                self.lost.append(error)
-                return
-            try:
-                with sock:
-                    sock.sendall(b"GET /api/v1/actions HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-                    answer = b""
-                    while chunk := sock.recv(65536):
-                        answer += chunk
-                    if not answer.startswith(b"HTTP/1.1 200"):
-                        self.lost.append(answer)
-                    self.answered += 1
-            except OSError as error:
-                self.lost.append(error)
-
-
-def stop_in_a_storm(servers, tmp_path, number):
-    folder = tmp_path / f"storm{number}"
-    folder.mkdir()
-    server = servers(database=f"sqlite:{folder}/g.db", notice_max="200ms").start()
-    storm = Storm(server, 6)
-    wait_for(lambda: storm.answered > 20, "the storm")
-    server.signal(signal.SIGTERM)
-    status = server.wait()
-    for thread in storm.threads:
-        thread.join(30)
-    return status, storm.answered, storm.lost
-
-
-def test_20_stops_in_a_storm_lose_no_connection(servers, tmp_path):
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        results = list(pool.map(lambda n: stop_in_a_storm(servers, tmp_path, n), range(20)))
-    print("answered:", [answered for _, answered, _ in results])
-    assert [status for status, _, _ in results] == [0] * 20
-    assert [lost for _, _, lost in results if lost] == []
-
-
-def test_idle_stop_is_quick(servers):
-    times = []
-    for _ in range(5):
-        server = servers().start()
-        began = time.monotonic()
-        server.stop()
-        times.append(round((time.monotonic() - began) * 1000))
-    print("idle stop, ms:", sorted(times), "(target: < 300; the sanitizers' leak check is in it)")
-    assert min(times) < 5000
-
-
 # --- a long life ---
 
 def descriptors(server):
@@ -577,7 +397,7 @@ def test_the_example_configuration_is_valid(tmp_path):
     """What we ship must be taken by what we ship."""
     for folder, _, files in os.walk(os.path.join(ROOT, "dist")):
         for file in files:
-            if file.endswith(".conf"):
+            if file == "gathering.conf":
                 done = gathering("check-config", "--config", os.path.join(folder, file), cwd=tmp_path)
                 assert done.returncode == 0, done.stderr
 

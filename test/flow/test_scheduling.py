@@ -1,24 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Due times and runs on the real server: exactly once, misfire, overlap, retries, crashes, drains."""
 import datetime
-import os
-import random
 import signal
 import time
 
 import pytest
 
-from harness import has_ended, wait_for, wait_lines
+from harness import has_ended, seeded, shell, wait_for, wait_lines
 
 FINAL = {"succeeded", "failed", "timed_out", "cancelled", "skipped", "held"}
 
 
 def at_ms(text):
     return round(datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() * 1000)
-
-
-def shell(text, **more):
-    return {"kind": "exec", "exec": {"shell": True, "command": text}, **more}
 
 
 def states(runs):
@@ -58,9 +52,7 @@ def test_every_due_time_runs_once_and_never_early(servers, targets):
 
 
 def test_kill_9_again_and_again_loses_and_doubles_no_due_time(servers, targets):
-    seed = int(os.environ.get("GATHERING_TEST_SEED", time.time_ns() % 1_000_000))
-    print("GATHERING_TEST_SEED =", seed)
-    rng = random.Random(seed)
+    rng = seeded()
     target = targets()
     server = servers().start()
     for n in range(5):
