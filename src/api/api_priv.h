@@ -135,6 +135,11 @@ struct vitals_view {
 };
 struct vitals_view vitals_view(const struct vitals *vitals);
 
+/* --- metrics.c --- */
+
+/* The connection pools of the database, a new reference; NULL when there are none. */
+json_t *pools_json(const struct api *api);
+
 #define X(method, pattern, handler, tier, query, doc) void handler(struct api_call *call);
 #include "api/routes.def"
 #undef X

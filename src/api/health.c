@@ -290,9 +290,11 @@ static void show_checks(struct api_call *call)
 		checks[i].check(call->api, &view, &result);
 		if (result.verdict > worst)
 			worst = result.verdict;
-		json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "name", checks[i].name,
-						    "status", verdict_names[result.verdict],
-						    "detail", json_clean_string(result.detail)));
+		json_array_append_new(list,
+			json_pack("{s:s, s:s, s:o, s:o*}", "name", checks[i].name, "status",
+				verdict_names[result.verdict], "detail",
+				json_clean_string(result.detail), "pools",
+				checks[i].check == check_database ? pools_json(call->api) : NULL));
 	}
 	api_reply_json(call, 200,
 		json_pack("{s:s, s:o}", "overall_status", verdict_names[worst], "checks", list),
@@ -345,19 +347,4 @@ static void show_system(struct api_call *call)
 void health_system(struct api_call *call)
 {
 	vitals_wait(call, show_system);
-}
-
-/* --- /metrics --- */
-
-#define METRICS_MAX (64 * 1024)
-
-void metrics_show(struct api_call *call)
-{
-	struct buf text;
-
-	buf_init(&text, METRICS_MAX);
-	metrics_write(&text);
-	api_reply_bytes(call, 200, "text/plain; version=0.0.4; charset=utf-8", buf_text(&text),
-		text.len, NULL);
-	buf_fini(&text);
 }

@@ -286,6 +286,41 @@ static void pg_close(struct store *store)
 
 /* --- the backend --- */
 
+_Static_assert(PG_PLACE_COUNT <= STORE_POOLS_MAX, "each pool has its place in an answer");
+
+static size_t pg_store_pools(
+	const struct store *store, struct store_pool ret_pools[static STORE_POOLS_MAX])
+{
+	const struct pg_store *pg = store->impl;
+
+	if (pg->state != PG_STORE_OPEN)
+		return 0;
+	for (int i = 0; i < PG_PLACE_COUNT; i++) {
+		struct pg_pool_stats stats;
+
+		pg_pool_stats(pg->pools[i], &stats);
+		ret_pools[i] = (struct store_pool){.name = places[i].name + strlen("gathering "),
+			.is_up = stats.is_up,
+			.ready = stats.ready,
+			.busy = stats.busy,
+			.leased = stats.leased,
+			.connecting = stats.connecting,
+			.max = stats.max,
+			.waiting = (int64_t)stats.waiting,
+			.in_flight = (int64_t)stats.in_flight,
+			.down_ms = stats.down_ms,
+			.queries = stats.queries,
+			.errors = stats.errors,
+			.timeouts = stats.timeouts,
+			.refused = stats.refused,
+			.sessions = stats.sessions,
+			.sessions_lost = stats.sessions_lost,
+			.connect_failures = stats.connect_failures,
+			.wait_ms = stats.wait_total_ms};
+	}
+	return PG_PLACE_COUNT;
+}
+
 const struct store_backend postgres_backend = {
 	.schemes = {"postgresql://", "postgres://"},
 	.takes_whole_url = true,
@@ -295,5 +330,6 @@ const struct store_backend postgres_backend = {
 	.submit = pg_submit,
 	.flush = pg_flush,
 	.close = pg_close,
+	.pools = pg_store_pools,
 	.migrate = pg_store_migrate,
 };

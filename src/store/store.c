@@ -303,6 +303,11 @@ const char *store_backend_name(const struct store *store)
 	return store->backend->name;
 }
 
+size_t store_pools(const struct store *store, struct store_pool ret_pools[static STORE_POOLS_MAX])
+{
+	return store->backend->pools && store->impl ? store->backend->pools(store, ret_pools) : 0;
+}
+
 const char *store_place(const struct store *store)
 {
 	return store->place;

@@ -89,6 +89,21 @@ enum store_migrate_mode {
 int store_migrate(const char *url, enum store_migrate_mode mode,
 	void (*each)(const char *name, void *data), void *data, struct err *err);
 
+/* --- connections --- */
+
+struct store_pool {
+	const char *name; /* what it is for; static */
+	bool is_up;       /* at least one connection */
+#define X(kind, field, help) int64_t field;
+#include "store/pools.def"
+#undef X
+};
+#define STORE_POOLS_MAX 8
+
+/* What each pool of connections is doing now, from memory; returns how many there are: none where
+ * the database is a file, or is not open yet. */
+size_t store_pools(const struct store *store, struct store_pool ret_pools[static STORE_POOLS_MAX]);
+
 /* --- actions --- */
 
 /* Creates all or none. Each gets its row facts (id from the action if not zero, version 1, times

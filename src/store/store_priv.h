@@ -148,6 +148,8 @@ struct store_backend {
 	/* Answers what waits with ERR_CANCELLED, lets end what is under way, lets go of the
 	 * database, then calls store_backend_closed. */
 	void (*close)(struct store *store);
+	size_t (*pools)(const struct store *store,
+		struct store_pool ret_pools[static STORE_POOLS_MAX]); /* NULL: there are none */
 	int (*migrate)(const char *place, enum store_migrate_mode mode,
 		void (*each)(const char *name, void *data), void *data, struct err *err);
 };
