@@ -11,7 +11,7 @@
 #include "store/pg_store_priv.h"
 
 #define RETRY_MS  3000 /* from the first try; a statement under way may take longer */
-#define TRIES_MAX 6
+#define TRIES_MAX 20
 
 static const int64_t timeouts_ms[PG_PLACE_COUNT] = {
 	[PG_READS] = 10000,

@@ -34,6 +34,7 @@ struct pg_migration {
 	int64_t version, min_version; /* of the schema */
 	bool is_locked;               /* inside the transaction */
 	bool is_cancelled;
+	bool is_pooled;
 	struct err err;
 };
 
@@ -56,9 +57,10 @@ static void on_timer_closed(uv_handle_t *handle)
 	struct pg_migration *migration = handle->data;
 	struct pg_migration_opts opts = migration->opts;
 	struct err err = migration->err;
+	bool is_pooled = migration->is_pooled;
 
 	free(migration);
-	opts.done(err.code ? &err : NULL, opts.data);
+	opts.done(err.code ? &err : NULL, is_pooled, opts.data);
 }
 
 static void end(struct pg_migration *migration)
@@ -192,6 +194,8 @@ static void on_inspected(struct pg_migration *migration)
 	is_there = pg_read_bool(&row);
 	server = pg_read_i64(&row);
 	is_standby = pg_read_bool(&row);
+	/* A pooler invents the process id that it gives its clients. */
+	migration->is_pooled = pg_read_i64(&row) != pg_conn_backend_pid(migration->lease.conn);
 	pg_query_fini(&migration->query);
 	migration->version = migration->min_version = 0;
 	if (check_server(is_ours, is_there, server, is_standby, &err) < 0)
@@ -212,7 +216,8 @@ static void inspect(struct pg_migration *migration)
 		      " ON n.oid = c.relnamespace"
 		      " WHERE n.nspname = 'gathering' AND c.relname = 'migration'),"
 		      " EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = 'gathering'),"
-		      " current_setting('server_version_num')::integer, pg_is_in_recovery()";
+		      " current_setting('server_version_num')::integer, pg_is_in_recovery(),"
+		      " pg_backend_pid()";
 	pg_lease_query(&migration->lease, query);
 }
 
@@ -370,7 +375,7 @@ struct command {
 	struct err err;
 };
 
-static void on_command_done(const struct err *err, void *data)
+static void on_command_done(const struct err *err, bool is_pooled, void *data)
 {
 	struct command *command = data;
 
@@ -386,6 +391,7 @@ static int open_command(struct command *command, const char *url, struct err *er
 	opts.conn.loop = &command->loop;
 	opts.conn.url = url;
 	opts.conn.application_name = "gathering migrate";
+	opts.conn.route = PG_POOLED; /* works either way */
 	opts.min = opts.max = 1;
 	return pg_pool_create(&opts, &command->pool, err);
 }

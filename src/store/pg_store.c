@@ -17,6 +17,7 @@
 
 #define START_MAX_MS     60000  /* to be open */
 #define CHECK_MS         300000 /* an idle connection; the heartbeat notices sooner */
+#define BACKOFF_MAX_MS   500    /* half a second after it is back, so are we */
 #define WAIT_MS          3000   /* for a connection, when the database is away */
 #define ENROL_TIMEOUT_MS 5000
 #define LEAVE_TIMEOUT_MS 1000
@@ -147,64 +148,108 @@ static void enrol(struct pg_store *pg)
 	pg_pool_query(pg->pools[PG_WRITES], &pg->enrol);
 }
 
-static void on_migrated(const struct err *err, void *data)
+static int open_pool(
+	struct pg_store *pg, struct pg_pool_opts *opts, struct pg_pool **ret_pool, struct err *err)
 {
-	struct pg_store *pg = data;
-
-	pg->migration = NULL;
-	if (pg->state != PG_STORE_OPENING)
-		pg_store_step(pg);
-	else if (err)
-		open_failed(pg, err);
-	else
-		enrol(pg);
-}
-
-static int open_pool(struct pg_store *pg, enum pg_place place, const char *url, struct err *err)
-{
-	struct pg_pool_opts opts = pg_pool_defaults();
-
-	opts.conn.loop = pg->store->loop;
-	opts.conn.url = url;
-	opts.conn.application_name = places[place].name;
-	opts.conn.sync = places[place].sync;
-	opts.conn.queue_max = pg->store->queue_max + 16;
-	opts.min = places[place].min;
-	opts.max = places[place].max;
-	opts.queue_max =
+	opts->conn.loop = pg->store->loop;
+	opts->conn.url = pg->url;
+	opts->conn.backoff_max_ms = BACKOFF_MAX_MS;
+	opts->conn.queue_max = pg->store->queue_max + 16;
+	opts->queue_max =
 		pg->store->queue_max + 16; /* the store's own bound is the one that counts */
-	opts.wait_ms = WAIT_MS;
-	opts.check_ms = CHECK_MS;
-	if (pg_pool_create(&opts, &pg->pools[place], err) < 0)
+	opts->wait_ms = WAIT_MS;
+	opts->check_ms = CHECK_MS;
+	if (pg_pool_create(opts, ret_pool, err) < 0)
 		return err->code;
 	pg->pools_open++;
 	return 0;
 }
 
-static struct pg_store *pg_store_create(struct store *store)
+/* The URL has been used already, so none of them fails. */
+static void open_pools(struct pg_store *pg)
+{
+	struct err err;
+
+	for (int i = 0; i < PG_PLACE_COUNT; i++) {
+		struct pg_pool_opts opts = pg_pool_defaults();
+
+		opts.conn.application_name = places[i].name;
+		opts.conn.sync = places[i].sync;
+		opts.conn.route = pg->is_pooled ? PG_POOLED : PG_DIRECT;
+		opts.min = places[i].min;
+		opts.max = places[i].max;
+		must(open_pool(pg, &opts, &pg->pools[i], &err) == 0);
+	}
+	free(take_ptr(pg->url));
+}
+
+static void on_first_pool_closed(void *data)
+{
+	struct pg_store *pg = data;
+
+	pg->pools_open--;
+	pg->first_pool = NULL;
+	pg_store_step(pg);
+}
+
+static void on_migrated(const struct err *err, bool is_pooled, void *data)
+{
+	struct pg_store *pg = data;
+
+	pg->migration = NULL;
+	pg->is_pooled = is_pooled;
+	pg_pool_close(pg->first_pool, 0, on_first_pool_closed, pg);
+	if (pg->state != PG_STORE_OPENING)
+		return; /* closing goes on when that pool is gone */
+	if (err) {
+		open_failed(pg, err);
+		return;
+	}
+	open_pools(pg);
+	enrol(pg);
+}
+
+static struct pg_store *pg_store_create(struct store *store, const char *url)
 {
 	struct pg_store *pg = xcalloc(1, sizeof(*pg));
 
 	pg->store = store;
+	pg->url = xstrdup(url);
 	list_init(&pg->waiting);
 	list_init(&pg->finishes);
 	return pg;
 }
 
+static void pg_store_destroy(struct pg_store *pg)
+{
+	free(pg->url);
+	free(pg);
+}
+
+/* Whether there is a pooler is not known yet, so nothing is prepared here. */
+static int open_first_pool(struct pg_store *pg, struct err *err)
+{
+	struct pg_pool_opts opts = pg_pool_defaults();
+
+	opts.conn.application_name = "gathering start";
+	opts.conn.route = PG_POOLED;
+	opts.min = opts.max = 1;
+	return open_pool(pg, &opts, &pg->first_pool, err);
+}
+
 static int pg_open(
 	struct store *store, const struct store_opts *opts, const char *place, struct err *err)
 {
-	struct pg_store *pg;
+	struct pg_store *pg = pg_store_create(store, place);
 
-	if (pg_url_check(place, err) < 0)
+	if (pg_url_check(place, err) < 0 || open_first_pool(pg, err) < 0) {
+		pg_store_destroy(pg);
 		return err->code;
-	pg = pg_store_create(store);
+	}
 	store->impl = pg;
 	store->place = pg_url_for_people(place);
-	for (int i = 0; i < PG_PLACE_COUNT; i++) /* the URL is good, so none of them fails */
-		must(open_pool(pg, (enum pg_place)i, place, err) == 0);
 	pg->migration = pg_migration_start(&(struct pg_migration_opts){.loop = store->loop,
-		.pool = pg->pools[PG_CLAIMS],
+		.pool = pg->first_pool,
 		.mode = STORE_MIGRATE_APPLY,
 		.start_max_ms = opts->start_max_ms > 0 ? opts->start_max_ms : START_MAX_MS,
 		.done = on_migrated,
@@ -217,22 +262,31 @@ static int pg_open(
 static const struct pg_statement leave_statement = {
 	.name = "leave", .text = "DELETE FROM gathering.instance WHERE id = $1::uuid"};
 
+static void closed_all(struct pg_store *pg)
+{
+	struct store *store = pg->store;
+
+	pg_store_destroy(pg);
+	store->impl = NULL;
+	store_backend_closed(store);
+}
+
 static void on_pool_closed(void *data)
 {
 	struct pg_store *pg = data;
-	struct store *store = pg->store;
 
-	if (--pg->pools_open > 0)
-		return;
-	free(pg);
-	store->impl = NULL;
-	store_backend_closed(store);
+	if (--pg->pools_open == 0)
+		closed_all(pg);
 }
 
 static void close_pools(struct pg_store *pg)
 {
 	struct pg_pool *pools[PG_PLACE_COUNT];
 
+	if (pg->pools_open == 0) { /* it never came so far */
+		closed_all(pg);
+		return;
+	}
 	memcpy(pools, pg->pools, sizeof(pools)); /* the last one takes `pg` along */
 	for (int i = 0; i < PG_PLACE_COUNT; i++)
 		pg_pool_close(pools[i], CLOSE_GRACE_MS, on_pool_closed, pg);
@@ -263,7 +317,7 @@ void pg_store_step(struct pg_store *pg)
 	if (pg->state != PG_STORE_CLOSING || pg->is_leaving)
 		return;
 	cancel_waiting(pg); /* one that wanted to go round once more */
-	if (pg->calls > 0 || pg->migration)
+	if (pg->calls > 0 || pg->migration || pg->first_pool)
 		return;
 	pg->is_leaving = true;
 	if (pg->was_open)

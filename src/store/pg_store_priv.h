@@ -51,7 +51,10 @@ struct pg_store {
 	struct store *store;
 	enum pg_store_state state;
 	struct pg_pool *pools[PG_PLACE_COUNT];
+	struct pg_pool *first_pool;     /* to migrate with, before the others are there */
 	struct pg_migration *migration; /* owned while under way */
+	char *url;                      /* owned until the pools are there */
+	bool is_pooled;                 /* a transaction pooler stands in between */
 	struct pg_query enrol;          /* also to leave */
 	struct err open_err;
 	struct list waiting;       /* requests of this turn, or of all turns while opening */
@@ -180,8 +183,9 @@ struct pg_migration_opts {
 	int64_t start_max_ms; /* for a connection, and for others that migrate */
 	void (*each)(const char *name, void *data); /* may be NULL */
 	void *each_data;
-	/* err NULL: the schema is up to date. Once; the migration is gone then. */
-	void (*done)(const struct err *err, void *data);
+	/* err NULL: the schema is up to date; is_pooled: this is not a session of our own, a
+	 * pooler gives us one for each transaction. Once; the migration is gone then. */
+	void (*done)(const struct err *err, bool is_pooled, void *data);
 	void *data;
 };
 struct pg_migration *pg_migration_start(const struct pg_migration_opts *opts);
