@@ -107,6 +107,7 @@ CREATE TABLE gathering.run (
 	finished_at        timestamptz(3),
 	http_status        integer,
 	exit_code          integer,
+	retry_of           uuid,
 	error              text,
 	CONSTRAINT run_due UNIQUE (action_id, due_at),
 	CONSTRAINT run_owner CHECK (state <> 'running' OR (instance_id IS NOT NULL AND lease_until IS NOT NULL))
@@ -114,6 +115,7 @@ CREATE TABLE gathering.run (
 
 CREATE INDEX run_of_action ON gathering.run (action_id, id);
 CREATE INDEX run_open ON gathering.run (action_id, due_at) WHERE state IN ('pending','running');
+CREATE INDEX run_held ON gathering.run (action_id, definition_version) WHERE state = 'held';
 CREATE INDEX run_running ON gathering.run (instance_id) WHERE state = 'running';
 CREATE INDEX run_ready ON gathering.run (kind, gathering.rank(created_at, priority), due_at, id) WHERE state = 'pending' AND not_before IS NULL;
 CREATE INDEX run_later ON gathering.run (not_before) WHERE state = 'pending' AND not_before IS NOT NULL;
@@ -363,22 +365,25 @@ BEGIN
 			g(id, epoch, outcome, http_status, exit_code, started_at, error, output, total, state, reason, delay_ms,
 			counts, begun, n)
 	), locked AS MATERIALIZED (
-		SELECT g.*, r.attempt, r.instance_id FROM given g JOIN gathering.run r ON r.id = g.id
+		SELECT g.*, r.attempt, r.instance_id, r.reason = 'paused' AND NOT r.cancel_requested
+			AND (g.state = 'pending' OR g.outcome = 'interrupted') AS is_paused
+		FROM given g JOIN gathering.run r ON r.id = g.id
 		WHERE r.state = 'running' AND r.epoch = g.epoch AND g.place = 1
 		ORDER BY r.id FOR NO KEY UPDATE OF r
 	), ended AS (
 		UPDATE gathering.run r SET
-			state = CASE WHEN l.state = 'pending' AND r.cancel_requested THEN 'cancelled' ELSE l.state END,
-			reason = CASE WHEN l.state <> 'cancelled' AND NOT (l.state = 'pending' AND r.cancel_requested) THEN l.reason
+			state = CASE WHEN l.is_paused THEN 'held' WHEN l.state = 'pending' AND r.cancel_requested THEN 'cancelled'
+				ELSE l.state END,
+			reason = CASE WHEN l.is_paused THEN 'paused' WHEN l.state <> 'cancelled' AND NOT (l.state = 'pending' AND r.cancel_requested) THEN l.reason
 				WHEN r.reason = 'overlap' THEN 'overlap' ELSE 'user' END,
-			attempt = r.attempt - (NOT l.counts)::integer,
-			interruptions = r.interruptions + (NOT l.counts)::integer,
-			not_before = CASE WHEN l.state = 'pending' AND NOT r.cancel_requested AND l.delay_ms > 0
+			attempt = r.attempt - (CASE WHEN l.is_paused THEN l.outcome = 'interrupted' ELSE NOT l.counts END)::integer,
+			interruptions = r.interruptions + (NOT l.counts AND NOT l.is_paused)::integer,
+			not_before = CASE WHEN l.state = 'pending' AND NOT r.cancel_requested AND NOT l.is_paused AND l.delay_ms > 0
 				THEN now_at + l.delay_ms * interval '1 millisecond' END,
-			instance_id = CASE WHEN l.state <> 'pending' OR r.cancel_requested THEN r.instance_id END,
-			claimed_at = CASE WHEN l.state <> 'pending' OR r.cancel_requested THEN r.claimed_at END,
-			started_at = CASE WHEN l.state <> 'pending' OR r.cancel_requested THEN l.started_at END,
-			finished_at = CASE WHEN l.state <> 'held' AND (l.state <> 'pending' OR r.cancel_requested) THEN now_at END,
+			instance_id = CASE WHEN l.state <> 'pending' OR r.cancel_requested OR l.is_paused THEN r.instance_id END,
+			claimed_at = CASE WHEN l.state <> 'pending' OR r.cancel_requested OR l.is_paused THEN r.claimed_at END,
+			started_at = CASE WHEN l.state <> 'pending' OR r.cancel_requested OR l.is_paused THEN l.started_at END,
+			finished_at = CASE WHEN NOT l.is_paused AND l.state <> 'held' AND (l.state <> 'pending' OR r.cancel_requested) THEN now_at END,
 			claim_id = NULL, lease_until = NULL, http_status = l.http_status, exit_code = l.exit_code,
 			error = l.error, output_bytes = l.total
 		FROM locked l WHERE r.id = l.id
@@ -403,7 +408,7 @@ $finish$;
 
 -- A manual run: due now, or at the first free millisecond after it; not at the cursor either, for that due time is
 -- still to be claimed. No row: no such action.
-CREATE FUNCTION gathering.trigger(in_action uuid, in_run uuid, OUT ret_run gathering.run, OUT ret_cancel uuid[])
+CREATE FUNCTION gathering.trigger(in_action uuid, in_run uuid, in_retry_of uuid, OUT ret_run gathering.run, OUT ret_cancel uuid[])
 RETURNS SETOF record
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $trigger$
 DECLARE
@@ -441,9 +446,10 @@ BEGIN
 	END IF;
 	INSERT INTO gathering.run AS r (id, action_id, action_version, definition_version, due_at, epoch, created_at,
 		missed_count, missed_until, output_bytes, attempt, interruptions, priority, is_serial, cancel_requested, kind,
-		triggered_by, state, reason)
+		triggered_by, state, reason, retry_of)
 	VALUES (in_run, in_action, a.version, a.definition_version, due, 0, now_at, 1, due, 0, 0, 0, a.priority,
-		a.overlap <> 'allow', false, a.kind, 'manual', CASE fate WHEN 'queued' THEN 'pending' ELSE 'skipped' END, fate)
+		a.overlap <> 'allow', false, a.kind, CASE WHEN in_retry_of IS NULL THEN 'manual' ELSE 'retry' END,
+		CASE fate WHEN 'queued' THEN 'pending' ELSE 'skipped' END, fate, in_retry_of)
 	RETURNING r.* INTO ret_run;
 	RETURN NEXT;
 END
@@ -479,7 +485,9 @@ BEGIN
 	-- the old one goes when no run can need it any more
 	DELETE FROM gathering.definition d WHERE d.action_id = in_id AND d.version = old.definition_version
 		AND NOT EXISTS (SELECT 1 FROM gathering.run r WHERE r.action_id = in_id
-			AND r.state IN ('pending','running','held') AND r.definition_version = d.version);
+			AND r.state IN ('pending','running') AND r.definition_version = d.version)
+		AND NOT EXISTS (SELECT 1 FROM gathering.run r WHERE r.action_id = in_id
+			AND r.state = 'held' AND r.definition_version = d.version);
 	DELETE FROM gathering.action_tag t WHERE t.action_id = in_id AND t.tag <> ALL (in_tags);
 	INSERT INTO gathering.action_tag SELECT in_id, t FROM unnest(in_tags) t ON CONFLICT DO NOTHING;
 	ret_done := true;
@@ -531,13 +539,13 @@ LANGUAGE sql STABLE AS $orphan$
 		OR NOT EXISTS (SELECT 1 FROM gathering.instance i WHERE i.id = in_owner)
 $orphan$;
 
--- We live, and so do the runs named. ret_lost: those that are not ours any more; ret_cancel: ours that somebody asked
--- to end.
+-- We live, and so do the runs named. ret_lost: those that are not ours any more; ret_cancel, ret_pause: ours that
+-- somebody asked to end or to pause.
 CREATE FUNCTION gathering.heartbeat(
 	in_me uuid, in_host text, in_pid integer, in_version text, in_state text, in_lease interval, in_ids uuid[],
 	in_epochs bigint[],
 	OUT ret_clock timestamptz, OUT ret_instances bigint, OUT ret_orphans bigint, OUT ret_was_gone boolean,
-	OUT ret_lost uuid[], OUT ret_cancel uuid[])
+	OUT ret_lost uuid[], OUT ret_cancel uuid[], OUT ret_pause uuid[])
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $heartbeat$
 BEGIN
 	ret_clock := gathering.clock();
@@ -553,10 +561,11 @@ BEGIN
 		ORDER BY r.id FOR NO KEY UPDATE OF r
 	), extended AS (
 		UPDATE gathering.run r SET lease_until = ret_clock + in_lease FROM locked l WHERE r.id = l.id
-		RETURNING r.id, r.cancel_requested
+		RETURNING r.id, r.cancel_requested, r.reason
 	)
-	SELECT array_agg(g) FILTER (WHERE e.id IS NULL), array_agg(g) FILTER (WHERE e.cancel_requested)
-	INTO ret_lost, ret_cancel FROM unnest(in_ids) g LEFT JOIN extended e ON e.id = g;
+	SELECT array_agg(g) FILTER (WHERE e.id IS NULL), array_agg(g) FILTER (WHERE e.cancel_requested),
+		array_agg(g) FILTER (WHERE NOT e.cancel_requested AND e.reason = 'paused')
+	INTO ret_lost, ret_cancel, ret_pause FROM unnest(in_ids) g LEFT JOIN extended e ON e.id = g;
 	SELECT count(*) INTO ret_instances FROM gathering.instance;
 	SELECT count(*) INTO ret_orphans FROM gathering.run r
 	WHERE r.state = 'running' AND r.instance_id <> in_me AND gathering.is_orphan(r.instance_id, r.lease_until);

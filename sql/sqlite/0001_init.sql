@@ -72,12 +72,14 @@ CREATE TABLE run (
 	missed_count       INTEGER NOT NULL CHECK (missed_count >= 1),
 	missed_until_ms    INTEGER NOT NULL,
 	cancel_requested   INTEGER NOT NULL CHECK (cancel_requested IN (0, 1)),
+	retry_of           BLOB CHECK (length(retry_of) = 16),
 	UNIQUE (action_id, due_at_ms),
 	CHECK (state <> 'running' OR instance_id IS NOT NULL)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX run_of_action ON run (action_id, id);
 CREATE INDEX run_open ON run (action_id, state, due_at_ms) WHERE state = 'pending' OR state = 'running';
+CREATE INDEX run_held ON run (action_id, definition_version) WHERE state = 'held';
 CREATE INDEX run_running ON run (instance_id) WHERE state = 'running';
 -- Startable at once; a later one moves here when its time has come. In the order of run_rank_ms().
 CREATE INDEX run_ready ON run (kind, (created_at_ms - priority * 60000), due_at_ms) WHERE state = 'pending' AND not_before_ms IS NULL;

@@ -258,7 +258,63 @@ void runs_cancel(struct api_call *call)
 	store_cancel_run(call->api->store, &cancel->cancel, on_cancelled);
 }
 
-/* --- POST /api/v1/actions/{action}/run --- */
+/* --- pause and resume --- */
+
+struct run_changing {
+	struct api_call *call;
+	struct store_change_run change;
+	bool is_started;
+};
+
+static void changing_fini(void *state)
+{
+	struct run_changing *changing = state;
+
+	if (changing->is_started)
+		store_change_run_fini(&changing->change);
+}
+
+static void on_changed(struct store_req *req)
+{
+	struct run_changing *changing = container_of(req, struct run_changing, change.req);
+	const struct run *run = &changing->change.ret_run;
+	struct api_call *call = changing->call;
+
+	if (req->err.code != 0) {
+		api_reply_err(call, &req->err);
+		return;
+	}
+	if (run->state == RUN_PENDING && call->api->sched)
+		sched_run_pending(call->api->sched);
+	if (run_is_pausing(run) && call->api->sched)
+		sched_pause_run(call->api->sched, &run->id);
+	api_reply_json(call, run_is_pausing(run) ? 202 : 200, run_to_json(run), NULL);
+}
+
+static void change_run(struct api_call *call, enum run_change change)
+{
+	struct run_changing *changing = api_call_state(call, sizeof(*changing), changing_fini);
+
+	changing->call = call;
+	changing->change.change = change;
+	if (!read_run_id(call, &changing->change.id) || !api_read_nothing(call))
+		return;
+	changing->is_started = true;
+	store_change_run(call->api->store, &changing->change, on_changed);
+}
+
+void runs_pause(struct api_call *call)
+{
+	change_run(call, RUN_PAUSE);
+}
+
+void runs_resume(struct api_call *call)
+{
+	change_run(call, RUN_RESUME);
+}
+
+/* --- runs that people make: POST /api/v1/actions/{action}/run, POST /api/v1/runs/{run}/retry ---
+ */
 
 struct run_now {
 	struct action_find find;
@@ -283,21 +339,26 @@ static void tell_sched(struct sched *sched, const struct store_trigger *trigger)
 		sched_run_pending(sched);
 }
 
-static void on_triggered(struct store_req *req)
+static void reply_triggered(struct api_call *call, const struct store_trigger *trigger)
 {
-	struct run_now *now = container_of(req, struct run_now, trigger.req);
-	const struct run *run = &now->trigger.ret_run;
-	struct api_call *call = now->find.call;
+	const struct run *run = &trigger->ret_run;
 	char path[PATH_SIZE], id[ID_TEXT_SIZE];
 
-	if (req->err.code != 0) {
-		api_reply_err(call, &req->err);
+	if (trigger->req.err.code != 0) {
+		api_reply_err(call, &trigger->req.err);
 		return;
 	}
 	if (call->api->sched)
-		tell_sched(call->api->sched, &now->trigger);
+		tell_sched(call->api->sched, trigger);
 	(void)snprintf(path, sizeof(path), "/api/v1/runs/%s", id_format(&run->id, id));
 	api_reply_json(call, 202, run_to_json(run), (const char *const[]){"Location", path, NULL});
+}
+
+static void on_triggered(struct store_req *req)
+{
+	struct run_now *now = container_of(req, struct run_now, trigger.req);
+
+	reply_triggered(now->find.call, &now->trigger);
 }
 
 static void run_found(struct action_find *find)
@@ -319,4 +380,77 @@ void actions_run(struct api_call *call)
 
 	if (api_read_nothing(call))
 		action_find(&now->find, call, call->param, run_found);
+}
+
+/* A final state is never left, so what was read stays true until the trigger. */
+struct run_retry {
+	struct api_call *call;
+	struct store_get_run get;
+	struct store_change_run change; /* of a held one */
+	struct store_trigger trigger;
+};
+
+static void retry_fini(void *state)
+{
+	struct run_retry *retry = state;
+
+	store_get_run_fini(&retry->get);
+	store_change_run_fini(&retry->change);
+	store_trigger_fini(&retry->trigger);
+}
+
+static void on_retry_resumed(struct store_req *req)
+{
+	struct run_retry *retry = container_of(req, struct run_retry, change.req);
+	struct api_call *call = retry->call;
+
+	if (req->err.code != 0) {
+		api_reply_err(call, &req->err);
+		return;
+	}
+	if (call->api->sched)
+		sched_run_pending(call->api->sched);
+	api_reply_json(call, 202, run_to_json(&retry->change.ret_run), NULL);
+}
+
+static void on_retry_triggered(struct store_req *req)
+{
+	struct run_retry *retry = container_of(req, struct run_retry, trigger.req);
+
+	reply_triggered(retry->call, &retry->trigger);
+}
+
+static void on_retry_got(struct store_req *req)
+{
+	struct run_retry *retry = container_of(req, struct run_retry, get.req);
+	const struct run *run = &retry->get.ret_run;
+	struct store *store = retry->call->api->store;
+
+	if (req->err.code != 0) {
+		api_reply_err(retry->call, &req->err);
+	} else if (!store) {
+		api_reply_problem(retry->call, ERR_UNAVAILABLE, "the service is stopping");
+	} else if (run->state == RUN_HELD) {
+		retry->change.id = run->id;
+		retry->change.change = RUN_RESUME;
+		store_change_run(store, &retry->change, on_retry_resumed);
+	} else if (run_state_is_final(run->state)) {
+		retry->trigger.action_id = run->action_id;
+		retry->trigger.retry_of = run->id;
+		store_trigger(store, &retry->trigger, on_retry_triggered);
+	} else {
+		api_reply_problem(retry->call, ERR_CONFLICT,
+			"the run is '%s': only one that has ended can be repeated",
+			run_state_names[run->state]);
+	}
+}
+
+void runs_retry(struct api_call *call)
+{
+	struct run_retry *retry = api_call_state(call, sizeof(*retry), retry_fini);
+
+	retry->call = call;
+	if (!read_run_id(call, &retry->get.id) || !api_read_nothing(call))
+		return;
+	store_get_run(call->api->store, &retry->get, on_retry_got);
 }

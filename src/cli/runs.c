@@ -23,7 +23,7 @@ static char *run_path(const char *id, const char *after)
 	return remote_path(RUNS_PATH "/", id, after);
 }
 
-/* --- list, show, cancel --- */
+/* --- list, show --- */
 
 /* "exit 1", "HTTP 200", else the reason. */
 static void add_result(struct table *table, const json_t *run)
@@ -141,18 +141,36 @@ int cmd_run_show(struct cli *cli)
 	return 0;
 }
 
-/* Of many, the problem of one is told with its id. */
-static int cancel_run(struct cli *cli, const char *id)
+/* --- what is done to runs --- */
+
+struct deed {
+	const char *after;   /* of the path */
+	const char *is_done; /* what to say then */
+	const char *begins;  /* and when the run is running, so its owner is still at it */
+};
+
+static void tell_deed(const struct deed *deed, const char *id, const json_t *run)
 {
-	auto_free char *path = run_path(id, "/cancel");
+	const char *state = get_text(run, "state"), *new_id = get_text(run, "id");
+
+	if (state && strcmp(state, run_state_names[RUN_RUNNING]) == 0 && deed->begins)
+		(void)printf("run %s: %s\n", id, deed->begins);
+	else if (new_id && strcmp(new_id, id) != 0)
+		(void)printf("run %s: repeated as %s\n", id, new_id);
+	else
+		(void)printf("run %s: %s\n", id, deed->is_done);
+}
+
+/* Of many, the problem of one is told with its id. */
+static int do_to_run(struct cli *cli, const struct deed *deed, const char *id)
+{
+	auto_free char *path = run_path(id, deed->after);
 	json_t *run = NULL;
 	struct buf problem;
-	const char *state;
 	int status;
 
 	buf_init(&problem, PROBLEM_MAX);
 	status = remote_try(cli, "POST", path, NULL, &run, &problem);
-	state = get_text(run, "state");
 	if (status && cli->arg_count > 1)
 		(void)fprintf(stderr, "gathering: run %s: %s\n", id, buf_text(&problem));
 	else if (status)
@@ -160,23 +178,43 @@ static int cancel_run(struct cli *cli, const char *id)
 	else if (cli->is_json)
 		print_json(run);
 	else
-		(void)printf("run %s: %s\n", id,
-			state && strcmp(state, "running") == 0 ? "is being ended" : "cancelled");
+		tell_deed(deed, id, run);
 	buf_fini(&problem);
 	json_decref(run);
 	return status;
 }
 
-int cmd_run_cancel(struct cli *cli)
+static int do_to_runs(struct cli *cli, const struct deed *deed)
 {
 	int first = 0;
 
 	for (size_t i = 0; i < cli->arg_count; i++) {
-		int status = cancel_run(cli, cli->args[i]);
+		int status = do_to_run(cli, deed, cli->args[i]);
 
 		first = first ? first : status;
 	}
 	return first;
+}
+
+int cmd_run_cancel(struct cli *cli)
+{
+	return do_to_runs(cli, &(struct deed){"/cancel", "cancelled", "is being ended"});
+}
+
+int cmd_run_pause(struct cli *cli)
+{
+	return do_to_runs(cli, &(struct deed){"/pause", "held", "is being ended, then held"});
+}
+
+int cmd_run_resume(struct cli *cli)
+{
+	return do_to_runs(cli, &(struct deed){"/resume", "pending", NULL});
+}
+
+/* Another run, unless it was held. */
+int cmd_run_retry(struct cli *cli)
+{
+	return do_to_runs(cli, &(struct deed){"/retry", "pending", NULL});
 }
 
 /* --- logs --- */

@@ -233,11 +233,12 @@ enum run_reason {
 	REASON_RETRY,       /* pending: an attempt failed, another follows at not_before */
 	REASON_QUEUED,      /* pending: waits for an earlier run of the action, or for capacity */
 	REASON_OVERLAP,     /* skipped: an earlier run was unfinished; cancelled: made room */
-	REASON_PAUSED,      /* skipped */
-	REASON_LATE,        /* skipped */
-	REASON_LIMIT,       /* skipped: queue_limit or max_catchup */
-	REASON_USER,        /* cancelled by a person */
-	REASON_SHUTDOWN     /* failed or held by on_interrupt: interrupted by a shutdown */
+	REASON_PAUSED,  /* skipped: the action was; held: a person paused the run; running: that is
+			   asked for */
+	REASON_LATE,    /* skipped */
+	REASON_LIMIT,   /* skipped: queue_limit or max_catchup */
+	REASON_USER,    /* cancelled by a person */
+	REASON_SHUTDOWN /* failed or held by on_interrupt: interrupted by a shutdown */
 };
 
 enum run_trigger {
@@ -277,14 +278,15 @@ struct run {
 	int64_t missed_count;    /* > 1: this skipped row stands for so many due times ... */
 	int64_t missed_until_ms; /* ... up to this one */
 	bool cancel_requested;
+	struct id retry_of; /* the run a person repeats with this one; zero: none */
 	struct action *action;
 };
 
 void run_fini(struct run *run);
 
-/* As in API.md; new reference. Absent values are null; not_before_at, missed_count, missed_until
- * and cancel_requested are members only when they say something. Ill-formed UTF-8 in `error` is
- * replaced. */
+/* As in API.md; new reference. Absent values are null; not_before_at, missed_count, missed_until,
+ * retry_of, cancel_requested and pause_requested are members only when they say something.
+ * Ill-formed UTF-8 in `error` is replaced. */
 json_t *run_to_json(const struct run *run);
 
 /* The only writer of run->state (a run is born in its first state). False, and nothing changed,
@@ -295,6 +297,9 @@ json_t *run_to_json(const struct run *run);
  *   held -> pending | cancelled                 skipped is born and stays */
 bool run_move(struct run *run, enum run_state to, enum run_reason reason);
 bool run_state_is_final(enum run_state state);
+
+/* A person asked a running run to stop where it is; it will be held. */
+bool run_is_pausing(const struct run *run);
 
 /* Waiting for so long outweighs one point of priority: nothing starves. */
 #define RUN_AGEING_MS 60000

@@ -38,6 +38,10 @@ static void put_remarks(json_t *json, const struct run *run)
 		json_put(json, "missed_count", json_integer(run->missed_count));
 		json_put(json, "missed_until", json_time(run->missed_until_ms));
 	}
+	if (!id_is_zero(&run->retry_of))
+		json_put(json, "retry_of", json_id(&run->retry_of));
+	if (run_is_pausing(run))
+		json_put(json, "pause_requested", json_true());
 	if (run->cancel_requested)
 		json_put(json, "cancel_requested", json_true());
 }

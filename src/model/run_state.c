@@ -58,6 +58,11 @@ bool run_state_is_final(enum run_state state)
 	return allowed[state] == 0; /* an end is where nothing leads away from */
 }
 
+bool run_is_pausing(const struct run *run)
+{
+	return run->state == RUN_RUNNING && run->reason == REASON_PAUSED && !run->cancel_requested;
+}
+
 int64_t run_rank_ms(int64_t created_at_ms, int priority)
 {
 	return created_at_ms - (int64_t)priority * RUN_AGEING_MS;

@@ -56,6 +56,8 @@ static void count_recorded(enum run_state state, enum run_reason reason)
 {
 	if (state == RUN_SUCCEEDED)
 		metrics.runs_succeeded++;
+	else if (state == RUN_HELD)
+		metrics.runs_held++;
 	else if (state != RUN_PENDING)
 		metrics.runs_failed++;
 	else if (reason == REASON_HANDED_BACK)

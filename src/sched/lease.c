@@ -98,6 +98,8 @@ static void renew(struct sched *sched, const struct store_heartbeat *beat)
 	}
 	for (size_t i = 0; i < beat->ret_cancel_count; i++)
 		sched_cancel_run(sched, &beat->ret_cancel[i]);
+	for (size_t i = 0; i < beat->ret_pause_count; i++)
+		sched_pause_run(sched, &beat->ret_pause[i]);
 	look_for_the_dead(sched);
 }
 

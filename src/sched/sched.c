@@ -386,6 +386,11 @@ void sched_cancel_run(struct sched *sched, const struct id *run_id)
 	(void)exec_end(sched->opts.exec, run_id, ATTEMPT_CANCELLED);
 }
 
+void sched_pause_run(struct sched *sched, const struct id *run_id)
+{
+	(void)exec_end(sched->opts.exec, run_id, ATTEMPT_INTERRUPTED);
+}
+
 void sched_stats(const struct sched *sched, struct sched_stats *ret_stats)
 {
 	*ret_stats = (struct sched_stats){

@@ -73,6 +73,9 @@ void sched_run_pending(struct sched *sched);
 /* A running run is to be cancelled: ends it if it runs here. */
 void sched_cancel_run(struct sched *sched, const struct id *run_id);
 
+/* A running run is to be paused: ends its attempt if that runs here; the store holds it then. */
+void sched_pause_run(struct sched *sched, const struct id *run_id);
+
 /* The executor's, passed through for health and the API. */
 struct sched_stats {
 	int64_t last_claim_mono_ms; /* NO_TIME: never */

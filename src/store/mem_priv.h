@@ -66,6 +66,7 @@ int mem_list_orphans(void *db, struct store_recover *req);
 int mem_trigger(void *db, struct store_trigger *req, int64_t now_ms);
 int mem_get_run(void *db, struct store_get_run *req, int64_t now_ms);
 int mem_list_runs(void *db, struct store_list_runs *req, int64_t now_ms);
+int mem_change_run(void *db, struct store_change_run *req, int64_t now_ms);
 int mem_cancel_run(void *db, struct store_cancel_run *req, int64_t now_ms);
 int mem_get_output(void *db, struct store_get_output *req, int64_t now_ms);
 int mem_stats(void *db, struct store_stats *req, int64_t now_ms);

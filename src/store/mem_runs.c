@@ -315,7 +315,8 @@ int mem_trigger(void *db, struct store_trigger *req, int64_t now_ms)
 		make_room(mem->rows, owner, now_ms, &req->ret_cancel, &req->ret_cancel_count);
 	due.due_at_ms = free_due(owner, now_ms);
 	run_init(&run, scratch_next_id(req->req.scratch), &due, now_ms);
-	run.trigger = TRIGGER_MANUAL;
+	run.trigger = id_is_zero(&req->retry_of) ? TRIGGER_MANUAL : TRIGGER_RETRY;
+	run.retry_of = req->retry_of;
 	run_settle(&run, &fate, &mem->instance_id, now_ms);
 	copy_run(insert_run(mem->rows, owner, &run), &req->ret_run);
 	return 0;
@@ -512,6 +513,20 @@ int mem_cancel_run(void *db, struct store_cancel_run *req, int64_t now_ms)
 	if (!run)
 		return err_no_run(&req->req.err);
 	if (run_apply_cancel(&run->run, now_ms, &req->req.err) < 0)
+		return req->req.err.code;
+	file_by_state(rows, run);
+	copy_run(run, &req->ret_run);
+	return 0;
+}
+
+int mem_change_run(void *db, struct store_change_run *req, int64_t now_ms)
+{
+	struct mem_db *rows = ((struct mem *)db)->rows;
+	struct mem_run *run = sorted_get(&rows->runs, &req->id);
+
+	if (!run)
+		return err_no_run(&req->req.err);
+	if (run_apply_change(&run->run, req->change, false, &req->req.err) < 0)
 		return req->req.err.code;
 	file_by_state(rows, run);
 	copy_run(run, &req->ret_run);

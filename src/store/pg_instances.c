@@ -12,7 +12,7 @@
 const struct pg_statement pg_heartbeat_statement = {.name = "heartbeat",
 	.text = "SELECT ret_clock, ret_clock + $6::bigint * interval '1 millisecond', "
 		"ret_instances,"
-		" ret_orphans, ret_was_gone, ret_lost, ret_cancel"
+		" ret_orphans, ret_was_gone, ret_lost, ret_cancel, ret_pause"
 		" FROM gathering.heartbeat($1::uuid, $2::text, $3::integer,"
 		" $4::text, $5::text, $6 * interval '1 millisecond', $7::uuid[], $8::bigint[])"};
 
@@ -64,6 +64,7 @@ static int read_heartbeat(struct pg_call *call)
 	req->ret_was_gone = pg_read_bool(&row);
 	pg_read_ids(&row, &req->ret_lost, &req->ret_lost_count);
 	pg_read_ids(&row, &req->ret_cancel, &req->ret_cancel_count);
+	pg_read_ids(&row, &req->ret_pause, &req->ret_pause_count);
 	return 0;
 }
 

@@ -62,6 +62,7 @@ void pg_read_run(struct pg_row *row, struct run *ret_run)
 	ret_run->missed_count = pg_read_i64(row);
 	ret_run->missed_until_ms = pg_read_time(row);
 	ret_run->cancel_requested = pg_read_bool(row);
+	ret_run->retry_of = pg_read_id(row);
 }
 
 enum action_kind pg_read_kind(struct pg_row *row)

@@ -209,6 +209,58 @@ int pg_cancel_run(void *db, struct store_cancel_run *req, int64_t now_ms)
 	return pg_call_start(db, &req->req, &plan);
 }
 
+/* --- pause and resume --- */
+
+/* Both mirror run_apply_change(), in two steps: what may be done to the row as it is when it is
+ * locked; then the row, changed or not, from which the same rules make the answer. */
+#define CHANGED(set, states)                                                                       \
+	"WITH changed AS (UPDATE gathering.run r SET " set " WHERE r.id = $1::uuid AND " states    \
+	" RETURNING r.*)"                                                                          \
+	" SELECT " PG_RUN_FIELDS " FROM changed r" PG_RUN_JOIN " UNION ALL"                        \
+	" SELECT " PG_RUN_FIELDS RUN_FROM                                                          \
+	" WHERE r.id = $1 AND NOT EXISTS (SELECT 1 FROM changed)"
+
+static const struct pg_statement pause_statement = {.name = "pause run",
+	.text = CHANGED("state = CASE r.state WHEN 'pending' THEN 'held' ELSE r.state END,"
+			" reason = 'paused', not_before = NULL",
+		"r.state IN ('pending','running') AND NOT r.cancel_requested")};
+static const struct pg_statement resume_statement = {.name = "resume run",
+	.text = CHANGED("state = 'pending', reason = 'queued', instance_id = NULL,"
+			" claimed_at = NULL, started_at = NULL, finished_at = NULL",
+		"r.state = 'held'")};
+
+static struct store_change_run *change_of(const struct pg_call *call)
+{
+	return container_of(call->req, struct store_change_run, req);
+}
+
+static void put_change(struct pg_call *call)
+{
+	bool is_pause = change_of(call)->change == RUN_PAUSE;
+
+	pg_put_id(pg_call_add(call, is_pause ? &pause_statement : &resume_statement),
+		&change_of(call)->id);
+}
+
+static int read_change(struct pg_call *call)
+{
+	struct store_change_run *req = change_of(call);
+	struct pg_row row = pg_rows(&call->queries[0]);
+
+	if (!pg_row_next(&row))
+		return err_no_run(&req->req.err);
+	pg_read_run(&row, &req->ret_run);
+	return run_apply_change(&req->ret_run, req->change, call->is_again, &req->req.err);
+}
+
+int pg_change_run(void *db, struct store_change_run *req, int64_t now_ms)
+{
+	static const struct pg_plan plan = {
+		.place = PG_WRITES, .put = put_change, .read = read_change};
+
+	return pg_call_start(db, &req->req, &plan);
+}
+
 /* --- output --- */
 
 /* A run without that attempt has a row too, with NULLs. */

@@ -153,7 +153,7 @@ void pg_finish_flush(struct pg_store *pg);
 	" r.reason, r.attempt, r.interruptions, r.epoch, r.instance_id, r.priority,"               \
 	" r.not_before, r.created_at, r.claimed_at, r.started_at, r.finished_at,"                  \
 	" r.http_status, r.exit_code, r.error, r.output_bytes, r.missed_count,"                    \
-	" r.missed_until, r.cancel_requested"
+	" r.missed_until, r.cancel_requested, r.retry_of"
 #define PG_RUN_JOIN " LEFT JOIN gathering.action a ON a.id = r.action_id"
 
 void pg_read_stored_action(struct pg_row *row, struct stored_action *ret_row);

@@ -54,6 +54,7 @@ void read_run(struct statement *st, struct run *run)
 	run->missed_count = read_i64(st);
 	run->missed_until_ms = read_i64(st);
 	run->cancel_requested = read_i64(st) != 0;
+	run->retry_of = read_id(st);
 }
 
 static void put_birth(struct statement *st, const struct run *run, const struct run_origin *origin)
@@ -108,6 +109,7 @@ int insert_run(struct conn *conn, const struct run *run, const struct run_origin
 	put_i64(&st, run->missed_count);
 	put_i64(&st, run->missed_until_ms);
 	put_i64(&st, run->cancel_requested);
+	put_id(&st, &run->retry_of);
 	if (statement_run(&st, err) < 0)
 		return err->code;
 	*ret_is_new = sqlite3_changes(conn->db) > 0;

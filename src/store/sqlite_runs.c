@@ -220,6 +220,17 @@ int sqlite_cancel_run(void *data, struct store_cancel_run *req, int64_t now_ms)
 	return update_run(conn, &req->ret_run, err);
 }
 
+int sqlite_change_run(void *data, struct store_change_run *req, int64_t now_ms)
+{
+	struct conn *conn = &((struct sqlite_db *)data)->writer;
+	struct err *err = &req->req.err;
+
+	if (load_run(conn, &req->id, &req->ret_run, err) < 0 ||
+		run_apply_change(&req->ret_run, req->change, false, err) < 0)
+		return err->code;
+	return update_run(conn, &req->ret_run, err);
+}
+
 /* --- output --- */
 
 static void read_output(struct statement *st, struct store_get_output *req)

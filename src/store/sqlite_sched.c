@@ -407,7 +407,8 @@ static int trigger_write(struct claiming *claiming, struct store_trigger *req, i
 	if (fate.makes_room && make_room(claiming) < 0)
 		return claiming->err->code;
 	run_init(&run, scratch_next_id(req->req.scratch), &due, claiming->now_ms);
-	run.trigger = TRIGGER_MANUAL;
+	run.trigger = id_is_zero(&req->retry_of) ? TRIGGER_MANUAL : TRIGGER_RETRY;
+	run.retry_of = req->retry_of;
 	if (write_due(claiming, &fate, &run, &is_new) < 0)
 		return claiming->err->code;
 	must(is_new);

@@ -222,12 +222,11 @@ void store_look_fini(struct store_look *req);
  *   pending: queued       overlap=cancel_running and one is running: that one is marked for cancel
  *                         (ret_cancel, once); pending ones become cancelled: overlap, also when
  *                         none is running
- *   running               else, while `capacity` (per kind) lasts, in the order of the items: owner,
- *                         epoch 1, attempt 1. Not past a pending run of the kind that could start
- *                         too and goes first (see take), unless that has waited less than 100 ms
- *   pending: queued       else
- * A due time that has a row already (a manual run of the same millisecond) gets no second one.
- * The cursor moves to next_due_ms and both commit together. */
+ *   running               else, while `capacity` (per kind) lasts, in the order of the items:
+ * owner, epoch 1, attempt 1. Not past a pending run of the kind that could start too and goes first
+ * (see take), unless that has waited less than 100 ms pending: queued       else A due time that
+ * has a row already (a manual run of the same millisecond) gets no second one. The cursor moves to
+ * next_due_ms and both commit together. */
 struct claim_item {
 	struct action *action; /* id, version and policies from here; not its next_due_ms */
 	int64_t expected_ms;   /* the cursor the row must still have */
@@ -294,12 +293,13 @@ void store_recover(struct store *store, struct store_recover *req, store_done_fn
 
 /* --- runs --- */
 
-/* A manual run: a ledger row with trigger manual, due now (the first millisecond that is neither
- * taken nor the cursor), `pending: queued`, or `skipped: overlap|limit` by the same rules as a
- * claim. Also for a paused action. ERR_NOT_FOUND. */
+/* A manual run: a ledger row with trigger manual (or retry), due now (the first millisecond that is
+ * neither taken nor the cursor), `pending: queued`, or `skipped: overlap|limit` by the same rules
+ * as a claim. Also for a paused action. ERR_NOT_FOUND. */
 struct store_trigger {
 	struct store_req req;
 	struct id action_id;
+	struct id retry_of; /* not zero: repeats that run, which has ended; trigger retry */
 	struct run ret_run;
 	struct id *ret_cancel; /* overlap=cancel_running: runs to end now */
 	size_t ret_cancel_count;
@@ -344,6 +344,28 @@ struct store_cancel_run {
 void store_cancel_run(struct store *store, struct store_cancel_run *req, store_done_fn *done);
 void store_cancel_run_fini(struct store_cancel_run *req);
 
+/* What a person does to one run that has not ended. ERR_NOT_FOUND.
+ *
+ *   pause    pending: `held` (paused) at once. running: asked for (run_is_pausing); the owner is to
+ *            end its work, and the run is held when it has. held: stays. ERR_CONFLICT when it has
+ *            ended or is to be cancelled.
+ *   resume   held: `pending` (queued), to be taken at once. pending: stays. Else ERR_CONFLICT.
+ *
+ * A finish keeps a pause: an interruption, or a failure that another attempt would follow, becomes
+ * held; an interrupted attempt is not used up. */
+enum run_change {
+	RUN_PAUSE,
+	RUN_RESUME
+};
+struct store_change_run {
+	struct store_req req;
+	struct id id;
+	enum run_change change;
+	struct run ret_run;
+};
+void store_change_run(struct store *store, struct store_change_run *req, store_done_fn *done);
+void store_change_run_fini(struct store_change_run *req);
+
 /* The captured output of an attempt (0: the last one that ended). ERR_NOT_FOUND. */
 struct store_get_output {
 	struct store_req req;
@@ -384,8 +406,8 @@ struct store_lease {
 
 /* Says that we live, in which state, and extends the leases of the runs that we work on; one
  * statement. Those that are not running under our name and epoch any more are `lost`: their work
- * has to end, and what it would write is refused. `cancel`: ours, and somebody asked them to end.
- */
+ * has to end, and what it would write is refused. `cancel` and `pause`: ours, and somebody asked
+ * for that. */
 struct store_heartbeat {
 	struct store_req req;
 	enum store_instance_state state;
@@ -395,8 +417,8 @@ struct store_heartbeat {
 	int64_t ret_instances; /* in the table, this one included */
 	int64_t ret_orphans;   /* runs that store_recover would find */
 	bool ret_was_gone;     /* the others had taken us for dead; we are in the table again */
-	struct id *ret_lost, *ret_cancel;
-	size_t ret_lost_count, ret_cancel_count;
+	struct id *ret_lost, *ret_cancel, *ret_pause;
+	size_t ret_lost_count, ret_cancel_count, ret_pause_count;
 };
 void store_heartbeat(struct store *store, struct store_heartbeat *req, store_done_fn *done);
 void store_heartbeat_fini(struct store_heartbeat *req);

@@ -33,6 +33,8 @@ static int look_after(const struct sync_verbs *verbs, void *db, struct store_hea
 		ids_add(&req->ret_lost, &req->ret_lost_count, &lease->run_id);
 	else if (run->cancel_requested)
 		ids_add(&req->ret_cancel, &req->ret_cancel_count, &lease->run_id);
+	else if (run_is_pausing(run))
+		ids_add(&req->ret_pause, &req->ret_pause_count, &lease->run_id);
 	store_get_run_fini(&get);
 	return 0;
 }
@@ -60,8 +62,8 @@ static void heartbeat_clear(struct store_req *base)
 	req->ret_now_ms = req->ret_lease_until_ms = 0;
 	req->ret_instances = req->ret_orphans = 0;
 	req->ret_was_gone = false;
-	req->ret_lost = req->ret_cancel = NULL;
-	req->ret_lost_count = req->ret_cancel_count = 0;
+	req->ret_lost = req->ret_cancel = req->ret_pause = NULL;
+	req->ret_lost_count = req->ret_cancel_count = req->ret_pause_count = 0;
 }
 
 static void heartbeat_release(struct store_req *base)
@@ -86,7 +88,8 @@ void store_heartbeat_fini(struct store_heartbeat *req)
 {
 	free(take_ptr(req->ret_lost));
 	free(take_ptr(req->ret_cancel));
-	req->ret_lost_count = req->ret_cancel_count = 0;
+	free(take_ptr(req->ret_pause));
+	req->ret_lost_count = req->ret_cancel_count = req->ret_pause_count = 0;
 }
 
 /* --- list --- */

@@ -44,6 +44,7 @@ enum store_lane {
 	X(get_run)                                                                                 \
 	X(list_runs)                                                                               \
 	X(cancel_run)                                                                              \
+	X(change_run)                                                                              \
 	X(get_output)                                                                              \
 	X(stats)
 
@@ -308,6 +309,9 @@ bool attempt_has_begun(const struct attempt_result *result);
 
 /* A person's cancel. ERR_CONFLICT when it has ended. */
 int run_apply_cancel(struct run *run, int64_t now_ms, struct err *err);
+
+/* Of store_change_run. `is_again`: an earlier try may have come through. */
+int run_apply_change(struct run *run, enum run_change change, bool is_again, struct err *err);
 
 /* Started runs in due order. */
 void runs_sort_by_due(struct run *runs, size_t count);

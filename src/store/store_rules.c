@@ -172,6 +172,21 @@ static void put_back(struct run *run, const struct run_follow_up *follow_up, int
 		follow_up->delay_ms > 0 ? add_ms(now_ms, follow_up->delay_ms) : NO_TIME;
 }
 
+/* Whether a finish ends in a pause. */
+static bool ends_paused(const struct run *run, const struct store_finish *req)
+{
+	return run_is_pausing(run) &&
+	       (req->follow_up.state == RUN_PENDING || req->result->outcome == ATTEMPT_INTERRUPTED);
+}
+
+static void apply_pause(struct run *run, const struct store_finish *req, int64_t now_ms)
+{
+	if (req->result->outcome == ATTEMPT_INTERRUPTED)
+		run->attempt--;
+	run->started_at_ms = req->result->started_at_ms;
+	run_end(run, RUN_HELD, REASON_PAUSED, now_ms);
+}
+
 int run_apply_finish(
 	struct run *run, const struct store_finish *req, int64_t now_ms, struct err *err)
 {
@@ -182,6 +197,10 @@ int run_apply_finish(
 	if (run->state != RUN_RUNNING || run->epoch != req->run->epoch)
 		return err_run_stale(err, run->state, run->epoch, req->run->epoch);
 	keep_result(run, req->result);
+	if (ends_paused(run, req)) {
+		apply_pause(run, req, now_ms);
+		return 0;
+	}
 	if (!follow_up->counts) {
 		run->attempt--;
 		run->interruptions++;
@@ -211,6 +230,32 @@ int run_apply_cancel(struct run *run, int64_t now_ms, struct err *err)
 		run_end(run, RUN_CANCELLED, REASON_USER, now_ms);
 	else if (!run->cancel_requested)
 		run_request_cancel(run, REASON_USER);
+	return 0;
+}
+
+int run_apply_change(struct run *run, enum run_change change, bool is_again, struct err *err)
+{
+	if (run_state_is_final(run->state))
+		return err_run_ended(err, run->state);
+	switch (change) {
+	case RUN_PAUSE:
+		if (run->cancel_requested)
+			return err_set(err, ERR_CONFLICT, "the run is being cancelled");
+		if (run->state == RUN_RUNNING)
+			run->reason = REASON_PAUSED;
+		else if (run->state == RUN_PENDING)
+			run_end(run, RUN_HELD, REASON_PAUSED, NO_TIME);
+		return 0;
+	case RUN_RESUME:
+		if (run->state == RUN_RUNNING && !is_again)
+			return err_set(err, ERR_CONFLICT,
+				"the run is running, not held: nothing to resume");
+		if (run->state == RUN_HELD) {
+			must(run_move(run, RUN_PENDING, REASON_QUEUED));
+			clear_owner(run);
+		}
+		return 0;
+	}
 	return 0;
 }
 

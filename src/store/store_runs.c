@@ -478,6 +478,40 @@ void store_cancel_run_fini(struct store_cancel_run *req)
 	run_release(&req->ret_run);
 }
 
+/* --- change --- */
+
+STORE_VERB_RUN(change_run)
+
+static void change_run_clear(struct store_req *base)
+{
+	struct store_change_run *req = container_of(base, struct store_change_run, req);
+
+	memset(&req->ret_run, 0, sizeof(req->ret_run));
+}
+
+static void change_run_release(struct store_req *base)
+{
+	store_change_run_fini(container_of(base, struct store_change_run, req));
+}
+
+static const struct store_verb verb_change_run = {
+	.name = "change_run",
+	.lane = LANE_WRITE,
+	.run = change_run_run,
+	.clear = change_run_clear,
+	.fini = change_run_release,
+};
+
+void store_change_run(struct store *store, struct store_change_run *req, store_done_fn *done)
+{
+	store_submit(store, &req->req, &verb_change_run, done);
+}
+
+void store_change_run_fini(struct store_change_run *req)
+{
+	run_release(&req->ret_run);
+}
+
 /* --- output --- */
 
 STORE_VERB_RUN(get_output)

@@ -16,20 +16,25 @@ static void test_heartbeat_tells_what_is_lost_and_what_is_to_end(void **state)
 	struct run *fine = rig_start(rig, rig_create(rig, "fine", "", T0), T0);
 	struct run *ended = rig_start(rig, rig_create(rig, "ended", "", T0), T0);
 	struct run *asked = rig_start(rig, rig_create(rig, "asked", "", T0), T0);
+	struct run *paused = rig_start(rig, rig_create(rig, "paused", "", T0), T0);
 	struct store_lease leases[] = {
 		{fine->id, 1},
 		{ended->id, 1},
 		{asked->id, 1},
 		{fine->id, 2},
 		{id_make(), 1},
+		{paused->id, 1},
 	};
 	struct store_heartbeat beat = {
 		.state = INSTANCE_READY, .leases = leases, .count = COUNT_OF(leases)};
 	struct store_cancel_run cancel = {.id = asked->id};
+	struct store_change_run pause = {.id = paused->id, .change = RUN_PAUSE};
 
 	assert_int_equal(rig_succeed(rig, ended), 0);
 	assert_int_equal(rig_do(rig, cancel_run, &cancel), 0);
 	store_cancel_run_fini(&cancel);
+	assert_int_equal(rig_do(rig, change_run, &pause), 0);
+	store_change_run_fini(&pause);
 	rig_now_ms = T0 + 10;
 	leases[3].run_id = ended->id;
 	assert_int_equal(rig_do(rig, heartbeat, &beat), 0);
@@ -40,6 +45,8 @@ static void test_heartbeat_tells_what_is_lost_and_what_is_to_end(void **state)
 	assert_false(beat.ret_was_gone);
 	assert_int_equal(beat.ret_cancel_count, 1);
 	assert_true(id_equal(&beat.ret_cancel[0], &asked->id));
+	assert_int_equal(beat.ret_pause_count, 1);
+	assert_true(id_equal(&beat.ret_pause[0], &paused->id));
 	assert_int_equal(beat.ret_lost_count, 3);
 	for (size_t i = 0; i < beat.ret_lost_count; i++)
 		assert_false(id_equal(&beat.ret_lost[i], &fine->id));

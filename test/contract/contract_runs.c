@@ -292,6 +292,193 @@ static void test_cancel_running_only_asks(void **state)
 	}
 }
 
+/* --- pause and resume --- */
+
+static int change(
+	struct rig *rig, const struct id *id, enum run_change change, struct run **ret_run)
+{
+	struct store_change_run request = {.id = *id, .change = change};
+	int code = rig_do(rig, change_run, &request);
+
+	if (code == 0)
+		*ret_run = rig_get_run(rig, id);
+	if (code == 0)
+		assert_run(&request.ret_run, (*ret_run)->state, (*ret_run)->reason);
+	store_change_run_fini(&request);
+	return code;
+}
+
+static const struct run_follow_up handed_back = {
+	.state = RUN_PENDING, .reason = REASON_HANDED_BACK};
+static const struct run_follow_up failed = {.state = RUN_FAILED, .counts = true};
+
+static void test_pause_holds_a_pending_run_until_resumed(void **state)
+{
+	struct rig *rig = *state;
+	struct run *run = rig_trigger(rig, rig_create(rig, "a", "", NO_TIME)), *seen;
+
+	for (int i = 0; i < 2; i++) { /* asking again is fine */
+		assert_int_equal(change(rig, &run->id, RUN_PAUSE, &seen), 0);
+		assert_run(seen, RUN_HELD, REASON_PAUSED);
+	}
+	assert_int_equal(rig_take(rig, 9, NULL), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(change(rig, &run->id, RUN_RESUME, &seen), 0);
+		assert_run(seen, RUN_PENDING, REASON_QUEUED);
+	}
+	assert_int_equal(rig_take(rig, 9, &seen), 1);
+	assert_int_equal(seen->attempt, 1);
+}
+
+static void test_pause_of_a_retry_forgets_its_delay(void **state)
+{
+	struct rig *rig = *state;
+	struct run *run = rig_start(rig, rig_create(rig, "a", "", T0), T0), *seen;
+
+	assert_int_equal(rig_finish(rig, run, ATTEMPT_FAILED,
+				 (struct run_follow_up){.state = RUN_PENDING,
+					 .reason = REASON_RETRY,
+					 .delay_ms = 5000,
+					 .counts = true}),
+		0);
+	assert_int_equal(change(rig, &run->id, RUN_PAUSE, &seen), 0);
+	assert_int_equal(seen->not_before_ms, NO_TIME);
+	assert_int_equal(change(rig, &run->id, RUN_RESUME, &seen), 0);
+	assert_int_equal(rig_take(rig, 9, &seen), 1);
+	assert_int_equal(seen->attempt, 2);
+}
+
+/* Whatever follows an interruption by the policy; only a result of its own goes before a pause. */
+static void test_pause_of_a_running_run_is_kept_by_its_finish(void **state)
+{
+	struct rig *rig = *state;
+	static const struct {
+		enum attempt_outcome outcome;
+		struct run_follow_up follow_up;
+		enum run_state state;
+		int attempt;
+	} rows[] = {
+		{ATTEMPT_INTERRUPTED, {RUN_PENDING, REASON_HANDED_BACK, 0, false}, RUN_HELD, 0},
+		{ATTEMPT_INTERRUPTED, {RUN_FAILED, REASON_SHUTDOWN, 0, true}, RUN_HELD, 0},
+		{ATTEMPT_INTERRUPTED, {RUN_HELD, REASON_SHUTDOWN, 0, true}, RUN_HELD, 0},
+		{ATTEMPT_FAILED, {RUN_PENDING, REASON_RETRY, 700, true}, RUN_HELD, 1},
+		{ATTEMPT_FAILED, {RUN_FAILED, REASON_NONE, 0, true}, RUN_FAILED, 1},
+		{ATTEMPT_SUCCEEDED, {RUN_SUCCEEDED, REASON_NONE, 0, true}, RUN_SUCCEEDED, 1},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		auto_free char *name = xasprintf("a%zu", i);
+		struct run *run = rig_start(rig, rig_create(rig, name, "", rig_now_ms), rig_now_ms);
+		struct run *seen;
+
+		assert_int_equal(change(rig, &run->id, RUN_PAUSE, &seen), 0);
+		assert_run(seen, RUN_RUNNING, REASON_PAUSED);
+		assert_true(run_is_pausing(seen));
+		assert_int_equal(change(rig, &run->id, RUN_RESUME, &seen), ERR_CONFLICT);
+		assert_int_equal(rig_finish(rig, run, rows[i].outcome, rows[i].follow_up), 0);
+		seen = rig_get_run(rig, &run->id);
+		assert_int_equal(seen->state, rows[i].state);
+		assert_int_equal(seen->attempt, rows[i].attempt);
+		assert_int_equal(seen->interruptions, 0);
+		assert_int_equal(seen->not_before_ms, NO_TIME);
+		if (rows[i].state != RUN_HELD)
+			continue;
+		assert_run(seen, RUN_HELD, REASON_PAUSED);
+		assert_int_equal(seen->finished_at_ms, NO_TIME);
+		assert_int_equal(change(rig, &run->id, RUN_RESUME, &seen), 0);
+		assert_true(id_is_zero(&seen->instance_id));
+		assert_int_equal(rig_take(rig, 9, &seen), 1);
+		assert_int_equal(seen->epoch, 2);
+		assert_int_equal(seen->attempt, rows[i].attempt + 1);
+	}
+}
+
+static void test_pause_of_a_lost_owner_is_kept_by_recover(void **state)
+{
+	struct rig *rig = *state;
+	struct run *run = rig_start(rig, rig_create(rig, "a", "", T0), T0), *seen;
+	struct store_recover recover = {0};
+
+	assert_int_equal(change(rig, &run->id, RUN_PAUSE, &seen), 0);
+	rig_restart(rig);
+	assert_int_equal(rig_do(rig, recover, &recover), 0);
+	assert_int_equal(recover.ret_count, 1);
+	assert_run(rig_get_run(rig, &run->id), RUN_HELD, REASON_PAUSED);
+}
+
+static void test_cancel_overrules_a_pause(void **state)
+{
+	struct rig *rig = *state;
+	struct run *run = rig_start(rig, rig_create(rig, "a", "", T0), T0), *seen;
+
+	assert_int_equal(change(rig, &run->id, RUN_PAUSE, &seen), 0);
+	assert_int_equal(cancel(rig, run, &seen), 0);
+	assert_false(run_is_pausing(seen));
+	assert_int_equal(change(rig, &run->id, RUN_PAUSE, &seen), ERR_CONFLICT);
+	assert_int_equal(rig_finish(rig, run, ATTEMPT_INTERRUPTED, handed_back), 0);
+	assert_run(rig_get_run(rig, &run->id), RUN_CANCELLED, REASON_USER);
+}
+
+static void test_pause_and_resume_of_what_has_ended_or_is_unknown_are_refused(void **state)
+{
+	struct rig *rig = *state;
+	struct run *run = rig_start(rig, rig_create(rig, "a", "", T0), T0), *seen = NULL;
+	struct id unknown = id_make();
+
+	assert_int_equal(rig_finish(rig, run, ATTEMPT_FAILED, failed), 0);
+	for (int kind = RUN_PAUSE; kind <= RUN_RESUME; kind++) {
+		enum run_change what = (enum run_change)kind;
+
+		assert_int_equal(change(rig, &run->id, what, &seen), ERR_CONFLICT);
+		assert_int_equal(change(rig, &unknown, what, &seen), ERR_NOT_FOUND);
+	}
+	assert_run(rig_get_run(rig, &run->id), RUN_FAILED, REASON_NONE);
+}
+
+static void test_held_run_keeps_its_definition_when_the_action_is_replaced(void **state)
+{
+	struct rig *rig = *state;
+	struct action *action = rig_create(rig, "a", "\"description\": \"old\"", NO_TIME);
+	struct run *run = rig_trigger(rig, action), *seen;
+	struct store_take take = {.capacity = {9, 9}};
+
+	assert_int_equal(change(rig, &run->id, RUN_PAUSE, &seen), 0);
+	rig_now_ms++;
+	assert_non_null(rig_trigger(rig, action)); /* a newer one, which is not held */
+	for (int i = 0; i < 2; i++) {
+		struct store_replace_action replace = {
+			.id = action->id, .action = rig_define(rig, "a", "")};
+
+		assert_int_equal(rig_do(rig, replace_action, &replace), 0);
+		store_replace_action_fini(&replace);
+	}
+	assert_int_equal(change(rig, &run->id, RUN_RESUME, &seen), 0);
+	assert_int_equal(rig_do(rig, take, &take), 0);
+	assert_int_equal(take.ret_started_count, 1);
+	assert_true(id_equal(&take.ret_started[0].id, &run->id));
+	assert_string_equal(take.ret_started[0].action->description, "old");
+	store_take_fini(&take);
+}
+
+static void test_retry_is_a_run_of_its_own_that_names_the_first(void **state)
+{
+	struct rig *rig = *state;
+	struct action *action = rig_create(rig, "a", "", T0);
+	struct run *run = rig_start(rig, action, T0), *seen;
+	struct store_trigger trigger = {.action_id = action->id, .retry_of = run->id};
+
+	assert_int_equal(rig_finish(rig, run, ATTEMPT_FAILED, failed), 0);
+	rig_now_ms = T0 + 5;
+	assert_int_equal(rig_do(rig, trigger, &trigger), 0);
+	assert_run(&trigger.ret_run, RUN_PENDING, REASON_QUEUED);
+	assert_int_equal(trigger.ret_run.due_at_ms, T0 + 5);
+	seen = rig_get_run(rig, &trigger.ret_run.id);
+	assert_int_equal(seen->trigger, TRIGGER_RETRY);
+	assert_true(id_equal(&seen->retry_of, &run->id));
+	assert_true(id_is_zero(&rig_get_run(rig, &run->id)->retry_of));
+	store_trigger_fini(&trigger);
+}
+
 static void test_cancel_ended_or_unknown_is_refused(void **state)
 {
 	struct rig *rig = *state;
@@ -396,6 +583,14 @@ const struct CMUnitTest run_tests[] = {
 	RIG_TEST(test_run_name_follows_the_action),
 	RIG_TEST(test_cancel_pending_and_held_at_once),
 	RIG_TEST(test_cancel_running_only_asks),
+	RIG_TEST(test_pause_holds_a_pending_run_until_resumed),
+	RIG_TEST(test_pause_of_a_retry_forgets_its_delay),
+	RIG_TEST(test_pause_of_a_running_run_is_kept_by_its_finish),
+	RIG_TEST(test_pause_of_a_lost_owner_is_kept_by_recover),
+	RIG_TEST(test_cancel_overrules_a_pause),
+	RIG_TEST(test_pause_and_resume_of_what_has_ended_or_is_unknown_are_refused),
+	RIG_TEST(test_held_run_keeps_its_definition_when_the_action_is_replaced),
+	RIG_TEST(test_retry_is_a_run_of_its_own_that_names_the_first),
 	RIG_TEST(test_cancel_ended_or_unknown_is_refused),
 	RIG_TEST(test_output_of_each_attempt),
 	RIG_TEST(test_stats_counts),

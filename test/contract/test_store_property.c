@@ -378,6 +378,7 @@ static void op_finish(void)
 		{ATTEMPT_FAILED, {RUN_PENDING, REASON_RETRY, 400, true}},
 		{ATTEMPT_INTERRUPTED, {RUN_PENDING, REASON_HANDED_BACK, 0, false}},
 		{ATTEMPT_INTERRUPTED, {RUN_HELD, REASON_SHUTDOWN, 0, true}},
+		{ATTEMPT_INTERRUPTED, {RUN_FAILED, REASON_SHUTDOWN, 0, true}},
 		{ATTEMPT_CANCELLED, {RUN_CANCELLED, REASON_USER, 0, true}},
 		{ATTEMPT_TIMED_OUT, {RUN_TIMED_OUT, REASON_NONE, 0, true}},
 	};
@@ -434,6 +435,24 @@ static void op_cancel(void)
 	if (both(cancel_run, cancel) == 0)
 		same_run(&cancel[MEMORY].ret_run, &cancel[OTHER].ret_run);
 	both_fini(cancel_run, cancel);
+	fini_both(runs);
+}
+
+static void op_change(void)
+{
+	struct run runs[SIDES];
+	struct store_change_run change[SIDES] = {{.id = {{0}}}, {.id = {{0}}}};
+	enum run_change what = pick(2) ? RUN_PAUSE : RUN_RESUME;
+
+	if (!fetch_both(runs))
+		return;
+	for (int side = 0; side < SIDES; side++) {
+		change[side].id = runs[side].id;
+		change[side].change = what;
+	}
+	if (both(change_run, change) == 0)
+		same_run(&change[MEMORY].ret_run, &change[OTHER].ret_run);
+	both_fini(change_run, change);
 	fini_both(runs);
 }
 
@@ -536,6 +555,7 @@ static const struct {
 	{"finish", op_finish, 10},
 	{"trigger", op_trigger, 4},
 	{"cancel", op_cancel, 2},
+	{"change", op_change, 5},
 	{"output", op_output, 2},
 	{"list_runs", op_list_runs, 4},
 	{"list_actions", op_list_actions, 3},
