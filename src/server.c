@@ -34,6 +34,7 @@
 #define POLL_MS             30000
 #define SHARED_POLL_MS      5000 /* what a dead instance looked after is late by this at most */
 #define CLAIM_MAX           500
+#define NOOP_RUNNING_MAX    2000 /* started and not yet recorded; four claims */
 #define IDLE_GRACE_MS       1000
 #define SCHED_DRAIN_MARGIN  1000
 #define CUT_REQUESTS_LOGGED 20
@@ -283,7 +284,8 @@ static void exec_part_start(void *data)
 		.loop = &server->loop,
 		.max_running = (int)conf->max_running,
 		.max_running_kind = {[ACTION_HTTP] = (int)conf->max_running_http,
-			[ACTION_EXEC] = (int)conf->max_running_exec},
+			[ACTION_EXEC] = (int)conf->max_running_exec,
+			[ACTION_NOOP] = NOOP_RUNNING_MAX},
 		.exec_enabled = conf->exec_enabled,
 		.exec_paths = conf->exec_paths,
 		.exec_users = conf->exec_users,

@@ -64,6 +64,7 @@ static const struct flag definition_flags[] = {
 	{"env", .letter = 'e', .type = FLAG_PAIR, .separator = '=', .value = "NAME=VALUE", .pointer = "/exec/env", .help = "a variable for the program; may be repeated"},
 	{"stdin", .type = FLAG_TEXT, .value = "TEXT", .pointer = "/exec/stdin", .help = "standard input of the program"},
 	{"user", .type = FLAG_TEXT, .value = "USER", .pointer = "/exec/user", .help = "run the program as this user (option exec_users of the server)"},
+	{"noop", .type = FLAG_SWITCH, .help = "do nothing and succeed: a heartbeat, a node in a chain (a noop action)"},
 	{"timeout", .type = FLAG_DURATION, .value = "DURATION", .pointer = "/timeout", .preset = "10m", .help = "an attempt that takes longer is ended"},
 	{"overlap", .type = FLAG_CHOICE, .value = "RULE", .choices = overlap_names, .pointer = "/overlap", .preset = "skip", .help = "what a due time does while an earlier run is unfinished"},
 	{"queue-limit", .type = FLAG_INT, .value = "N", .min = 1, .max = INT32_MAX, .pointer = "/queue_limit", .preset = "1", .help = "with overlap queue: how many may wait"},

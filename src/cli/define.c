@@ -85,14 +85,15 @@ static int check_flags(const struct cli *cli, struct err *err)
 {
 	int schedules = cli_has(cli, "cron") + cli_has(cli, "every") + cli_has(cli, "at") +
 			cli_has(cli, "manual");
-	int targets = cli_has(cli, "url") + cli_has(cli, "shell") + (cli->rest != NULL);
+	int targets = cli_has(cli, "url") + cli_has(cli, "shell") + cli_has(cli, "noop") +
+		      (cli->rest != NULL);
 
 	if (schedules > 1)
 		return err_set(
 			err, ERR_INVALID, "--cron, --every, --at and --manual: only one of them");
 	if (targets > 1)
 		return err_set(err, ERR_INVALID,
-			"a program behind `--`, --shell and --url: only one of them");
+			"a program behind `--`, --shell, --url and --noop: only one of them");
 	if (cli->rest && cli->rest_count == 0)
 		return err_set(err, ERR_INVALID, "no program behind `--`");
 	return 0;
@@ -123,9 +124,9 @@ static void null_others(const struct cli *cli, json_t *root)
 			put(schedule, kinds[i], json_null());
 	if (has_kind && !cli_has(cli, "anchor"))
 		put(schedule, "anchor", json_null());
-	if (cli_has(cli, "url"))
+	if (cli_has(cli, "url") || cli_has(cli, "noop"))
 		put(root, "exec", json_null());
-	if (cli->rest || cli_has(cli, "shell"))
+	if (cli->rest || cli_has(cli, "shell") || cli_has(cli, "noop"))
 		put(root, "http", json_null());
 	if (cli->rest)
 		put(json_object_get(root, "exec"), "shell", json_false());
@@ -147,6 +148,8 @@ static int fill(const struct cli *cli, enum define_mode mode, json_t *root, stru
 		put(root, "kind", json_string(action_kind_names[ACTION_EXEC]));
 	if (cli_has(cli, "url"))
 		put(root, "kind", json_string(action_kind_names[ACTION_HTTP]));
+	if (cli_has(cli, "noop"))
+		put(root, "kind", json_string(action_kind_names[ACTION_NOOP]));
 	if (mode == DEFINE_PATCH)
 		null_others(cli, root);
 	return 0;
@@ -174,7 +177,7 @@ bool define_is_asked(const struct cli *cli)
 	for (size_t i = 0; i < cli->given_count; i++)
 		if (cli->given[i].flag->pointer)
 			return true;
-	return cli->rest || cli_has(cli, "manual");
+	return cli->rest || cli_has(cli, "manual") || cli_has(cli, "noop");
 }
 
 json_t *define_only(const json_t *action)

@@ -30,6 +30,7 @@
 static const struct exec_kind *const kinds[ACTION_KIND_COUNT] = {
 	[ACTION_HTTP] = &webhook_kind,
 	[ACTION_EXEC] = &program_kind,
+	[ACTION_NOOP] = &noop_kind,
 };
 
 /* --- creating and destroying --- */
@@ -115,15 +116,20 @@ int exec_check(const struct exec *exec, const struct action *action, struct err 
 
 int exec_free_slots(const struct exec *exec, int ret_free[static ACTION_KIND_COUNT])
 {
-	int common = exec->opts.max_running - exec->running;
+	int common = exec->opts.max_running - exec->slots_taken;
 
 	for (int kind = 0; kind < ACTION_KIND_COUNT; kind++) {
 		int own = exec->opts.max_running_kind[kind] - exec->running_kind[kind];
-		int least = own < common ? own : common;
+		int least = own < common || kinds[kind]->takes_no_slot ? own : common;
 
 		ret_free[kind] = least > 0 ? least : 0;
 	}
 	return common > 0 ? common : 0;
+}
+
+bool exec_takes_slot(enum action_kind kind)
+{
+	return !kinds[kind]->takes_no_slot;
 }
 
 size_t exec_in_flight(const struct exec *exec)
@@ -189,6 +195,7 @@ static void deliver(struct attempt *attempt)
 	if (attempt->output.total > 0)
 		result.output = capture_copy(&attempt->output, &result.output_len);
 	exec->running--;
+	exec->slots_taken -= exec_takes_slot(attempt->action->kind);
 	exec->running_kind[attempt->action->kind]--;
 	list_remove(&attempt->link);
 	capture_fini(&attempt->output);
@@ -310,6 +317,7 @@ void exec_start(struct exec *exec, const struct run *run, int64_t started_at_ms,
 	(void)exec_free_slots(exec, slots);
 	must(slots[action->kind] > 0);
 	exec->running++;
+	exec->slots_taken += exec_takes_slot(action->kind);
 	exec->running_kind[action->kind]++;
 	list_init(&attempt->link);
 	list_push(&exec->attempts, &attempt->link);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Runs one attempt, reports one result. Knows neither schedule nor store. A kind of action is a
- * file (webhook.c, program.c) and a row in exec.c's table. */
+ * file (webhook.c, program.c, noop.c) and a row in exec.c's table. */
 #pragma once
 
 #include <stdbool.h>
@@ -51,9 +51,11 @@ void exec_destroy(struct exec *exec, exec_closed_fn *closed, void *data);
  * it stores an action. Looks at the file system when exec_paths is set. */
 int exec_check(const struct exec *exec, const struct action *action, struct err *err);
 
-/* Attempts that may still start: of each kind alone, and, returned, of all kinds together. The
- * kinds share that: it can be less than their sum. */
+/* Attempts that may still start: of each kind alone, and, returned, of all kinds together that take
+ * a slot of max_running. They share that: it can be less than their sum. */
 int exec_free_slots(const struct exec *exec, int ret_free[static ACTION_KIND_COUNT]);
+/* False for a kind whose attempts are over at once (noop): only its own limit counts. */
+bool exec_takes_slot(enum action_kind kind);
 size_t exec_in_flight(const struct exec *exec);
 
 /* No attempt will start for a while: closes the connections kept to targets, so that nobody has to

@@ -9,7 +9,7 @@
  *   webhook_policy.c  may we call there?        program_env.c      the environment
  *   webhook_request.c method, headers, limits   account.c          users and groups
  *   capture.c         bounded output            keeper.c           ends programs when we are killed
- *   redact.c          secrets taken out of it
+ *   redact.c          secrets taken out of it   noop.c             nothing at all
  */
 #pragma once
 
@@ -81,9 +81,11 @@ struct exec_kind {
 	void (*end)(struct attempt *attempt);             /* politely; attempt->ending says why */
 	void (*kill)(struct attempt *attempt);            /* at once */
 	int (*check)(const struct exec *exec, const struct action *action, struct err *err);
+	bool takes_no_slot; /* of max_running; its own limit holds */
 };
 extern const struct exec_kind webhook_kind;
 extern const struct exec_kind program_kind;
+extern const struct exec_kind noop_kind;
 
 /* The part of a running attempt that all kinds have; a kind embeds it in a struct of its own. */
 struct attempt {
@@ -287,7 +289,8 @@ bool keeper_withdraw(int fd, pid_t group);
 struct exec {
 	struct exec_opts opts; /* strings borrowed */
 	struct list attempts;
-	int running;
+	int running; /* attempts, those that take no slot included */
+	int slots_taken;
 	int running_kind[ACTION_KIND_COUNT];
 	struct hooks *hooks;
 	struct account own;

@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "model/model_priv.h"
 
-const char *const action_kind_names[] = {"http", "exec", NULL};
+const char *const action_kind_names[] = {"http", "exec", "noop", NULL};
 const char *const overlap_names[] = {"skip", "queue", "allow", "cancel_running", NULL};
 const char *const on_interrupt_names[] = {"retry", "fail", "hold", NULL};
 const char *const backoff_names[] = {"fixed", "linear", "exponential", NULL};

@@ -33,6 +33,7 @@ void faults_add(struct faults *faults, const char *pointer, const char *fmt, ...
 enum action_kind {
 	ACTION_HTTP,
 	ACTION_EXEC,
+	ACTION_NOOP,
 	ACTION_KIND_COUNT
 };
 extern const char *const action_kind_names[]; /* NULL at the end, as all name tables here */

@@ -19,10 +19,12 @@ int attempt_capacity(const struct sched *sched, int ret_capacity[static ACTION_K
 	int sum = 0;
 
 	for (int kind = 0; kind < ACTION_KIND_COUNT; kind++) {
-		room -= sched->recording[kind];
 		ret_capacity[kind] -= sched->recording[kind];
 		if (ret_capacity[kind] < 0)
 			ret_capacity[kind] = 0;
+		if (!exec_takes_slot((enum action_kind)kind))
+			continue;
+		room -= sched->recording[kind];
 		sum += ret_capacity[kind];
 	}
 	if (room > sum)

@@ -107,12 +107,15 @@ static void allot_capacity(const struct sched *sched, struct store_claim *claim)
 		const struct claim_item *item = &claim->items[i];
 		enum action_kind kind = item->action->kind;
 
-		for (size_t k = 0; k < item->due_count && room > 0; k++) {
-			if (item->dues[k].verdict != DUE_RUN || capacity[kind] == 0)
+		for (size_t k = 0; k < item->due_count; k++) {
+			bool takes_slot = exec_takes_slot(kind);
+
+			if (item->dues[k].verdict != DUE_RUN || capacity[kind] == 0 ||
+				(takes_slot && room == 0))
 				continue;
 			claim->capacity[kind]++;
 			capacity[kind]--;
-			room--;
+			room -= takes_slot;
 		}
 	}
 }

@@ -136,8 +136,8 @@ void lease_beat(uv_timer_t *timer);
 
 /* --- attempt.c --- */
 
-/* How many attempts may start now: of each kind alone, and, returned, of all kinds together, which
- * can be less than the sum. Results being recorded still count. */
+/* How many attempts may start now: of each kind alone, and, returned, of all kinds together that
+ * take a slot, which can be less than their sum. Results being recorded still count. */
 int attempt_capacity(const struct sched *sched, int ret_capacity[static ACTION_KIND_COUNT]);
 
 /* Takes over `run` (state running, ours) and starts it, or hands it back when paused. */

@@ -7,18 +7,28 @@
 
 #include "base/clock.h"
 
+/* May an attempt of any kind start? `room` is what the kinds that take slots have together. */
+static bool has_capacity(const int capacity[static ACTION_KIND_COUNT], int room)
+{
+	for (int kind = 0; kind < ACTION_KIND_COUNT; kind++)
+		if (capacity[kind] > 0 && !exec_takes_slot((enum action_kind)kind))
+			return true;
+	return room > 0;
+}
+
 /* There may be more behind what was taken, or of the kind that was offered less; not once all kinds
  * have been offered everything in vain, when empty_takes is back at 0. */
 static bool is_more_likely(struct sched *sched, const struct store_take *take)
 {
 	int capacity[ACTION_KIND_COUNT];
+	int room = attempt_capacity(sched, capacity);
 
 	if (take->ret_started_count == 0 && sched->take_was_cut)
 		sched->empty_takes = (sched->empty_takes + 1) % ACTION_KIND_COUNT;
 	else
 		sched->empty_takes = 0;
 	return (take->ret_started_count > 0 || sched->empty_takes > 0) &&
-	       attempt_capacity(sched, capacity) > 0;
+	       has_capacity(capacity, room);
 }
 
 static void on_taken(struct store_req *req)
@@ -40,18 +50,20 @@ static void on_taken(struct store_req *req)
 	drain_check(sched);
 }
 
-/* Cuts `capacity` down to `room` in all. */
+/* Cuts `capacity` of the kinds that take slots down to `room` in all. */
 static void offer(struct sched *sched, int capacity[static ACTION_KIND_COUNT], int room)
 {
 	sched->take_was_cut = false;
 	for (int i = 0; i < ACTION_KIND_COUNT; i++) {
-		int *kind = &capacity[(sched->take_first + i) % ACTION_KIND_COUNT];
+		int kind = (sched->take_first + i) % ACTION_KIND_COUNT;
 
-		if (*kind > room) {
-			*kind = room;
+		if (!exec_takes_slot((enum action_kind)kind))
+			continue;
+		if (capacity[kind] > room) {
+			capacity[kind] = room;
 			sched->take_was_cut = true;
 		}
-		room -= *kind;
+		room -= capacity[kind];
 	}
 	sched->take_first = (sched->take_first + 1) % ACTION_KIND_COUNT;
 }
@@ -65,7 +77,7 @@ bool take_try(struct sched *sched)
 		sched->take_wanted = true;
 		sched->pending_at_ms = NO_TIME; /* else the timer would fire until there is room */
 	}
-	if (!sched->take_wanted || room == 0)
+	if (!sched->take_wanted || !has_capacity(take.capacity, room))
 		return false;
 	sched->take_wanted = false;
 	sched->has_pending = true;

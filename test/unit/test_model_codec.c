@@ -65,6 +65,18 @@ static void test_defaults_of_an_exec_action(void **state)
 	action_unref(action);
 }
 
+static void test_a_noop_has_no_target(void **state)
+{
+	struct action *action = input_action("{'name':'a','kind':'noop'}");
+	json_t *json = action_definition_json(action);
+
+	assert_int_equal(action->kind, ACTION_NOOP);
+	assert_null(json_object_get(json, "http"));
+	assert_null(json_object_get(json, "exec"));
+	json_decref(json);
+	action_unref(action);
+}
+
 static void test_method_is_post_when_there_is_a_body(void **state)
 {
 	struct action *action = input_action(HTTP_TARGET("'url':'http://h/','body':''"));
@@ -205,8 +217,10 @@ static const struct fault_row fault_rows[] = {
 
 	/* kind and targets */
 	{"{'name':'a'}", "/kind", "is required"},
-	{"{'name':'a','kind':'sql'}", "/kind", "'sql' is none of http, exec"},
-	{"{'name':'a','kind':['http']}", "/kind", "must be one of http, exec, not a list"},
+	{"{'name':'a','kind':'mail'}", "/kind", "'mail' is none of http, exec, noop"},
+	{"{'name':'a','kind':['http']}", "/kind", "must be one of http, exec, noop, not a list"},
+	{"{'name':'a','kind':'noop','exec':{'command':['x']}}", "/exec",
+		"must be left out (in a PATCH: null): the kind is 'noop'"},
 	{"{'name':'a','kind':'http'}", "/http", "is required: the kind is 'http'"},
 	{"{'name':'a','kind':'exec'}", "/exec", "is required: the kind is 'exec'"},
 	{HTTP_WITH(",'exec':{'command':['a']}"), "/exec",
@@ -746,6 +760,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults_of_an_http_action),
 		cmocka_unit_test(test_defaults_of_an_exec_action),
+		cmocka_unit_test(test_a_noop_has_no_target),
 		cmocka_unit_test(test_method_is_post_when_there_is_a_body),
 		cmocka_unit_test(test_null_means_absent_everywhere),
 		cmocka_unit_test(test_every_member_is_read),

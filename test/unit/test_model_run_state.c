@@ -84,7 +84,7 @@ static void test_name_tables_end_where_their_enums_do(void **state)
 	check_names(run_state_names, RUN_HELD, "held");
 	check_names(run_reason_names, REASON_SHUTDOWN, "shutdown");
 	check_names(run_trigger_names, TRIGGER_RETRY, "retry");
-	check_names(action_kind_names, ACTION_KIND_COUNT - 1, "exec");
+	check_names(action_kind_names, ACTION_KIND_COUNT - 1, "noop");
 	check_names(overlap_names, OVERLAP_CANCEL_RUNNING, "cancel_running");
 	check_names(on_interrupt_names, ON_INTERRUPT_HOLD, "hold");
 	check_names(backoff_names, BACKOFF_EXPONENTIAL, "exponential");

@@ -21,13 +21,14 @@
 #include "base/metric.h"
 #include "sched/sched.h"
 
-#define PATIENCE_MS 120000
-#define ACTIONS     6 /* of each kind */
-#define LIMIT       4 /* attempts at a time, of each kind and in all */
-#define POLL_MS     4000
-#define NO_POLL_MS  1000000 /* none within a test */
-#define WINDOW_MAX  20
-#define CROWD       (5 * WINDOW_MAX)
+#define PATIENCE_MS   120000
+#define ACTIONS       6 /* of each kind */
+#define LIMIT         4 /* attempts at a time, of each kind and in all */
+#define POLL_MS       4000
+#define NOOPS_AT_ONCE 3
+#define NO_POLL_MS    1000000 /* none within a test */
+#define WINDOW_MAX    20
+#define CROWD         (5 * WINDOW_MAX)
 
 struct rig {
 	uv_loop_t loop;
@@ -66,7 +67,7 @@ static void open_parts(struct rig *rig, int64_t poll_ms)
 		.instance_id = id_make()};
 	struct exec_opts exec_opts = {.loop = &rig->loop,
 		.max_running = LIMIT,
-		.max_running_kind = {LIMIT, LIMIT},
+		.max_running_kind = {LIMIT, LIMIT, [ACTION_NOOP] = NOOPS_AT_ONCE},
 		.exec_enabled = true,
 		.exec_paths = "",
 		.exec_users = "",
@@ -279,20 +280,62 @@ static void test_one_kind_alone_gets_the_whole_common_limit(void **state)
 	assert_true(clock_mono_ms() - began < POLL_MS / 2); /* no safety poll has helped */
 }
 
+/* --- noop --- */
+
+static char *waiting_members(const struct rig *rig, const char *more)
+{
+	return xasprintf("\"kind\":\"exec\",%s\"exec\":{\"shell\":true,\"command\":"
+			 "\"while ! test -e %s/go; do sleep 0.02; done\"}",
+		more, rig->folder);
+}
+
+static void let_go(const struct rig *rig)
+{
+	auto_free char *go = xasprintf("%s/go", rig->folder);
+	FILE *file = fopen(go, "w");
+
+	assert_non_null(file);
+	(void)fclose(file);
+}
+
+/* Some due, some asked for. */
+static void test_noops_run_while_programs_hold_every_slot(void **state)
+{
+	struct rig *rig = *state;
+	auto_free char *members = waiting_members(rig, "\"overlap\":\"allow\",");
+	struct action *action = create(rig, "slow", members, NO_TIME);
+
+	for (int i = 0; i < LIMIT + 1; i++)
+		trigger(rig, action);
+	action_unref(action);
+	sched_run_pending(rig->sched);
+	wait_runs(rig, RUN_RUNNING, LIMIT);
+	for (int i = 0; i < 4 * NOOPS_AT_ONCE; i++) {
+		auto_free char *name = xasprintf("noop%d", i);
+
+		action = create(rig, name, "\"kind\":\"noop\",\"schedule\":{\"every\":\"1h\"}",
+			clock_wall_ms());
+		trigger(rig, action);
+		sched_action_changed(rig->sched, action);
+		sched_run_pending(rig->sched);
+		action_unref(action);
+		wait_runs(rig, RUN_SUCCEEDED, (size_t)i + 1);
+	}
+	assert_int_equal(count_runs(rig, RUN_RUNNING), LIMIT);
+	assert_int_equal(count_runs(rig, RUN_FAILED), 0);
+	let_go(rig);
+	wait_runs(rig, RUN_SUCCEEDED, 4 * NOOPS_AT_ONCE + LIMIT + 1);
+}
+
 /* --- a run that waits for another --- */
 
 /* A look in between sees that the second must wait; it must not be forgotten over that. */
 static void test_a_queued_run_starts_when_the_one_before_it_ends(void **state)
 {
 	struct rig *rig = *state;
-	auto_free char *go = xasprintf("%s/go", rig->folder);
-	auto_free char *members = xasprintf("\"kind\":\"exec\",\"overlap\":\"queue\","
-					    "\"exec\":{\"shell\":true,\"command\":"
-					    "\"while ! test -e %s; do sleep 0.02; done\"}",
-		go);
+	auto_free char *members = waiting_members(rig, "\"overlap\":\"queue\",");
 	struct action *action = create(rig, "queue", members, NO_TIME);
 	int64_t requests, ended;
-	FILE *file;
 
 	trigger(rig, action);
 	sched_run_pending(rig->sched);
@@ -305,9 +348,7 @@ static void test_a_queued_run_starts_when_the_one_before_it_ends(void **state)
 	for (int i = 0; i < 3; i++)
 		for (requests = metrics.store_requests; metrics.store_requests == requests;)
 			(void)uv_run(&rig->loop, UV_RUN_ONCE);
-	file = fopen(go, "w");
-	assert_non_null(file);
-	(void)fclose(file);
+	let_go(rig);
 	ended = clock_mono_ms();
 	wait_runs(rig, RUN_SUCCEEDED, 2);
 	assert_true(clock_mono_ms() - ended < POLL_MS / 2);
@@ -378,6 +419,7 @@ int main(void)
 		SCHED_TEST(test_kinds_share_the_common_limit_in_a_claim),
 		SCHED_TEST(test_kinds_share_the_common_limit_in_a_take),
 		SCHED_TEST(test_one_kind_alone_gets_the_whole_common_limit),
+		SCHED_TEST(test_noops_run_while_programs_hold_every_slot),
 		SCHED_TEST(test_a_queued_run_starts_when_the_one_before_it_ends),
 		SCHED_TEST(test_a_slow_answer_is_not_a_slow_clock),
 		cmocka_unit_test_setup_teardown(
