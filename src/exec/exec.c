@@ -49,6 +49,7 @@ static void prepare_signals(void)
 
 static void exec_free(struct exec *exec)
 {
+	hosts_destroy(exec->hosts);
 	keeper_stop(&exec->keeper);
 	account_fini(&exec->own);
 	if (exec->null_fd >= 0)
@@ -67,6 +68,7 @@ int exec_create(const struct exec_opts *opts, struct exec **ret_exec, struct err
 	exec->keeper.fd = -1;
 	exec->chunk = xmalloc(OUTPUT_CHUNK);
 	list_init(&exec->attempts);
+	exec->hosts = hosts_create(opts->max_per_host);
 	account_find_own(&exec->own);
 	exec->null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (exec->null_fd < 0 || !child_lift_fd(&exec->null_fd)) {
@@ -111,15 +113,24 @@ void exec_destroy(struct exec *exec, exec_closed_fn *closed, void *data)
 
 int exec_check(const struct exec *exec, const struct action *action, struct err *err)
 {
+	if (action->secrets != NULL && exec->opts.get_secrets == NULL)
+		return err_field(err, ERR_FORBIDDEN, "",
+			"the action uses the secret '%s', but this server keeps none; set "
+			"secret_key_file",
+			action->secrets[0]);
 	return kinds[action->kind]->check(exec, action, err);
 }
 
 int exec_free_slots(const struct exec *exec, int ret_free[static ACTION_KIND_COUNT])
 {
-	int common = exec->opts.max_running - exec->slots_taken;
+	int running[ACTION_KIND_COUNT];
+	int common = exec->opts.max_running - exec->slots_taken + exec->waiting;
 
+	memcpy(running, exec->running_kind, sizeof(running));
+	if (exec->waiting < exec->opts.max_running_kind[ACTION_HTTP])
+		running[ACTION_HTTP] -= exec->waiting;
 	for (int kind = 0; kind < ACTION_KIND_COUNT; kind++) {
-		int own = exec->opts.max_running_kind[kind] - exec->running_kind[kind];
+		int own = exec->opts.max_running_kind[kind] - running[kind];
 		int least = own < common || kinds[kind]->takes_no_slot ? own : common;
 
 		ret_free[kind] = least > 0 ? least : 0;
@@ -173,6 +184,31 @@ char *exec_output_so_far(const struct exec *exec, const struct id *run_id, size_
 	return attempt != NULL ? capture_copy(&attempt->output, ret_len) : NULL;
 }
 
+/* --- secrets --- */
+
+static void forget_secrets(struct attempt *attempt)
+{
+	for (size_t i = 0; i < attempt->secret_count; i++) {
+		explicit_bzero(attempt->secrets[i].value, strlen(attempt->secrets[i].value));
+		free(attempt->secrets[i].value);
+		free(attempt->secrets[i].name);
+	}
+	free(take_ptr(attempt->secrets));
+	attempt->secret_count = 0;
+}
+
+static void keep_secrets(struct attempt *attempt, const struct name_value *secrets, size_t count)
+{
+	attempt->redactor = redactor_create();
+	attempt->secrets = xcalloc(count + 1, sizeof(*attempt->secrets));
+	attempt->secret_count = count;
+	for (size_t i = 0; i < count; i++) {
+		attempt->secrets[i].name = xstrdup(secrets[i].name);
+		attempt->secrets[i].value = xstrdup(secrets[i].value);
+		redactor_add(attempt->redactor, secrets[i].value);
+	}
+}
+
 /* --- what kinds use --- */
 
 void attempt_own_handle(struct attempt *attempt, uv_handle_t *handle)
@@ -200,7 +236,10 @@ static void deliver(struct attempt *attempt)
 	list_remove(&attempt->link);
 	capture_fini(&attempt->output);
 	redactor_destroy(attempt->redactor);
+	rendered_target_fini(&attempt->target);
+	forget_secrets(attempt);
 	attempt->kind->destroy(attempt);
+	webhook_start_waiting(exec);
 	done(run, &result, data);
 }
 
@@ -289,13 +328,14 @@ void attempt_finish(struct attempt *attempt)
 
 /* What ended by itself keeps its own result, even when we have not yet seen it. A person's wish
  * outranks a shutdown that came first: the run must not be started again elsewhere. */
-static void attempt_end(struct attempt *attempt, enum attempt_outcome outcome)
+void attempt_end(struct attempt *attempt, enum attempt_outcome outcome)
 {
-	if (attempt->is_finished || attempt->kind->has_ended(attempt))
+	if (attempt->is_finished || (!attempt->is_fetching && attempt->kind->has_ended(attempt)))
 		return;
 	if (attempt->ending == ATTEMPT_SUCCEEDED) {
 		attempt->ending = outcome;
-		attempt->kind->end(attempt);
+		if (!attempt->is_fetching) /* else the answer will find it */
+			attempt->kind->end(attempt);
 	} else if (attempt->ending == ATTEMPT_INTERRUPTED && outcome == ATTEMPT_CANCELLED) {
 		attempt->ending = outcome;
 	}
@@ -304,6 +344,72 @@ static void attempt_end(struct attempt *attempt, enum attempt_outcome outcome)
 static void on_deadline(uv_timer_t *timer)
 {
 	attempt_end(timer->data, ATTEMPT_TIMED_OUT);
+}
+
+void attempt_arm_deadline(struct attempt *attempt)
+{
+	attempt_arm(attempt, attempt->action->timeout_ms, on_deadline);
+}
+
+/* Puts the values in and lets the kind begin. */
+static void begin(struct attempt *attempt)
+{
+	const struct template_values values = {.run = attempt->run,
+		.secrets = attempt->secrets,
+		.secret_count = attempt->secret_count};
+	struct err err = {0};
+
+	if (target_render(attempt->action, &values, &attempt->target, &err) == 0) {
+		attempt->kind->start(attempt);
+		return;
+	}
+	attempt_set_error(attempt, "%s", err.text);
+	attempt_finish(attempt);
+}
+
+static void end_unbegun(struct attempt *attempt)
+{
+	char ending[ENDING_TEXT_SIZE];
+
+	attempt->result.outcome = attempt->ending;
+	if (attempt->ending == ATTEMPT_INTERRUPTED)
+		attempt->result.started_at_ms = NO_TIME;
+	attempt_set_error(
+		attempt, "%s while waiting for its secrets", attempt_ending_text(attempt, ending));
+	attempt_finish(attempt);
+}
+
+static void on_secrets(
+	const struct name_value *secrets, size_t count, const struct err *err, void *data)
+{
+	struct attempt *attempt = data;
+
+	attempt->is_fetching = false;
+	if (attempt->ending != ATTEMPT_SUCCEEDED) {
+		end_unbegun(attempt);
+	} else if (err->code != 0) {
+		attempt_set_error(attempt, "the secrets cannot be read: %s", err->text);
+		attempt_finish(attempt);
+	} else {
+		keep_secrets(attempt, secrets, count);
+		begin(attempt);
+	}
+}
+
+static void fetch_secrets(struct attempt *attempt)
+{
+	const struct exec_opts *opts = &attempt->exec->opts;
+
+	if (opts->get_secrets == NULL) {
+		attempt_set_error(attempt,
+			"the action uses the secret '%s', but this server "
+			"keeps none; set secret_key_file",
+			attempt->action->secrets[0]);
+		attempt_finish(attempt);
+		return;
+	}
+	attempt->is_fetching = true;
+	opts->get_secrets(attempt->action->secrets, on_secrets, attempt, opts->get_secrets_data);
 }
 
 void exec_start(struct exec *exec, const struct run *run, int64_t started_at_ms, exec_done_fn *done,
@@ -335,8 +441,11 @@ void exec_start(struct exec *exec, const struct run *run, int64_t started_at_ms,
 	capture_init(&attempt->output, exec->opts.output_max);
 	must(uv_timer_init(exec->opts.loop, &attempt->timer) == 0);
 	attempt_own_handle(attempt, (uv_handle_t *)&attempt->timer);
-	attempt_arm(attempt, action->timeout_ms, on_deadline);
-	kind->start(attempt);
+	attempt_arm_deadline(attempt);
+	if (action->secrets != NULL)
+		fetch_secrets(attempt);
+	else
+		begin(attempt);
 }
 
 bool exec_end(struct exec *exec, const struct id *run_id, enum attempt_outcome outcome)
@@ -366,6 +475,10 @@ void exec_kill_all(struct exec *exec)
 
 		if (attempt->is_finished)
 			continue;
+		if (attempt->is_fetching) {
+			attempt_end(attempt, ATTEMPT_INTERRUPTED);
+			continue;
+		}
 		if (attempt->ending == ATTEMPT_SUCCEEDED && !attempt->kind->has_ended(attempt))
 			attempt->ending = ATTEMPT_INTERRUPTED;
 		attempt->kind->kill(attempt);

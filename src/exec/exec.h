@@ -15,6 +15,13 @@
 
 struct exec;
 
+/* Reads secrets by name for an attempt. Calls `done` once, on the loop, never before it returned;
+ * what it hands over (those that exist) is borrowed for that call. */
+typedef void exec_secrets_fn(
+	const struct name_value *secrets, size_t count, const struct err *err, void *attempt);
+typedef void exec_get_secrets_fn(
+	char *const *names, exec_secrets_fn *done, void *attempt, void *data);
+
 struct exec_opts {
 	uv_loop_t *loop;
 	int max_running;                         /* attempts at a time, all kinds */
@@ -30,6 +37,9 @@ struct exec_opts {
 	const char *exec_users;
 
 	bool allow_private_targets;
+	int max_per_host; /* http attempts at a time to one scheme, host and port; 0: no limit */
+	exec_get_secrets_fn *get_secrets; /* NULL: actions that use secrets are refused */
+	void *get_secrets_data;
 	int64_t term_grace_ms; /* TERM, then KILL */
 	size_t output_max;     /* bytes of output kept: the tail; the mark before it comes on top */
 	const char *user_agent; /* "gathering/0.1.0" */
@@ -71,8 +81,10 @@ void exec_drop_connections(struct exec *exec);
  * runs in its own process group with a clean environment (PATH, HOME, USER, LOGNAME, SHELL, LANG,
  * the action's, GATHERING_*), no inherited descriptor, and dies with the server; it is ended by
  * TERM, after term_grace_ms KILL, to the whole group; leftovers of its group are killed when it
- * exits. An http attempt succeeds when the status lies in its range; redirects are not followed off
- * http and https, at most 5. Headers and environment are those of API.md "What an attempt is told".
+ * exits. An http attempt succeeds when its status is expected. With max_per_host it may have to
+ * wait for a place, at most as long as its timeout, which begins anew when it has one; those that
+ * wait take no slot, until as many wait as may run. Headers and environment are those of API.md
+ * "What an attempt is told".
  */
 typedef void exec_done_fn(const struct run *run, struct attempt_result *result, void *data);
 void exec_start(struct exec *exec, const struct run *run, int64_t started_at_ms, exec_done_fn *done,

@@ -8,6 +8,9 @@
  *   webhook_addr.c    addresses we do not call  program_policy.c   which program, as whom, allowed?
  *   webhook_policy.c  may we call there?        program_env.c      the environment
  *   webhook_request.c method, headers, limits   account.c          users and groups
+ *   webhook_follow.c  redirects
+ *   webhook_sign.c    signature, traceparent
+ *   webhook_hosts.c   places at each host
  *   capture.c         bounded output            keeper.c           ends programs when we are killed
  *   redact.c          secrets taken out of it   noop.c             nothing at all
  */
@@ -27,8 +30,6 @@
 #define OUTPUT_READS         4     /* reads of one program in one loop turn */
 #define ERROR_TEXT_MAX       1000  /* bytes of attempt_result.error */
 #define ERROR_TEXT_ROOM      16384 /* while secrets are still in it */
-#define HOOK_CONNECT_MS      10000
-#define HOOK_REDIRECTS_MAX   5
 #define HOOK_BODY_MAX        (16 << 20) /* bytes of an answer's body that are read */
 #define HOOK_HEADERS_MAX     (256 << 10)
 #define HOOK_RETRY_AFTER_MAX (7 * 24 * 3600) /* seconds */
@@ -92,8 +93,12 @@ struct attempt {
 	struct list link; /* exec->attempts */
 	struct exec *exec;
 	const struct exec_kind *kind;
-	const struct run *run;       /* borrowed from the caller of exec_start */
-	const struct action *action; /* the run's */
+	const struct run *run;         /* borrowed from the caller of exec_start */
+	const struct action *action;   /* the run's */
+	struct rendered_target target; /* the action's, with the values of its templates put in */
+	struct name_value *secrets;    /* owned; of the action */
+	size_t secret_count;
+	bool is_fetching; /* its secrets; it has not begun */
 	exec_done_fn *done;
 	void *data;
 	uv_timer_t timer; /* the deadline; kinds may re-arm it for what follows */
@@ -113,6 +118,10 @@ void attempt_close_handle(struct attempt *attempt, uv_handle_t *handle);
 
 /* (Re)arms the attempt's one timer. */
 void attempt_arm(struct attempt *attempt, int64_t after_ms, uv_timer_cb on_timer);
+/* With the action's timeout from now on. */
+void attempt_arm_deadline(struct attempt *attempt);
+/* Ends it as its deadline would, or a person. */
+void attempt_end(struct attempt *attempt, enum attempt_outcome outcome);
 
 /* Adds to the captured output. Values of the action's secrets are taken out. */
 void attempt_write(struct attempt *attempt, const void *bytes, size_t len);
@@ -166,10 +175,43 @@ void webhook_on_done(void *easy, int curl_code);
 /* --- webhook_request.c --- */
 
 struct curl_slist;
-/* The header lines of a request; freed with curl_slist_free_all. */
-struct curl_slist *webhook_headers(const struct run *run);
-/* URL, method, body, protocols and limits. What `target` holds is borrowed by `easy`. */
-void webhook_set_request(void *easy, const struct http_target *target);
+struct webhook;
+/* All that libcurl has to know about a request, and its headers. What the webhook's target holds is
+ * borrowed. */
+void webhook_set_request(struct webhook *hook);
+
+/* --- webhook_follow.c --- */
+
+/* Is this status, with a Location, a redirect that will be followed? */
+bool webhook_will_follow(const struct webhook *hook, int status);
+/* After such an answer: makes the webhook's next request from it, or sets the error and says false.
+ */
+bool webhook_follow(struct webhook *hook, int status);
+
+/* --- webhook_sign.c --- */
+
+/* Standard Webhooks: "v1,BASE64 v1,BASE64" over "ID.TIMESTAMP.BODY", one for each secret that
+ * target->signing_secrets names. *ret_text owned by the caller. ERR_NOT_FOUND, ERR_INVALID. */
+int webhook_sign(
+	const struct attempt *attempt, int64_t timestamp_s, char **ret_text, struct err *err);
+/* W3C Trace Context: the trace is the run's, the span this attempt's. */
+#define TRACEPARENT_SIZE 56
+const char *webhook_traceparent(const struct run *run, char ret_text[static TRACEPARENT_SIZE]);
+
+/* --- webhook_hosts.c: so many requests to one host at a time --- */
+
+struct hosts;
+struct hosts *hosts_create(int max_per_host);
+void hosts_destroy(struct hosts *hosts);
+/* Takes a place at the host of `url`; false: there is none, and the webhook waits. hosts_leave
+ * gives a place back, or the waiting up. */
+bool hosts_enter(struct hosts *hosts, struct webhook *hook, const char *url);
+void hosts_leave(struct hosts *hosts, struct webhook *hook);
+/* The next that waits at a host with a free place; it has the place now. NULL: none. */
+struct webhook *hosts_next(struct hosts *hosts);
+int hosts_limit(const struct hosts *hosts);
+/* In webhook.c: starts those that wait while there are slots and places for them. */
+void webhook_start_waiting(struct exec *exec);
 
 /* --- webhook_policy.c --- */
 
@@ -197,8 +239,10 @@ const char *address_format(const struct sockaddr *address, char ret_text[static 
 #define PROGRAM_PATH_DEFAULT "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define PROGRAM_SHELL        "/bin/sh"
 
-/* The whole environment of a program, NULL at the end; owned (env_free). */
-char **env_create(const struct run *run, const struct account *account);
+/* The whole environment of a program, NULL at the end; owned (env_free). `target` is the rendered
+ * one. */
+char **env_create(
+	const struct run *run, const struct exec_target *target, const struct account *account);
 void env_free(char **env);
 /* The PATH the program will see. Borrowed from `target`, or static. */
 const char *env_path(const struct exec_target *target);
@@ -292,7 +336,9 @@ struct exec {
 	int running; /* attempts, those that take no slot included */
 	int slots_taken;
 	int running_kind[ACTION_KIND_COUNT];
+	int waiting; /* of the http ones: for a place at their host */
 	struct hooks *hooks;
+	struct hosts *hosts;
 	struct account own;
 	struct keeper keeper;
 	int null_fd;

@@ -108,7 +108,7 @@ static void program_finish(struct program *program)
 static void on_input(uv_poll_t *poll, int status, int events)
 {
 	struct program *program = program_of(poll->data);
-	const char *text = program->attempt.action->exec.stdin_text;
+	const char *text = program->attempt.target.exec.stdin_text;
 
 	while (status == 0 && program->input_sent < program->input_len) {
 		ssize_t sent = write(program->input.fd, text + program->input_sent,
@@ -157,7 +157,7 @@ static void on_output(uv_poll_t *poll, int status, int events)
 /* exec's ENOENT for a file that is there means the program it names in its first line. */
 static void set_failure(struct program *program, const struct child_failure *failure)
 {
-	const struct exec_target *target = &program->attempt.action->exec;
+	const struct exec_target *target = &program->attempt.target.exec;
 	const char *why = strerror(failure->error);
 	const char *hint = "";
 
@@ -329,9 +329,9 @@ static int launch(
 	struct program *program, const struct account *account, bool becomes, struct err *err)
 {
 	const struct attempt *attempt = &program->attempt;
-	const struct exec_target *target = &attempt->action->exec;
+	const struct exec_target *target = &attempt->target.exec;
 	char *const shell_argv[] = {"sh", "-c", target->command[0], NULL};
-	char **env = env_create(attempt->run, account);
+	char **env = env_create(attempt->run, target, account);
 	const struct child_spec spec = {
 		.path = program->path,
 		.argv = target->use_shell ? shell_argv : target->command,
@@ -351,7 +351,7 @@ static int launch(
 static int find_and_launch(struct program *program, struct err *err)
 {
 	const struct exec *exec = program->attempt.exec;
-	const struct exec_target *target = &program->attempt.action->exec;
+	const struct exec_target *target = &program->attempt.target.exec;
 	bool becomes = target->user != NULL && strcmp(target->user, exec->own.name) != 0;
 	struct account other = {0};
 	int code = program_check_user(exec, target, err);
@@ -377,8 +377,8 @@ static void program_start(struct attempt *attempt)
 		return;
 	}
 	program->state = PROGRAM_RUNNING;
-	program->input_len = attempt->action->exec.stdin_text != NULL
-				     ? strlen(attempt->action->exec.stdin_text)
+	program->input_len = attempt->target.exec.stdin_text != NULL
+				     ? strlen(attempt->target.exec.stdin_text)
 				     : 0;
 	if (watch_child(program))
 		return;

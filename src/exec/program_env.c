@@ -61,9 +61,9 @@ static void add_attempt(struct env *env, const struct run *run)
 	env_set(env, "GATHERING_IDEMPOTENCY_KEY", run_idempotency_key(run, key));
 }
 
-char **env_create(const struct run *run, const struct account *account)
+char **env_create(
+	const struct run *run, const struct exec_target *target, const struct account *account)
 {
-	const struct exec_target *target = &run->action->exec;
 	struct env env = {.items = xcalloc(target->env_count + FIXED_MAX, sizeof(char *))};
 
 	add_standard(&env, account);

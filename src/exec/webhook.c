@@ -7,44 +7,19 @@
  * address that the filter refuses (webhook_addr.c, asked for each new connection), no more bytes
  * than the limits. Neither is the environment: no proxy variables, no .netrc, no cookies.
  *
- * Redirects are followed unless the action expects a status in the 300s. 301, 302 and 303 turn a
- * POST into a GET, 307 and 308 repeat it (RFC 9110 section 15.4); libcurl keeps Authorization and
- * Cookie headers from another host. When a kept connection breaks before the first byte of an
- * answer libcurl repeats the request on a new one: the receiver tells by Idempotency-Key. */
-#include <curl/curl.h>
+ * Redirects are ours to follow (webhook_follow.c), as are the places at a host (webhook_hosts.c).
+ * When a kept connection breaks before the first byte of an answer libcurl repeats the request on a
+ * new one: the receiver tells by Idempotency-Key. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/text.h"
-#include "exec_priv.h"
-
-#define HEADER_VALUE_SIZE 64 /* Date and Retry-After are shorter when they mean something */
-
-enum hook_phase {
-	HOOK_LOOKING_UP,
-	HOOK_CONNECTING,
-	HOOK_WAITING,
-	HOOK_READING
-};
-
-struct webhook {
-	struct attempt attempt;
-	CURL *easy;
-	struct curl_slist *headers;
-	enum hook_phase phase;
-	char peer[ADDRESS_TEXT_SIZE]; /* called last; "": none yet */
-	const char *refusal;          /* why that address was not called, static; NULL: it was */
-	const char *advice;           /* goes with it */
-	size_t header_bytes;
-	size_t body_bytes;
-	const char *excess; /* which limit the answer broke, static; NULL: none */
-	char date[HEADER_VALUE_SIZE], retry_after[HEADER_VALUE_SIZE]; /* of the last answer */
-	char problem[CURL_ERROR_SIZE];
-};
+#include "exec/webhook_priv.h"
 
 static struct webhook *webhook_of(const struct attempt *attempt)
 {
@@ -62,8 +37,11 @@ static void webhook_destroy(struct attempt *attempt)
 {
 	struct webhook *hook = webhook_of(attempt);
 
+	hosts_leave(attempt->exec->hosts, hook);
 	curl_easy_cleanup(hook->easy);
 	curl_slist_free_all(hook->headers);
+	free(hook->signature);
+	free(hook->url);
 	free(hook);
 }
 
@@ -84,12 +62,23 @@ static curl_socket_t on_open_socket(void *data, curlsocktype purpose, struct cur
 
 /* CURLOPT_PREREQFUNCTION: there is a connection, new or kept, and the request is about to go out.
  */
+static void on_first_byte_late(uv_timer_t *timer)
+{
+	struct webhook *hook = container_of(timer, struct webhook, first_byte);
+
+	hook->is_too_slow = true;
+	attempt_end(&hook->attempt, ATTEMPT_TIMED_OUT);
+}
+
 static int on_connected(void *data, char *ip, char *local_ip, int port, int local_port)
 {
 	struct webhook *hook = data;
 	bool is_v6 = strchr(ip, ':') != NULL;
 
 	hook->phase = HOOK_WAITING;
+	if (hook->has_first_byte_timer)
+		(void)uv_timer_start(&hook->first_byte, on_first_byte_late,
+			(uint64_t)hook->attempt.target.http.first_byte_timeout_ms, 0);
 	(void)snprintf(hook->peer, sizeof(hook->peer), "%s%s%s:%d", is_v6 ? "[" : "", ip,
 		is_v6 ? "]" : "", port);
 	return CURL_PREREQFUNC_OK;
@@ -104,6 +93,14 @@ static size_t stop_reading(struct webhook *hook, const char *excess)
 	return 0;
 }
 
+static int status_of(const struct webhook *hook)
+{
+	long status = 0;
+
+	(void)curl_easy_getinfo(hook->easy, CURLINFO_RESPONSE_CODE, &status);
+	return (int)status;
+}
+
 static size_t on_body(char *bytes, size_t unit, size_t len, void *data)
 {
 	struct webhook *hook = data;
@@ -111,7 +108,8 @@ static size_t on_body(char *bytes, size_t unit, size_t len, void *data)
 	hook->body_bytes += len;
 	if (hook->body_bytes > HOOK_BODY_MAX)
 		return stop_reading(hook, "body is longer than 16 MiB");
-	attempt_write(&hook->attempt, bytes, len);
+	if (!webhook_will_follow(hook, status_of(hook))) /* else it is no answer to keep */
+		attempt_write(&hook->attempt, bytes, len);
 	return len;
 }
 _Static_assert(HOOK_BODY_MAX == 16 << 20, "the text above names the limit");
@@ -141,11 +139,17 @@ static size_t on_header(char *line, size_t unit, size_t len, void *data)
 	struct webhook *hook = data;
 
 	hook->phase = HOOK_READING;
+	if (hook->has_first_byte_timer)
+		(void)uv_timer_stop(&hook->first_byte);
 	hook->header_bytes += len;
 	if (hook->header_bytes > HOOK_HEADERS_MAX)
 		return stop_reading(hook, "headers are longer than 256 KiB");
-	if (len >= 5 && memcmp(line, "HTTP/", 5) == 0)
+	if (len >= 5 && memcmp(line, "HTTP/", 5) == 0) {
 		hook->date[0] = hook->retry_after[0] = '\0';
+		hook->has_location = false;
+	}
+	if (len > 9 && strncasecmp(line, "Location:", 9) == 0)
+		hook->has_location = true;
 	keep_header(line, len, "Date", hook->date);
 	keep_header(line, len, "Retry-After", hook->retry_after);
 	return len;
@@ -170,18 +174,15 @@ static int64_t retry_after_ms(const struct webhook *hook)
 
 /* --- results --- */
 
-/* A part of the URL that was called last; "?" when there is none. Returns `ret_text`. */
-#define URL_TEXT_SIZE 300
-static const char *url_text(
+const char *webhook_url_text(
 	const struct webhook *hook, CURLUPart part, char ret_text[static URL_TEXT_SIZE])
 {
 	CURLU *url = curl_url();
-	const char *effective = NULL;
+	const char *effective;
 	char *found = NULL;
 
-	(void)curl_easy_getinfo(hook->easy, CURLINFO_EFFECTIVE_URL, &effective);
-	if (effective != NULL &&
-		curl_url_set(url, CURLUPART_URL, effective, CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK)
+	effective = hook->url != NULL ? hook->url : hook->attempt.target.http.url;
+	if (curl_url_set(url, CURLUPART_URL, effective, CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK)
 		(void)curl_url_get(url, part, &found, 0);
 	(void)snprintf(ret_text, URL_TEXT_SIZE, "%s", found != NULL ? found : "?");
 	curl_free(found);
@@ -196,6 +197,7 @@ static void set_connect_error(struct webhook *hook)
 	if (hook->refusal != NULL) {
 		attempt_set_error(&hook->attempt, "%s is %s and is not called%s", hook->peer,
 			hook->refusal, hook->advice);
+		hook->attempt.result.is_unanswered = false; /* it was not asked */
 		return;
 	}
 	(void)curl_easy_getinfo(hook->easy, CURLINFO_OS_ERRNO, &error);
@@ -207,16 +209,18 @@ static void set_connect_error(struct webhook *hook)
  * must not depend on who is first. */
 static void set_connect_timeout(struct webhook *hook)
 {
-	char host[URL_TEXT_SIZE];
+	int64_t limit_ms = hook->attempt.target.http.connect_timeout_ms;
+	char host[URL_TEXT_SIZE], limit[DURATION_TEXT_SIZE];
 
-	if (hook->attempt.action->timeout_ms <= HOOK_CONNECT_MS)
+	if (hook->attempt.action->timeout_ms <= limit_ms)
 		hook->attempt.result.outcome = ATTEMPT_TIMED_OUT;
+	(void)format_duration(limit_ms, limit);
 	if (hook->phase == HOOK_LOOKING_UP)
-		attempt_set_error(&hook->attempt, "the host name %s was not resolved within %d s",
-			url_text(hook, CURLUPART_HOST, host), HOOK_CONNECT_MS / 1000);
+		attempt_set_error(&hook->attempt, "the host name %s was not resolved within %s",
+			webhook_url_text(hook, CURLUPART_HOST, host), limit);
 	else
-		attempt_set_error(&hook->attempt, "connect to %s failed: no answer within %d s",
-			hook->peer, HOOK_CONNECT_MS / 1000);
+		attempt_set_error(&hook->attempt, "connect to %s failed: no answer within %s",
+			hook->peer, limit);
 }
 
 static void set_transfer_error(struct webhook *hook, CURLcode code)
@@ -224,6 +228,7 @@ static void set_transfer_error(struct webhook *hook, CURLcode code)
 	struct attempt *attempt = &hook->attempt;
 	char text[URL_TEXT_SIZE];
 
+	attempt->result.is_unanswered = hook->excess == NULL && code != CURLE_FILESIZE_EXCEEDED;
 	switch ((int)code) {
 	case CURLE_COULDNT_CONNECT:
 		set_connect_error(hook);
@@ -233,16 +238,7 @@ static void set_transfer_error(struct webhook *hook, CURLcode code)
 		return;
 	case CURLE_COULDNT_RESOLVE_HOST:
 		attempt_set_error(attempt, "the host name %s cannot be resolved",
-			url_text(hook, CURLUPART_HOST, text));
-		return;
-	case CURLE_UNSUPPORTED_PROTOCOL:
-		attempt_set_error(attempt,
-			"redirected to %s://, but only http and https are followed",
-			url_text(hook, CURLUPART_SCHEME, text));
-		return;
-	case CURLE_TOO_MANY_REDIRECTS:
-		attempt_set_error(attempt, "more than %d redirects; the last answer came from %s",
-			HOOK_REDIRECTS_MAX, hook->peer);
+			webhook_url_text(hook, CURLUPART_HOST, text));
 		return;
 	case CURLE_GOT_NOTHING:
 		attempt_set_error(
@@ -262,49 +258,85 @@ static void set_transfer_error(struct webhook *hook, CURLcode code)
 
 static void set_status(struct webhook *hook)
 {
-	long status = 0;
+	int status = status_of(hook);
 
-	(void)curl_easy_getinfo(hook->easy, CURLINFO_RESPONSE_CODE, &status);
-	hook->attempt.result.http_status = (int)status;
-	if (status != 0)
-		hook->attempt.result.retry_after_ms = retry_after_ms(hook);
+	if (status == 0)
+		return; /* what the last redirect said stands */
+	hook->attempt.result.http_status = status;
+	hook->attempt.result.retry_after_ms = retry_after_ms(hook);
 }
+
+/* "200-299 or 409". */
+static void set_status_error(struct webhook *hook)
+{
+	static const struct number_range fallback = {200, 299};
+	const struct http_target *target = &hook->attempt.target.http;
+	size_t count = target->expect_count > 0 ? target->expect_count : 1;
+	struct buf list;
+
+	buf_init(&list, 300);
+	for (size_t i = 0; i < count; i++) {
+		const struct number_range *range =
+			target->expect_count > 0 ? &target->expect[i] : &fallback;
+
+		buf_printf(&list, "%s%d", i == 0 ? "" : ", ", range->min);
+		if (range->max != range->min)
+			buf_printf(&list, "-%d", range->max);
+	}
+	attempt_set_error(&hook->attempt, "status %d is outside %s",
+		hook->attempt.result.http_status, buf_text(&list));
+	buf_fini(&list);
+}
+
+static void finish(struct webhook *hook)
+{
+	if (hook->has_first_byte_timer)
+		attempt_close_handle(&hook->attempt, (uv_handle_t *)&hook->first_byte);
+	attempt_finish(&hook->attempt);
+}
+
+static void send_request(struct webhook *hook);
 
 void webhook_on_done(void *easy, int curl_code)
 {
 	struct webhook *hook = NULL;
-	const struct http_target *target;
 	struct attempt_result *result;
 
 	(void)curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&hook);
 	hooks_remove(hook->attempt.exec->hooks, easy);
-	target = &hook->attempt.action->http;
 	result = &hook->attempt.result;
 	set_status(hook);
-	if (curl_code != CURLE_OK)
+	if (curl_code != CURLE_OK) {
 		set_transfer_error(hook, (CURLcode)curl_code);
-	else if (result->http_status < target->expect_min ||
-		 result->http_status > target->expect_max)
-		attempt_set_error(&hook->attempt, "status %d is outside %d-%d", result->http_status,
-			target->expect_min, target->expect_max);
-	else
+	} else if (webhook_will_follow(hook, result->http_status)) {
+		if (webhook_follow(hook, result->http_status)) {
+			send_request(hook);
+			return;
+		}
+	} else if (!http_target_expects(&hook->attempt.target.http, result->http_status)) {
+		set_status_error(hook);
+	} else {
 		result->outcome = ATTEMPT_SUCCEEDED;
-	attempt_finish(&hook->attempt);
+	}
+	finish(hook);
 }
 
-static void webhook_end(struct attempt *attempt)
+/* What it was doing, for "timed out after 5s while ...". */
+static void set_ending_error(struct webhook *hook, const char *ending)
 {
-	struct webhook *hook = webhook_of(attempt);
-	char ending[ENDING_TEXT_SIZE], host[URL_TEXT_SIZE];
+	struct attempt *attempt = &hook->attempt;
+	char host[URL_TEXT_SIZE];
 
-	hooks_remove(attempt->exec->hooks, hook->easy);
-	set_status(hook);
-	attempt->result.outcome = attempt->ending;
-	(void)attempt_ending_text(attempt, ending);
 	switch (hook->phase) {
+	case HOOK_QUEUED:
+		attempt_set_error(attempt,
+			"%s while waiting for one of the %d places at %s (max_per_host)", ending,
+			hosts_limit(attempt->exec->hosts),
+			webhook_url_text(hook, CURLUPART_HOST, host));
+		break;
 	case HOOK_LOOKING_UP:
 		attempt_set_error(attempt, "%s while resolving the host name %s", ending,
-			url_text(hook, CURLUPART_HOST, host));
+			webhook_url_text(hook, CURLUPART_HOST, host));
 		break;
 	case HOOK_CONNECTING:
 		attempt_set_error(attempt, "%s while connecting to %s", ending, hook->peer);
@@ -319,7 +351,27 @@ static void webhook_end(struct attempt *attempt)
 			hook->peer, hook->body_bytes);
 		break;
 	}
-	attempt_finish(attempt);
+}
+
+static void webhook_end(struct attempt *attempt)
+{
+	struct webhook *hook = webhook_of(attempt);
+	char ending[ENDING_TEXT_SIZE], limit[DURATION_TEXT_SIZE];
+
+	attempt->result.outcome = attempt->ending;
+	if (hook->phase == HOOK_QUEUED) {
+		hosts_leave(attempt->exec->hosts, hook);
+		attempt->exec->waiting--;
+	} else {
+		hooks_remove(attempt->exec->hooks, hook->easy);
+		set_status(hook);
+	}
+	if (hook->is_too_slow)
+		attempt_set_error(attempt, "%s sent no first byte within %s", hook->peer,
+			format_duration(attempt->target.http.first_byte_timeout_ms, limit));
+	else
+		set_ending_error(hook, attempt_ending_text(attempt, ending));
+	finish(hook);
 }
 
 /* A transfer ends in the moment we hear of it. */
@@ -346,24 +398,80 @@ static void set_callbacks(struct webhook *hook)
 	(void)curl_easy_setopt(easy, CURLOPT_WRITEDATA, hook);
 }
 
-static void webhook_start(struct attempt *attempt)
+static void send_request(struct webhook *hook)
 {
-	struct webhook *hook = webhook_of(attempt);
+	struct attempt *attempt = &hook->attempt;
 	int code;
 
-	hook->easy = curl_easy_init();
-	must(hook->easy != NULL);
-	hook->headers = webhook_headers(attempt->run);
+	hook->phase = HOOK_LOOKING_UP;
+	hook->body_bytes = 0;
+	curl_easy_reset(hook->easy);
 	set_callbacks(hook);
-	webhook_set_request(hook->easy, &attempt->action->http);
-	(void)curl_easy_setopt(hook->easy, CURLOPT_HTTPHEADER, hook->headers);
-	(void)curl_easy_setopt(hook->easy, CURLOPT_USERAGENT, attempt->exec->opts.user_agent);
+	webhook_set_request(hook);
 	code = hooks_add(attempt->exec->hooks, hook->easy);
 	if (code == CURLM_OK)
 		return;
 	attempt_set_error(
 		attempt, "cannot start the request: %s", curl_multi_strerror((CURLMcode)code));
-	attempt_finish(attempt);
+	finish(hook);
+}
+
+/* The second it is sent in, by the clock that stamped the attempt. */
+static bool sign_request(struct webhook *hook)
+{
+	struct attempt *attempt = &hook->attempt;
+	int64_t waited_ms = clock_mono_ms() - hook->started_mono_ms;
+	struct err err = {0};
+
+	hook->timestamp_s = (attempt->result.started_at_ms + waited_ms) / 1000;
+	if (attempt->target.http.signing_secrets == NULL ||
+		webhook_sign(attempt, hook->timestamp_s, &hook->signature, &err) == 0)
+		return true;
+	attempt_set_error(attempt, "%s", err.text);
+	finish(hook);
+	return false;
+}
+
+static void begin_request(struct webhook *hook)
+{
+	struct attempt *attempt = &hook->attempt;
+
+	hook->phase = HOOK_LOOKING_UP;
+	hook->easy = curl_easy_init();
+	must(hook->easy != NULL);
+	if (attempt->target.http.first_byte_timeout_ms > 0) {
+		must(uv_timer_init(attempt->exec->opts.loop, &hook->first_byte) == 0);
+		attempt_own_handle(attempt, (uv_handle_t *)&hook->first_byte);
+		hook->has_first_byte_timer = true;
+	}
+	if (sign_request(hook))
+		send_request(hook);
+}
+
+static void webhook_start(struct attempt *attempt)
+{
+	struct webhook *hook = webhook_of(attempt);
+
+	hook->started_mono_ms = clock_mono_ms();
+	hook->phase = HOOK_QUEUED;
+	if (hosts_enter(attempt->exec->hosts, hook, attempt->target.http.url))
+		begin_request(hook);
+	else
+		attempt->exec->waiting++;
+}
+
+void webhook_start_waiting(struct exec *exec)
+{
+	struct webhook *hook;
+
+	while (exec->waiting > 0 && exec->slots_taken - exec->waiting < exec->opts.max_running &&
+		exec->running_kind[ACTION_HTTP] - exec->waiting <
+			exec->opts.max_running_kind[ACTION_HTTP] &&
+		(hook = hosts_next(exec->hosts)) != NULL) {
+		exec->waiting--;
+		attempt_arm_deadline(&hook->attempt);
+		begin_request(hook);
+	}
 }
 
 const struct exec_kind webhook_kind = {

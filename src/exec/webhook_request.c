@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The request of an http attempt: its method, headers and limits, in libcurl's terms. */
-#include <curl/curl.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/mem.h"
 #include "base/text.h"
-#include "exec_priv.h"
+#include "exec/webhook_priv.h"
 
 static void add_line(struct curl_slist **headers, const char *line)
 {
@@ -34,51 +33,60 @@ static void add_number_header(struct curl_slist **headers, const char *name, int
 }
 
 /* The names are fixed in API.md. */
-static void add_attempt_headers(struct curl_slist **headers, const struct run *run)
+static void add_attempt_headers(struct curl_slist **headers, const struct webhook *hook)
 {
-	char id[ID_TEXT_SIZE], due[RFC3339_TEXT_SIZE], key[RUN_KEY_SIZE];
+	const struct run *run = hook->attempt.run;
+	char id[ID_TEXT_SIZE], due[RFC3339_TEXT_SIZE], key[RUN_KEY_SIZE], trace[TRACEPARENT_SIZE];
 
+	(void)id_format(&run->id, id);
 	add_header(headers, "Idempotency-Key", run_idempotency_key(run, key));
-	add_header(headers, "X-Gathering-Run-Id", id_format(&run->id, id));
+	add_header(headers, "X-Gathering-Run-Id", id);
 	add_header(headers, "X-Gathering-Due-At", format_rfc3339(run->due_at_ms, due));
 	add_number_header(headers, "X-Gathering-Attempt", run->attempt);
 	add_number_header(headers, "X-Gathering-Epoch", run->epoch);
+	add_header(headers, "traceparent", webhook_traceparent(run, trace));
+	add_header(headers, "webhook-id", id);
+	add_number_header(headers, "webhook-timestamp", hook->timestamp_s);
+	if (hook->signature != NULL && !hook->is_elsewhere)
+		add_header(headers, "webhook-signature", hook->signature);
 }
 
-static bool names_header(const struct http_target *target, const char *name)
+static bool is_content_type(const char *name)
 {
-	for (size_t i = 0; i < target->header_count; i++) {
-		if (strcasecmp(target->headers[i].name, name) == 0)
-			return true;
-	}
-	return false;
+	return strcasecmp(name, "Content-Type") == 0;
 }
 
-static const char *guess_content_type(const char *body)
+/* Does a header of the action go along? Not one about a body that was dropped, and elsewhere next
+ * to none. */
+static bool goes_along(const struct webhook *hook, const char *name)
 {
-	const char *first = body + strspn(body, " \t\r\n");
-
-	return *first == '{' || *first == '[' ? "application/json" : "text/plain; charset=utf-8";
+	if (is_content_type(name))
+		return !hook->is_get;
+	return !hook->is_elsewhere || strcasecmp(name, "Accept") == 0;
 }
 
-struct curl_slist *webhook_headers(const struct run *run)
+static struct curl_slist *make_headers(const struct webhook *hook)
 {
-	const struct http_target *target = &run->action->http;
+	const struct http_target *target = &hook->attempt.target.http;
 	struct curl_slist *headers = NULL;
+	bool has_type = false;
 
-	add_attempt_headers(&headers, run);
-	for (size_t i = 0; i < target->header_count; i++)
-		add_header(&headers, target->headers[i].name, target->headers[i].value);
+	add_attempt_headers(&headers, hook);
+	for (size_t i = 0; i < target->header_count; i++) {
+		const char *name = target->headers[i].name;
+
+		has_type = has_type || is_content_type(name);
+		if (goes_along(hook, name))
+			add_header(&headers, name, target->headers[i].value);
+	}
 	/* libcurl would announce long bodies with "Expect: 100-continue", which costs a second with
 	 * targets that do not know it, and give a POST without a body the content type of a form.
 	 */
 	add_line(&headers, "Expect:");
-	if (names_header(target, "Content-Type"))
-		return headers;
-	if (target->body != NULL)
-		add_header(&headers, "Content-Type", guess_content_type(target->body));
-	else
+	if (hook->is_get || (!has_type && target->body == NULL))
 		add_line(&headers, "Content-Type:");
+	else if (!has_type)
+		add_header(&headers, "Content-Type", http_target_content_type(target));
 	return headers;
 }
 
@@ -100,13 +108,8 @@ static void set_method(CURL *easy, const struct http_target *target)
 
 static void set_limits(CURL *easy, const struct http_target *target)
 {
-	bool expects_redirect = target->expect_min < 400 && target->expect_max >= 300;
-
 	(void)curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-	(void)curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
-	(void)curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, expects_redirect ? 0L : 1L);
-	(void)curl_easy_setopt(easy, CURLOPT_MAXREDIRS, (long)HOOK_REDIRECTS_MAX);
-	(void)curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)HOOK_CONNECT_MS);
+	(void)curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)target->connect_timeout_ms);
 	(void)curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)HOOK_BODY_MAX);
 	(void)curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
 	(void)curl_easy_setopt(easy, CURLOPT_PROXY, "");
@@ -115,9 +118,17 @@ static void set_limits(CURL *easy, const struct http_target *target)
 	(void)curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 }
 
-void webhook_set_request(void *easy, const struct http_target *target)
+void webhook_set_request(struct webhook *hook)
 {
-	(void)curl_easy_setopt(easy, CURLOPT_URL, target->url);
+	const struct http_target *target = &hook->attempt.target.http;
+	CURL *easy = hook->easy;
+
+	(void)curl_easy_setopt(easy, CURLOPT_URL, hook->url != NULL ? hook->url : target->url);
 	set_limits(easy, target);
-	set_method(easy, target);
+	if (!hook->is_get)
+		set_method(easy, target);
+	curl_slist_free_all(hook->headers);
+	hook->headers = make_headers(hook);
+	(void)curl_easy_setopt(easy, CURLOPT_HTTPHEADER, hook->headers);
+	(void)curl_easy_setopt(easy, CURLOPT_USERAGENT, hook->attempt.exec->opts.user_agent);
 }

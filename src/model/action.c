@@ -12,6 +12,7 @@ const char *const action_kind_names[] = {"http", "exec", "noop", NULL};
 const char *const overlap_names[] = {"skip", "queue", "allow", "cancel_running", NULL};
 const char *const on_interrupt_names[] = {"retry", "fail", "hold", NULL};
 const char *const backoff_names[] = {"fixed", "linear", "exponential", NULL};
+const char *const retry_cause_names[] = {"status", "exit", "timeout", "connection", "other", NULL};
 const char *const action_state_names[] = {"active", "paused", "completed", NULL};
 
 static void pairs_free(struct name_value *pairs, size_t count)
@@ -36,6 +37,8 @@ static void http_fini(struct http_target *http)
 	free(http->url);
 	pairs_free(http->headers, http->header_count);
 	free(http->body);
+	free(http->expect);
+	strings_free(http->signing_secrets);
 }
 
 static void exec_fini(struct exec_target *exec)
@@ -52,6 +55,8 @@ static void definition_fini(struct action *action)
 	free(action->name);
 	free(action->description);
 	strings_free(action->tags);
+	strings_free(action->secrets);
+	free(action->retry.on);
 	http_fini(&action->http);
 	exec_fini(&action->exec);
 	schedule_unref(action->schedule);

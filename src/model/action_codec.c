@@ -5,6 +5,7 @@
  * is read as if it had been sent, so a PATCH can make nothing that a PUT could not.
  *
  * Members that the API adds when it shows an action are ignored here: GET, edit, PUT works. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,6 +45,7 @@ static void read_http(const json_t *value, void *object, const struct place *pla
 		return;
 	members_read(http_members, NULL, value, &action->http, place);
 	http_target_finish(&action->http);
+	templates_read_http(action, place);
 }
 
 static void read_exec(const json_t *value, void *object, const struct place *place)
@@ -54,6 +56,7 @@ static void read_exec(const json_t *value, void *object, const struct place *pla
 		return;
 	members_read(exec_members, NULL, value, &action->exec, place);
 	exec_target_finish(&action->exec, place);
+	templates_read_exec(action, place);
 }
 
 static json_t *write_http(const void *object)
@@ -141,6 +144,76 @@ static json_t *write_tags(const void *object)
 	return list;
 }
 
+/* --- retry.on: "timeout", "connection", "other", "status:429", "exit:1-9" --- */
+
+#define STATUS_MIN 100
+#define STATUS_MAX 599
+#define EXIT_MIN   1
+#define EXIT_MAX   255
+
+static bool read_retry_rule(const char *text, struct retry_rule *rule)
+{
+	size_t len = strcspn(text, ":");
+	bool is_status;
+
+	for (int cause = 0; retry_cause_names[cause] != NULL; cause++) {
+		if (strlen(retry_cause_names[cause]) != len ||
+			strncmp(text, retry_cause_names[cause], len) != 0)
+			continue;
+		rule->cause = (enum retry_cause)cause;
+		if (cause != RETRY_CAUSE_STATUS && cause != RETRY_CAUSE_EXIT)
+			return text[len] == '\0';
+		is_status = cause == RETRY_CAUSE_STATUS;
+		return text[len] == ':' &&
+		       parse_number_range(text + len + 1, is_status ? STATUS_MIN : EXIT_MIN,
+			       is_status ? STATUS_MAX : EXIT_MAX, &rule->range);
+	}
+	return false;
+}
+
+static void read_retry_on(const json_t *value, void *object, const struct place *place)
+{
+	struct retry_policy *retry = object;
+	size_t count = json_array_size(value);
+
+	if (value == NULL)
+		return;
+	if (!json_is_array(value) || count == 0 || count > ACTION_RETRY_RULES_MAX) {
+		place_fault(place, "must be a list of 1 to %d rules such as \"status:500-599\"",
+			ACTION_RETRY_RULES_MAX);
+		return;
+	}
+	retry->on = xcalloc(count, sizeof(*retry->on));
+	for (size_t i = 0; i < count; i++) {
+		const char *text = json_string_value(json_array_get(value, i));
+		struct place at = place_element(place, i);
+
+		if (text == NULL || !read_retry_rule(text, &retry->on[retry->on_count++]))
+			place_fault(&at, "must be one of \"timeout\", \"connection\", \"other\", "
+					 "\"status:500-599\", \"exit:75\", with numbers of your "
+					 "choice");
+	}
+}
+
+static json_t *write_retry_on(const void *object)
+{
+	const struct retry_policy *retry = object;
+	json_t *list = retry->on_count > 0 ? json_array() : NULL;
+
+	for (size_t i = 0; i < retry->on_count; i++) {
+		const struct retry_rule *rule = &retry->on[i];
+		bool has_range =
+			rule->cause == RETRY_CAUSE_STATUS || rule->cause == RETRY_CAUSE_EXIT;
+		char range[NUMBER_RANGE_SIZE], text[64];
+
+		(void)snprintf(text, sizeof(text), "%s%s%s", retry_cause_names[rule->cause],
+			has_range ? ":" : "",
+			has_range ? format_number_range(&rule->range, range) : "");
+		must(json_array_append_new(list, json_text(text)) == 0);
+	}
+	return list;
+}
+
 /* --- the tables --- */
 
 /* clang-format off */
@@ -151,6 +224,7 @@ static const struct member retry_members[] = {
 	{"initial", RETRY(initial_ms), MEMBER_DURATION, .max = RETRY_DELAY_MAX_MS, .fallback = 10 * SECOND},
 	{"max", RETRY(max_ms), MEMBER_DURATION, .max = RETRY_DELAY_MAX_MS, .fallback = 10 * MINUTE},
 	{"jitter", RETRY(jitter), MEMBER_SHARE, .max = 1000000, .fallback = 200000},
+	{"on", .type = MEMBER_CUSTOM, .read = read_retry_on, .write = write_retry_on},
 	{0}};
 #undef RETRY
 

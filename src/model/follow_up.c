@@ -53,6 +53,42 @@ static int64_t retry_delay_ms(const struct run *run, const struct retry_policy *
 	return delay_ms < RETRY_DELAY_MAX_MS ? delay_ms : RETRY_DELAY_MAX_MS;
 }
 
+/* --- which failures are tried again --- */
+
+static enum retry_cause cause_of(const struct attempt_result *result)
+{
+	if (result->outcome == ATTEMPT_TIMED_OUT)
+		return RETRY_CAUSE_TIMEOUT;
+	if (result->is_unanswered)
+		return RETRY_CAUSE_CONNECTION;
+	if (result->exit_code >= 0)
+		return RETRY_CAUSE_EXIT;
+	return result->http_status != 0 ? RETRY_CAUSE_STATUS : RETRY_CAUSE_OTHER;
+}
+
+static bool rule_fits(
+	const struct retry_rule *rule, enum retry_cause cause, const struct attempt_result *result)
+{
+	int number = cause == RETRY_CAUSE_EXIT ? result->exit_code : result->http_status;
+
+	if (rule->cause != cause)
+		return false;
+	if (cause != RETRY_CAUSE_EXIT && cause != RETRY_CAUSE_STATUS)
+		return true;
+	return number >= rule->range.min && number <= rule->range.max;
+}
+
+/* The rules are about failures; an interruption is none, whatever it is counted as. */
+static bool may_retry(const struct retry_policy *retry, const struct attempt_result *result)
+{
+	enum retry_cause cause = cause_of(result);
+
+	for (size_t i = 0; i < retry->on_count; i++)
+		if (rule_fits(&retry->on[i], cause, result))
+			return true;
+	return retry->on_count == 0 || result->outcome == ATTEMPT_INTERRUPTED;
+}
+
 static struct run_follow_up ended(enum run_state state, enum run_reason reason)
 {
 	return (struct run_follow_up){.state = state, .reason = reason, .counts = true};
@@ -61,7 +97,7 @@ static struct run_follow_up ended(enum run_state state, enum run_reason reason)
 static struct run_follow_up after_failure(const struct run *run, const struct action *action,
 	const struct attempt_result *result, struct run_follow_up last, uint32_t random)
 {
-	if (run->attempt >= action->retry.max_attempts)
+	if (run->attempt >= action->retry.max_attempts || !may_retry(&action->retry, result))
 		return last;
 	if (run->cancel_requested)
 		return ended(RUN_CANCELLED, REASON_USER);

@@ -92,6 +92,14 @@ extern const char *const action_state_names[];
 #define ACTION_ATTEMPTS_MAX      100
 #define SCHEDULE_TEXT_MAX        256 /* cron, every, at, anchor */
 #define TIMEZONE_MAX             64
+#define ACTION_STATUSES_MAX      16 /* ranges in expect_status */
+#define ACTION_REDIRECTS_MAX     20
+#define ACTION_RETRY_RULES_MAX   16
+#define ACTION_SECRETS_MAX       32 /* distinct secrets of one action */
+#define ACTION_SIGNERS_MAX       4
+#define SECRET_NAME_MAX          64
+#define SECRET_VALUE_MIN         4 /* shorter ones could not be kept out of output */
+#define SECRET_VALUE_MAX         8192
 #define RETRY_DELAY_MAX_MS       INT64_C(86400000) /* 24 h; bounds Retry-After too */
 
 struct name_value {
@@ -99,15 +107,30 @@ struct name_value {
 	char *value;
 };
 
-/* All strings owned by the action. */
+/* Both ends belong to it. */
+struct number_range {
+	int min, max;
+};
+
+/* All strings owned by the action. url, header values and body may be templates. */
 struct http_target {
 	char *method;
 	char *url;
 	struct name_value *headers;
 	size_t header_count;
-	char *body;                 /* NULL: none */
-	int expect_min, expect_max; /* status range that counts as success; default 200..299 */
+	char *body;                  /* NULL: none */
+	struct number_range *expect; /* statuses that count as success; none: 200..299 */
+	size_t expect_count;
+	char **signing_secrets; /* names, the first is the newest; NULL: not signed */
+	int64_t connect_timeout_ms;
+	int64_t first_byte_timeout_ms; /* from the request to the first byte of its answer; 0: none
+					*/
+	int max_redirects;             /* 0: a redirect is the answer */
 };
+
+bool http_target_expects(const struct http_target *target, int status);
+/* The value that Content-Type will have: the action's, or guessed from the body. NULL: no body. */
+const char *http_target_content_type(const struct http_target *target);
 
 struct exec_target {
 	char **command; /* argv, NULL at the end; with use_shell exactly one element, given to sh -c
@@ -115,16 +138,33 @@ struct exec_target {
 	char *cwd;      /* NULL: the state of the server */
 	struct name_value *env;
 	size_t env_count;
-	char *stdin_text; /* NULL: /dev/null */
+	char *stdin_text; /* NULL: /dev/null; a template, as the values of env */
 	char *user;       /* NULL: as the server */
 	bool use_shell;
+};
+
+/* After which failures an attempt is followed by another. */
+enum retry_cause {
+	RETRY_CAUSE_STATUS,     /* http: the answer had such a status */
+	RETRY_CAUSE_EXIT,       /* exec: it ended with such an exit code (128 + n: signal n) */
+	RETRY_CAUSE_TIMEOUT,    /* the action's timeout */
+	RETRY_CAUSE_CONNECTION, /* http: there was no answer, or not all of it */
+	RETRY_CAUSE_OTHER       /* it could not be begun as written, or was refused */
+};
+extern const char *const retry_cause_names[];
+
+struct retry_rule {
+	enum retry_cause cause;
+	struct number_range range; /* of statuses or exit codes */
 };
 
 struct retry_policy {
 	int max_attempts; /* 1: no retry */
 	enum backoff backoff;
 	int64_t initial_ms, max_ms;
-	double jitter; /* 0 .. 1, share of the delay that is random */
+	double jitter;         /* 0 .. 1, share of the delay that is random */
+	struct retry_rule *on; /* owned; none: any failure */
+	size_t on_count;
 };
 
 /* An action: its definition (what a person writes) and the facts of its row. Immutable once shared,
@@ -154,7 +194,8 @@ struct action {
 	bool pause_records;
 	enum on_interrupt on_interrupt;
 	struct retry_policy retry;
-	int priority; /* -100 .. 100, higher first */
+	int priority;   /* -100 .. 100, higher first */
+	char **secrets; /* names of those the target uses, each once; NULL: none */
 
 	/* private to model/ */
 	int refs;
@@ -317,6 +358,66 @@ const char *run_state_sql_list(void);
 #define RUN_KEY_SIZE 80
 const char *run_idempotency_key(const struct run *run, char ret_text[static RUN_KEY_SIZE]);
 
+/* --- templates (doc/templates.md) --- */
+
+/* The place a text is for. It decides what a value becomes, so that it cannot break out. */
+enum template_form {
+	TEMPLATE_TEXT,    /* as it is: environment, stdin, a body of any other type */
+	TEMPLATE_HEADER,  /* as it is; a line break is refused */
+	TEMPLATE_URL,     /* percent-encoded; the path keeps its depth */
+	TEMPLATE_PERCENT, /* percent-encoded: a form */
+	TEMPLATE_JSON,    /* in a string escaped, elsewhere a JSON value of its own */
+	TEMPLATE_XML      /* character references */
+};
+
+#define TEMPLATE_LINE_MAX 16384         /* bytes of a URL or a header with its values put in */
+#define TEMPLATE_BODY_MAX (1024 * 1024) /* bytes of anything else */
+
+struct template_values {
+	const struct run *run; /* its ->action is set */
+	const json_t *payload; /* NULL: none */
+	const struct name_value *secrets;
+	size_t secret_count;
+};
+
+/* Has `text` anything to put in? Without, it is its own rendering. */
+bool template_is(const char *text);
+
+/* 0, or ERR_INVALID with the position of what is wrong. `each_secret` (may be NULL) hears of every
+ * secret that is named, as often as it is. */
+typedef void template_secret_fn(const char *name, size_t len, void *data);
+int template_check(const char *text, template_secret_fn *each_secret, void *data, struct err *err);
+
+/* Renders into `out`, which is initialised here; buf_fini it whatever the result. ERR_INVALID: the
+ * payload lacks a field, or a value cannot stand there; ERR_NOT_FOUND: no such secret;
+ * ERR_TOO_LARGE.
+ */
+int template_render(enum template_form form, const char *text, const struct template_values *values,
+	struct buf *out, struct err *err);
+
+/* What an attempt works with: the action's targets with the values put in. Strings without a
+ * template are the action's. */
+struct rendered_target {
+	const struct action *action; /* borrowed, until the _fini; NULL: nothing to free */
+	struct http_target http;
+	struct exec_target exec;
+};
+
+/* As template_render; the text names the member. Nothing to free after an error. */
+int target_render(const struct action *action, const struct template_values *values,
+	struct rendered_target *ret_target, struct err *err);
+void rendered_target_fini(struct rendered_target *target);
+
+/* Does the body, as its author wrote it, hold a secret? */
+bool http_body_has_secret(const struct http_target *target);
+
+/* Which form a body of this content type has (NULL: plain text). */
+enum template_form template_body_form(const char *content_type);
+
+/* Letters, digits and '_', no digit first, at most SECRET_NAME_MAX. */
+bool secret_name_is_valid(const char *name, size_t len);
+const char *secret_find(const struct template_values *values, const char *name, size_t len);
+
 /* --- the end of an attempt --- */
 
 enum attempt_outcome {
@@ -333,6 +434,7 @@ struct attempt_result {
 	int exit_code;   /* -1: none */
 	int64_t started_at_ms;
 	int64_t retry_after_ms; /* -1: the target did not say */
+	bool is_unanswered;     /* http: no answer came, or not all of it */
 	char *error;            /* owned; NULL: none; for people */
 	char *output;           /* owned; binary-safe; NULL: none */
 	size_t output_len;
@@ -355,7 +457,8 @@ struct run_follow_up {
  *
  *   succeeded             succeeded
  *   cancelled             cancelled (user; overlap when run->reason says so already)
- *   failed, timed out     while run->attempt < max_attempts: pending (retry) after the delay, else
+ *   failed, timed out     while run->attempt < max_attempts, and retry.on (if any) has a rule for
+ *                         the failure: pending (retry) after the delay, else
  * final interrupted           on_interrupt `retry`: pending at once with reason_if_interrupted, not
  * counted; the 4th time as failed; `hold`: held, not counted; `fail`: failed. Reason of the last
  * three: owner_lost, or shutdown handed back unbegun   (interrupted, HANDED_BACK,

@@ -82,6 +82,16 @@ void exec_target_finish(struct exec_target *exec, const struct place *place);
 void schedule_read(const json_t *json, const char *name, const struct place *place,
 	struct schedule **ret_schedule, json_t **ret_normal);
 
+/* Checks every template of the target, and notes the secrets it names (action->secrets). */
+void templates_read_http(struct action *action, const struct place *place);
+void templates_read_exec(struct action *action, const struct place *place);
+
+/* "200-299" or "204", within min..max. */
+bool parse_number_range(const char *text, int min, int max, struct number_range *ret_range);
+#define NUMBER_RANGE_SIZE 24
+const char *format_number_range(
+	const struct number_range *range, char ret_text[static NUMBER_RANGE_SIZE]);
+
 member_check_fn check_name, check_tag, check_method, check_url, check_header_name,
 	check_header_value, check_env_name, check_path, check_user;
 

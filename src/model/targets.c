@@ -126,52 +126,166 @@ static json_t *write_headers(const void *object)
 	return write_pairs(http->headers, http->header_count);
 }
 
-/* "200-299" or "204". */
-static bool parse_statuses(const char *text, int64_t *ret_min, int64_t *ret_max)
+bool parse_number_range(const char *text, int min, int max, struct number_range *ret_range)
 {
-	char first[4] = "";
+	char first[8] = "";
 	size_t len = strcspn(text, "-");
+	int64_t low, high;
 
-	if (len != 3)
+	if (len >= sizeof(first))
 		return false;
 	memcpy(first, text, len);
-	if (!parse_i64(first, STATUS_MIN, STATUS_MAX, ret_min))
+	if (!parse_i64(first, min, max, &low))
 		return false;
-	*ret_max = *ret_min;
-	return text[len] == '\0' || parse_i64(text + len + 1, *ret_min, STATUS_MAX, ret_max);
+	high = low;
+	if (text[len] == '-' && !parse_i64(text + len + 1, low, max, &high))
+		return false;
+	*ret_range = (struct number_range){(int)low, (int)high};
+	return true;
 }
 
-static void read_expect_status(const json_t *value, void *object, const struct place *place)
+const char *format_number_range(
+	const struct number_range *range, char ret_text[static NUMBER_RANGE_SIZE])
 {
-	struct http_target *http = object;
-	int64_t min = 200, max = 299;
-	bool fits = true;
+	if (range->min == range->max)
+		(void)snprintf(ret_text, NUMBER_RANGE_SIZE, "%d", range->min);
+	else
+		(void)snprintf(ret_text, NUMBER_RANGE_SIZE, "%d-%d", range->min, range->max);
+	return ret_text;
+}
+
+static void read_status(const json_t *value, struct number_range *range, const struct place *place)
+{
+	int64_t status = json_integer_value(value);
+	bool fits;
 
 	if (json_is_integer(value)) {
-		min = max = json_integer_value(value);
-		fits = min >= STATUS_MIN && min <= STATUS_MAX;
-	} else if (value != NULL) {
+		fits = status >= STATUS_MIN && status <= STATUS_MAX;
+		*range = (struct number_range){(int)status, (int)status};
+	} else {
 		fits = json_is_string(value) &&
-		       parse_statuses(json_string_value(value), &min, &max);
+		       parse_number_range(json_string_value(value), STATUS_MIN, STATUS_MAX, range);
 	}
 	if (!fits)
 		place_fault(place,
 			"must be a status such as 204 or a range such as \"200-299\", within %d to "
 			"%d",
 			STATUS_MIN, STATUS_MAX);
-	http->expect_min = (int)min;
-	http->expect_max = (int)max;
+}
+
+/* One status or range, or a list of them. */
+static void read_expect_status(const json_t *value, void *object, const struct place *place)
+{
+	struct http_target *http = object;
+	size_t count = json_array_size(value);
+
+	if (value == NULL)
+		return;
+	if (json_is_array(value) && (count == 0 || count > ACTION_STATUSES_MAX)) {
+		place_fault(
+			place, "must have 1 to %d elements, not %zu", ACTION_STATUSES_MAX, count);
+		return;
+	}
+	http->expect_count = json_is_array(value) ? count : 1;
+	http->expect = xcalloc(http->expect_count, sizeof(*http->expect));
+	if (!json_is_array(value))
+		read_status(value, http->expect, place);
+	for (size_t i = 0; i < count; i++) {
+		struct place at = place_element(place, i);
+
+		read_status(json_array_get(value, i), &http->expect[i], &at);
+	}
+}
+
+static json_t *write_status(const struct number_range *range)
+{
+	char text[NUMBER_RANGE_SIZE];
+
+	if (range->min == range->max)
+		return json_integer(range->min);
+	return json_text(format_number_range(range, text));
 }
 
 static json_t *write_expect_status(const void *object)
 {
+	static const struct number_range fallback = {200, 299};
 	const struct http_target *http = object;
-	char text[32];
+	json_t *list;
 
-	if (http->expect_min == http->expect_max)
-		return json_integer(http->expect_min);
-	(void)snprintf(text, sizeof(text), "%d-%d", http->expect_min, http->expect_max);
-	return json_text(text);
+	if (http->expect_count <= 1)
+		return write_status(http->expect_count == 1 ? http->expect : &fallback);
+	list = json_array();
+	for (size_t i = 0; i < http->expect_count; i++)
+		must(json_array_append_new(list, write_status(&http->expect[i])) == 0);
+	return list;
+}
+
+bool http_target_expects(const struct http_target *target, int status)
+{
+	for (size_t i = 0; i < target->expect_count; i++)
+		if (status >= target->expect[i].min && status <= target->expect[i].max)
+			return true;
+	return target->expect_count == 0 && status >= 200 && status <= 299;
+}
+
+static const char *guess_content_type(const char *body)
+{
+	const char *first = body + strspn(body, " \t\r\n");
+
+	return *first == '{' || *first == '[' ? "application/json" : "text/plain; charset=utf-8";
+}
+
+const char *http_target_content_type(const struct http_target *target)
+{
+	for (size_t i = 0; i < target->header_count; i++)
+		if (strcasecmp(target->headers[i].name, "Content-Type") == 0)
+			return target->headers[i].value;
+	return target->body != NULL ? guess_content_type(target->body) : NULL;
+}
+
+/* One name, or a list of them. */
+static void read_signing_secret(const json_t *value, void *object, const struct place *place)
+{
+	struct http_target *http = object;
+	size_t count = json_is_array(value) ? json_array_size(value) : 1;
+
+	if (value == NULL)
+		return;
+	if (count == 0 || count > ACTION_SIGNERS_MAX) {
+		place_fault(
+			place, "must have 1 to %d elements, not %zu", ACTION_SIGNERS_MAX, count);
+		return;
+	}
+	http->signing_secrets = xcalloc(count + 1, sizeof(*http->signing_secrets));
+	for (size_t i = 0; i < count; i++) {
+		const json_t *name = json_is_array(value) ? json_array_get(value, i) : value;
+		struct place element = place_element(place, i);
+		const struct place *at = json_is_array(value) ? &element : place;
+
+		if (!text_fits(name, 1, SECRET_NAME_MAX, at))
+			break;
+		http->signing_secrets[i] = xstrdup(json_string_value(name));
+		if (!secret_name_is_valid(json_string_value(name), json_string_length(name)))
+			place_fault(at,
+				"'%.60s' is not the name of a secret: letters, digits and "
+				"'_' only, no digit first",
+				json_string_value(name));
+	}
+}
+
+static json_t *write_signing_secret(const void *object)
+{
+	const struct http_target *http = object;
+	json_t *list;
+
+	if (http->signing_secrets == NULL)
+		return NULL;
+	if (http->signing_secrets[1] == NULL)
+		return json_text(http->signing_secrets[0]);
+	list = json_array();
+	for (char *const *name = http->signing_secrets; *name != NULL; name++)
+		must(json_array_append_new(list, json_text(*name)) == 0);
+	return list;
 }
 
 #define HTTP(field) offsetof(struct http_target, field)
@@ -182,6 +296,10 @@ const struct member http_members[] = {
 	{"headers", .type = MEMBER_CUSTOM, .read = read_headers, .write = write_headers},
 	{"body", HTTP(body), MEMBER_TEXT, .min = 0, .max = ACTION_BODY_MAX},
 	{"expect_status", .type = MEMBER_CUSTOM, .read = read_expect_status, .write = write_expect_status},
+	{"signing_secret", .type = MEMBER_CUSTOM, .read = read_signing_secret, .write = write_signing_secret},
+	{"connect_timeout", HTTP(connect_timeout_ms), MEMBER_DURATION, .min = 1, .max = 600000, .fallback = 10000},
+	{"first_byte_timeout", HTTP(first_byte_timeout_ms), MEMBER_DURATION, .max = 7 * 86400000, .fallback = 0},
+	{"max_redirects", HTTP(max_redirects), MEMBER_INT, .max = ACTION_REDIRECTS_MAX, .fallback = 5},
 	{0}};
 /* clang-format on */
 #undef HTTP

@@ -150,7 +150,7 @@ int64_t schedule_next(const struct schedule *schedule, int64_t after_at_ms)
 	return next_due(schedule, after_at_ms, &due) ? due.at_ms : NO_TIME;
 }
 
-static int32_t offset_at(const struct schedule *schedule, int64_t at_ms)
+int32_t schedule_utc_offset_s(const struct schedule *schedule, int64_t at_ms)
 {
 	return zone_find(schedule->zone, floor_seconds(at_ms)).offset_s;
 }
@@ -161,8 +161,8 @@ bool schedule_next_due(const struct schedule *schedule, int64_t after_at_ms, str
 
 	if (!next_due(schedule, after_at_ms, &due))
 		return false;
-	due.utc_offset_s = offset_at(schedule, due.at_ms);
-	due.nominal_utc_offset_s = offset_at(schedule, due.nominal_ms);
+	due.utc_offset_s = schedule_utc_offset_s(schedule, due.at_ms);
+	due.nominal_utc_offset_s = schedule_utc_offset_s(schedule, due.nominal_ms);
 	*ret_due = due;
 	return true;
 }

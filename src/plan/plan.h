@@ -91,6 +91,9 @@ struct due {
 };
 bool schedule_next_due(const struct schedule *schedule, int64_t after_at_ms, struct due *ret_due);
 
+/* What its time zone's clocks are ahead of UTC at that moment (negative: behind). */
+int32_t schedule_utc_offset_s(const struct schedule *schedule, int64_t at_ms);
+
 /* --- missed due times --- */
 
 enum misfire {

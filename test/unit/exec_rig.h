@@ -109,8 +109,8 @@ static inline void job_init(struct job *job, enum action_kind kind)
 	job->action.name = (char *)(uintptr_t) "nightly";
 	job->action.timeout_ms = RIG_PATIENCE_MS;
 	job->action.http.method = (char *)(uintptr_t) "GET";
-	job->action.http.expect_min = 200;
-	job->action.http.expect_max = 299;
+	job->action.http.connect_timeout_ms = 10000;
+	job->action.http.max_redirects = 5;
 	job->run.id = id_make();
 	job->run.action_id = job->action.id;
 	job->run.action = &job->action;

@@ -284,7 +284,7 @@ static void test_patch_at_a_limit_may_replace_one(void **state)
 static void add_text(struct buf *out, struct seed *seed, const char *name, size_t most)
 {
 	static const char *const units[] = {
-		"x", " ", "\\n", "\\\"", "\\\\", "\u00e9", "\U0001f600", "{{a}}"};
+		"x", " ", "\\n", "\\\"", "\\\\", "\u00e9", "\U0001f600", "{{due_at}}"};
 
 	buf_printf(out, "\"%s\":\"", name);
 	for (uint64_t i = seed_below(seed, most); i > 0; i--)
@@ -413,8 +413,7 @@ static void assert_same_fields(const struct action *a, const struct action *b)
 	assert_int_equal(a->retry.backoff, b->retry.backoff);
 	assert_int_equal(a->priority, b->priority);
 	assert_int_equal(a->http.header_count, b->http.header_count);
-	assert_int_equal(a->http.expect_min, b->http.expect_min);
-	assert_int_equal(a->http.expect_max, b->http.expect_max);
+	assert_int_equal(a->http.expect_count, b->http.expect_count);
 	assert_int_equal(a->exec.env_count, b->exec.env_count);
 	assert_int_equal(a->exec.use_shell, b->exec.use_shell);
 	assert_int_equal(a->schedule == NULL, b->schedule == NULL);

@@ -25,7 +25,7 @@ static void test_defaults_of_an_http_action(void **state)
 
 	assert_definition(action,
 		"{'name':'a','kind':'http','http':{'method':'GET','url':'http://h/','headers':{},"
-		"'expect_status':'200-299'},'timeout':'10m','overlap':'skip','queue_limit':1,"
+		"'expect_status':'200-299','connect_timeout':'10s','first_byte_timeout':'0s','max_redirects':5},'timeout':'10m','overlap':'skip','queue_limit':1,"
 		"'misfire':'latest','misfire_grace':'1m','max_lateness':'1d','max_catchup':100,"
 		"'pause_records':true,'on_interrupt':'retry','retry':{'max_attempts':1,"
 		"'backoff':'exponential','initial':'10s','max':'10m','jitter':0.2},'priority':0,"
@@ -35,8 +35,8 @@ static void test_defaults_of_an_http_action(void **state)
 	assert_int_equal(action->misfire.max_lateness_ms, 86400000);
 	assert_int_equal(action->retry.initial_ms, 10000);
 	assert_int_equal(action->retry.max_ms, 600000);
-	assert_int_equal(action->http.expect_min, 200);
-	assert_int_equal(action->http.expect_max, 299);
+	assert_true(http_target_expects(&action->http, 299));
+	assert_false(http_target_expects(&action->http, 300));
 	assert_null(action->http.body);
 	assert_null(action->description);
 	assert_null(action->schedule);
@@ -115,20 +115,22 @@ static void test_every_member_is_read(void **state)
 		"PATCH',"
 		"'url':'https://user.example.org:8443/"
 		"a?b=c#d','headers':{'X-Team':'data','Accept':''},"
-		"'body':'{}','expect_status':204},'schedule':{'cron':'30 2 * * "
+		"'body':'{}','expect_status':[204,'300-301'],'signing_secret':['NEW','OLD'],"
+		"'connect_timeout':'1s','first_byte_timeout':'3s','max_redirects':0},'schedule':{'cron':'30 2 * * "
 		"*','timezone':'Europe/Paris',"
 		"'dst_gap':'skip','dst_overlap':'both','day_match':'both'},'timeout':'1s',"
 		"'overlap':'queue','queue_limit':7,'misfire':'all','misfire_grace':'2s',"
 		"'max_lateness':'3s','max_catchup':9,'pause_records':false,'on_interrupt':'hold',"
 		"'retry':{'max_attempts':5,'backoff':'linear','initial':'1s','max':'2s','jitter':0."
-		"125},"
+		"125,'on':['timeout','status:429','status:500-599','exit:75']},"
 		"'priority':-100,'tags':['reports','b c']}";
 	struct action *action = input_action(full);
 
 	assert_definition(action, full);
 	assert_int_equal(action->http.header_count, 2);
 	assert_string_equal(action->http.headers[0].value, "data");
-	assert_int_equal(action->http.expect_max, 204);
+	assert_true(http_target_expects(&action->http, 204));
+	assert_false(http_target_expects(&action->http, 200));
 	assert_non_null(action->schedule);
 	assert_int_equal(action->overlap, OVERLAP_QUEUE);
 	assert_int_equal(action->misfire.policy, MISFIRE_ALL);

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One http attempt, for the files that share it. */
+#pragma once
+
+#include <curl/curl.h>
+
+#include "exec/exec_priv.h"
+
+#define HEADER_VALUE_SIZE 64 /* Date and Retry-After are shorter when they mean something */
+
+enum hook_phase {
+	HOOK_QUEUED, /* for a place at its host */
+	HOOK_LOOKING_UP,
+	HOOK_CONNECTING,
+	HOOK_WAITING,
+	HOOK_READING
+};
+
+struct host;
+
+struct webhook {
+	struct attempt attempt;
+	CURL *easy;
+	struct curl_slist *headers;
+	enum hook_phase phase;
+	char peer[ADDRESS_TEXT_SIZE]; /* called last; "": none yet */
+	const char *refusal;          /* why that address was not called, static; NULL: it was */
+	const char *advice;           /* goes with it */
+	size_t header_bytes;
+	size_t body_bytes;
+	const char *excess; /* which limit the answer broke, static; NULL: none */
+	char date[HEADER_VALUE_SIZE], retry_after[HEADER_VALUE_SIZE]; /* of the last answer */
+	char problem[CURL_ERROR_SIZE];
+
+	/* the first byte */
+	uv_timer_t first_byte; /* only with a first_byte_timeout */
+	bool has_first_byte_timer, is_too_slow;
+
+	/* redirects */
+	int redirects;     /* followed so far */
+	char *url;         /* owned; where the last one led; NULL: the target's own */
+	bool has_location; /* the last answer has */
+	bool is_get;       /* the method and the body were dropped on the way */
+	bool is_elsewhere; /* it has left the origin it was meant for */
+
+	char *signature;     /* owned; NULL: not signed */
+	int64_t timestamp_s; /* of the signature */
+	int64_t started_mono_ms;
+
+	/* places */
+	struct host *host; /* NULL: neither there nor waiting */
+	struct list waiting;
+};
+
+/* A part of the URL that was called last; "?" when there is none. Returns `ret_text`. */
+#define URL_TEXT_SIZE 300
+const char *webhook_url_text(
+	const struct webhook *hook, CURLUPart part, char ret_text[static URL_TEXT_SIZE]);
