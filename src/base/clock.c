@@ -38,6 +38,11 @@ int64_t clock_mono_ms(void)
 	return source->mono_ms();
 }
 
+int64_t clock_boot_ms(void)
+{
+	return source == &real_source ? read_ms(CLOCK_BOOTTIME) : source->mono_ms();
+}
+
 void clock_set_source(const struct clock_source *new_source)
 {
 	source = new_source ? new_source : &real_source;

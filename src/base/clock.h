@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The two clocks, injectable for tests. Milliseconds throughout: `_at_ms` is wall clock UTC since
- * 1970, `_mono_ms` monotonic, `_ms` otherwise a duration. Never mixed. */
+ * The clocks, injectable for tests. Milliseconds throughout: `_at_ms` is wall clock UTC since
+ * 1970, `_mono_ms` and `_boot_ms` monotonic, `_ms` otherwise a duration. Never mixed. */
 #pragma once
 
 #include <stdint.h>
@@ -20,5 +20,9 @@ int64_t clock_wall_ms(void);
 /* Monotonic clock, for every duration and deadline. */
 int64_t clock_mono_ms(void);
 
-/* Replaces both clocks; NULL restores the real ones. Before the loop starts; tests only. */
+/* Monotonic too, but goes on while the machine sleeps (CLOCK_BOOTTIME): for what another machine
+ * counts as well, such as a lease. Async-signal-safe. */
+int64_t clock_boot_ms(void);
+
+/* Replaces the clocks (boot by mono); NULL restores the real ones. Before the loop starts; tests only. */
 void clock_set_source(const struct clock_source *source);

@@ -468,6 +468,11 @@ size_t exec_end_all(struct exec *exec, enum attempt_outcome outcome)
 	return exec_in_flight(exec);
 }
 
+void exec_extend_lease(struct exec *exec, int64_t until_boot_ms)
+{
+	keeper_extend(&exec->keeper, until_boot_ms);
+}
+
 void exec_kill_all(struct exec *exec)
 {
 	list_for_each (node, &exec->attempts) {

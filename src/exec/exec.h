@@ -47,7 +47,7 @@ struct exec_opts {
 
 /* Strings in `opts` are borrowed for the life of the executor. For the whole process SIGPIPE is
  * ignored from now on, and an ignored SIGCHLD set back to its default. With exec_enabled a small
- * process is forked (keeper.c) that outlives a killed server just long enough to kill its programs.
+ * process is forked (keeper.c) that ends the programs of a server that was killed or stands still.
  * On the thread that runs the loop, which must be the one that lives as long as the process:
  * programs die with the thread that started them. */
 int exec_create(const struct exec_opts *opts, struct exec **ret_exec, struct err *err);
@@ -99,6 +99,12 @@ bool exec_end(struct exec *exec, const struct id *run_id, enum attempt_outcome o
  * requests; attempts nobody had ended become ATTEMPT_INTERRUPTED. */
 size_t exec_end_all(struct exec *exec, enum attempt_outcome outcome);
 void exec_kill_all(struct exec *exec);
+
+/* The lease under which attempts run is good until `until_boot_ms` (clock_boot_ms()). Programs get
+ * TERM and then KILL from a process of their own (keeper.c) before that, whatever state this one is
+ * in, unless it is extended in time; such an attempt becomes ATTEMPT_INTERRUPTED. Requests end when
+ * the caller says so. Never called: there is no lease. */
+void exec_extend_lease(struct exec *exec, int64_t until_boot_ms);
 
 /* The ids of what is running, at most `max`; returns how many were written. For logs and health. */
 size_t exec_list(const struct exec *exec, struct id *ret_ids, size_t max);

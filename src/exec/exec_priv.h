@@ -314,19 +314,28 @@ void child_discard(const struct child *child);
 
 /* --- keeper.c --- */
 
-/* The process that outlives a `kill -9` of this one and then kills the groups of its programs. */
+/* The process that outlives a `kill -9` of this one and then kills the groups of its programs; and
+ * ends them before the lease does when this one stands still. All but keeper_start are for a keeper
+ * that was stopped, too. One that does not listen any more is stopped. */
 struct keeper {
-	pid_t pid; /* 0: none */
-	int fd;    /* -1: none */
+	pid_t pid;    /* 0: none */
+	int fd;       /* -1: none */
+	pid_t *ended; /* owned; groups it has ended and we have not withdrawn */
+	int ended_count, groups_max;
 };
 int keeper_start(int groups_max, struct keeper *ret_keeper, struct err *err);
 /* Without a word to the groups: only when there are none, or when the keeper cannot be trusted. */
 void keeper_stop(struct keeper *keeper);
 /* Async-signal-safe; fd -1 is fine. A group that could not be announced has its PDEATHSIG only. */
 void keeper_announce(int fd, pid_t group);
-/* False: the keeper did not hear it and still holds a number that may be somebody else's tomorrow.
- */
-bool keeper_withdraw(int fd, pid_t group);
+/* `group` has got its TERM: it is not to get another one. */
+void keeper_note_ending(struct keeper *keeper, pid_t group);
+/* Has the keeper ended `group`, whose leader was running then? */
+bool keeper_has_ended(struct keeper *keeper, pid_t group);
+/* Before the leader is reaped, for then the number may be somebody else's. */
+void keeper_withdraw(struct keeper *keeper, pid_t group);
+/* Programs may run until then, from the first time on. */
+void keeper_extend(struct keeper *keeper, int64_t until_boot_ms);
 
 /* --- the executor --- */
 

@@ -44,6 +44,7 @@ struct program {
 	char *path;         /* owned */
 	struct watch exit, input, output;
 	size_t input_sent, input_len;
+	bool was_fenced; /* by the keeper */
 };
 
 static struct program *program_of(const struct attempt *attempt)
@@ -193,7 +194,11 @@ static void set_exit(struct program *program, const siginfo_t *info)
 	char text[ENDING_TEXT_SIZE];
 
 	attempt->result.exit_code = by_signal ? 128 + info->si_status : info->si_status;
-	if (attempt->ending != ATTEMPT_SUCCEEDED) {
+	if (attempt->ending == ATTEMPT_SUCCEEDED && program->was_fenced) {
+		attempt->result.outcome = ATTEMPT_INTERRUPTED;
+		attempt_set_error(attempt, "ended before its lease was over: the server had stood "
+					   "still and could not extend it");
+	} else if (attempt->ending != ATTEMPT_SUCCEEDED) {
 		attempt->result.outcome = attempt->ending;
 		attempt_set_error(attempt, "%s; %s", attempt_ending_text(attempt, text),
 			program->state == PROGRAM_KILLED ? "killed" : "it ended upon TERM");
@@ -231,18 +236,10 @@ static void on_lingered(uv_timer_t *timer)
 	program_finish(program_of(timer->data));
 }
 
-/* Before the leader is reaped. A keeper that does not listen is worse than none. */
-static void withdraw(const struct program *program)
-{
-	struct keeper *keeper = &program->attempt.exec->keeper;
-
-	if (!keeper_withdraw(keeper->fd, program->child.pid))
-		keeper_stop(keeper);
-}
-
 static void on_child_exit(uv_poll_t *poll, int status, int events)
 {
 	struct program *program = program_of(poll->data);
+	struct keeper *keeper = &program->attempt.exec->keeper;
 	siginfo_t info;
 	bool is_known;
 
@@ -250,7 +247,8 @@ static void on_child_exit(uv_poll_t *poll, int status, int events)
 		return;
 	/* While the leader is unreaped its number cannot belong to anybody else. */
 	child_signal(&program->child, SIGKILL);
-	withdraw(program);
+	program->was_fenced = keeper_has_ended(keeper, program->child.pid);
+	keeper_withdraw(keeper, program->child.pid);
 	is_known = child_reap(&program->child, &info);
 	set_result(program, is_known ? &info : NULL);
 	program->state = PROGRAM_LINGERING;
@@ -298,10 +296,13 @@ static void on_grace_over(uv_timer_t *timer)
 static void program_end(struct attempt *attempt)
 {
 	struct program *program = program_of(attempt);
+	struct keeper *keeper = &attempt->exec->keeper;
 
 	program->state = PROGRAM_ENDING;
-	child_signal(&program->child, SIGTERM);
+	if (!keeper_has_ended(keeper, program->child.pid))
+		child_signal(&program->child, SIGTERM);
 	child_signal(&program->child, SIGCONT);
+	keeper_note_ending(keeper, program->child.pid);
 	attempt_arm(attempt, attempt->exec->opts.term_grace_ms, on_grace_over);
 }
 
@@ -385,7 +386,7 @@ static void program_start(struct attempt *attempt)
 	attempt_set_error(attempt, "cannot watch %s: the event loop takes no more descriptors",
 		program->path);
 	child_signal(&program->child, SIGKILL);
-	withdraw(program);
+	keeper_withdraw(&attempt->exec->keeper, program->child.pid);
 	child_discard(&program->child);
 	program_finish(program);
 }

@@ -176,7 +176,8 @@ static void on_done(const struct run *run, struct attempt_result *result, void *
 				     arc4random()));
 }
 
-/* Won by a claim that was under way when the drain began: nobody has seen it start. */
+/* Won by a claim that was under way when the drain began or our lease ran out: nobody has seen it
+ * start. */
 static void hand_back_unstarted(struct attempt *attempt)
 {
 	attempt->result = (struct attempt_result){.outcome = ATTEMPT_INTERRUPTED,
@@ -210,7 +211,7 @@ void attempt_start(struct sched *sched, struct run *run, int64_t now_ms)
 	*run = (struct run){0};
 	list_push(&sched->attempts, &attempt->node);
 	metrics.runs_running = (int64_t)++sched->attempt_count;
-	if (sched->is_paused) {
+	if (sched->is_paused || !lease_is_held(sched)) {
 		hand_back_unstarted(attempt);
 		return;
 	}

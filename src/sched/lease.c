@@ -6,7 +6,9 @@
  * looks whether somebody else has gone silent, and recovers what that one ran.
  *
  * A lease counts from the moment the heartbeat was *sent*: the database has read its clock later.
- */
+ * And by a clock that goes on while this machine sleeps, for the others' do. Programs are ended
+ * even when this process stands still: the executor's keeper knows how long the lease is good for.
+ * Between the end of our work and the next heartbeat that comes through, nothing is started. */
 #include "sched/sched_priv.h"
 
 #include <stdlib.h>
@@ -19,6 +21,11 @@
 /* So long before the lease ends, attempts get TERM; KILL follows after the executor's grace. */
 #define FENCE_MARGIN_MS 5000
 #define BEAT_AGAIN_MS   500
+
+bool lease_is_held(const struct sched *sched)
+{
+	return !store_is_shared(sched->opts.store) || clock_boot_ms() < sched->fence_boot_ms;
+}
 
 static void on_fence(uv_timer_t *timer)
 {
@@ -85,12 +92,30 @@ static void look_for_the_dead(struct sched *sched)
 
 /* --- our own --- */
 
+static void extend(struct sched *sched, int64_t since_boot_ms)
+{
+	int64_t until = since_boot_ms + sched->opts.lease_ms;
+	int64_t left;
+
+	sched->fence_boot_ms = until - FENCE_MARGIN_MS;
+	left = sched->fence_boot_ms - clock_boot_ms();
+	uv_timer_start(&sched->fence, on_fence, left > 0 ? (uint64_t)left : 0, 0);
+	exec_extend_lease(sched->opts.exec, until);
+}
+
+/* No run is ours yet: what is claimed from now on is leased for as long, whether or not a heartbeat
+ * comes through. */
+void lease_start(struct sched *sched)
+{
+	if (!store_is_shared(sched->opts.store))
+		return;
+	extend(sched, clock_boot_ms());
+	lease_beat(&sched->heartbeat);
+}
+
 static void renew(struct sched *sched, const struct store_heartbeat *beat)
 {
-	int64_t end = sched->beat_sent_mono_ms + sched->opts.lease_ms - FENCE_MARGIN_MS;
-	int64_t left = end - clock_mono_ms();
-
-	uv_timer_start(&sched->fence, on_fence, left > 0 ? (uint64_t)left : 0, 0);
+	extend(sched, sched->beat_sent_boot_ms);
 	for (size_t i = 0; i < beat->ret_lost_count; i++) {
 		log_warn("a run of ours was taken over; ending it",
 			kv_id("run", &beat->ret_lost[i]));
@@ -143,10 +168,8 @@ void lease_beat(uv_timer_t *timer)
 {
 	struct sched *sched = timer->data;
 
-	if (!store_is_shared(sched->opts.store))
-		return;
 	sched->is_beating = true;
-	sched->beat_sent_mono_ms = clock_mono_ms();
+	sched->beat_sent_boot_ms = clock_boot_ms();
 	sched->beat = (struct store_heartbeat){
 		.req.data = sched, .state = sched->is_paused ? INSTANCE_DRAINING : INSTANCE_READY};
 	list_leases(sched);

@@ -130,7 +130,7 @@ void sched_turn(struct sched *sched)
 	static bool (*const tries[])(struct sched *) = {look_try, take_try, claim_try};
 
 	if (sched->exchange != EXCHANGE_NONE || sched->is_backing_off || sched->is_paused ||
-		sched->is_destroyed)
+		sched->is_destroyed || !lease_is_held(sched))
 		return;
 	for (size_t i = 0; i < COUNT_OF(tries); i++)
 		if (tries[((size_t)sched->last + i) % COUNT_OF(tries)](sched))
@@ -208,7 +208,7 @@ void sched_start(struct sched *sched, sched_done_fn *started, void *data)
 {
 	sched->started = started;
 	sched->started_data = data;
-	lease_beat(&sched->heartbeat);
+	lease_start(sched);
 	recover(sched);
 }
 

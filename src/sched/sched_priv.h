@@ -61,7 +61,8 @@ struct sched {
 	struct store_reap reap;      /* these two, one after the other: is_on_duty */
 	struct store_recover orphans;
 	bool is_beating, is_on_duty;
-	int64_t beat_sent_mono_ms;
+	int64_t beat_sent_boot_ms;
+	int64_t fence_boot_ms; /* our work ends then, unless the lease is extended */
 	int64_t duty_mono_ms; /* not before */
 
 	bool is_paused;
@@ -132,7 +133,12 @@ bool claim_try(struct sched *sched);
 
 /* Sends a heartbeat now, and from then on every heartbeat_ms; nothing when the store is not shared.
  */
+void lease_start(struct sched *sched);
 void lease_beat(uv_timer_t *timer);
+
+/* May work be started? Not from when our own was ended for the lease's sake until it is extended;
+ * always when the store is not shared. */
+bool lease_is_held(const struct sched *sched);
 
 /* --- attempt.c --- */
 
