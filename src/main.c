@@ -5,7 +5,9 @@
  *   main.c           which command
  *     cli/           every command but `serve`: a client of the HTTP interface, or local
  *     conf/          options.def: file, environment, flags
- *   server.c         `serve`: the table of parts; the only file that knows all modules
+ *   server.c         `serve`: the table of parts; with the next two all that knows every module
+ *     doors.c        what clients meet: listener, HTTP, how both are closed
+ *     signals.c      what each signal does
  *     process.c      what the process puts right about itself first
  *     notice.c       how long the listener stays open in a stop
  *     life/          walks that table: start forward, drain and stop backward

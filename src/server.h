@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The composition root: the only file that knows all modules, and the table of their lifecycle. */
+ * The composition root: with its siblings in this folder all that knows every module, and the table
+ * of their lifecycle. */
 #pragma once
 
 /* `gathering serve`: runs until it is stopped; argv are the options behind `serve`, argv[0] is

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What clients meet: the listening socket, which answers from the first moment on (health only,
+ * until the other parts are attached), and how it is closed again: the notice, the requests in
+ * flight, the socket itself. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/api.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "http/http.h"
+#include "life/life.h"
+#include "server_priv.h"
+
+/* Fixed limits that nobody has needed to change yet. */
+#define LISTEN_BACKLOG      1024
+#define IDLE_GRACE_MS       1000
+#define CUT_REQUESTS_LOGGED 20
+
+/* --- listener --- */
+
+static bool is_local(const char *listen)
+{
+	static const char *const local[] = {"127.", "localhost:", "[::1]:", "unix:"};
+
+	for (size_t i = 0; i < COUNT_OF(local); i++)
+		if (strncmp(listen, local[i], strlen(local[i])) == 0)
+			return true;
+	return false;
+}
+
+/* The disk that matters is the database's. */
+static char *database_folder(const char *url)
+{
+	const char *path = strncmp(url, "sqlite:", 7) == 0 ? url + 7 : "";
+	const char *slash = strrchr(path, '/');
+
+	return slash ? xstrndup(path, (size_t)(slash - path) + 1) : xstrdup(".");
+}
+
+static int open_listener(struct server *server, struct err *err)
+{
+	auto_free char *folder = database_folder(server->conf.database);
+	const struct conf *conf = &server->conf;
+	struct api_opts api_opts = {
+		.loop = &server->loop,
+		.life = server->life,
+		.version = GATHERING_VERSION,
+		.instance_id = server->instance_id,
+		.rate_health = (int)conf->rate_health,
+		.rate_probe = (int)conf->rate_probe,
+		.disk_path = folder,
+	};
+	struct http_opts http_opts = {
+		.loop = &server->loop,
+		.listen = conf->listen,
+		.backlog = LISTEN_BACKLOG,
+		.connections_max = (int)conf->connections_max,
+		.connections_per_address = (int)conf->connections_per_address,
+		.header_max = (size_t)conf->header_max,
+		.body_max = (size_t)conf->body_max,
+		.header_timeout_ms = conf->header_timeout,
+		.body_timeout_ms = conf->body_timeout,
+		.idle_timeout_ms = conf->idle_timeout,
+	};
+
+	if (!is_local(conf->listen) && !conf->insecure)
+		return err_set(err, ERR_FORBIDDEN,
+			"there is no access control yet, so '%s' would let anybody who can reach "
+			"it run actions: listen on 127.0.0.1 or [::1], or say --insecure",
+			conf->listen);
+	if (api_create(&api_opts, &server->api, err) < 0)
+		return err->code;
+	return http_create(&http_opts, api_handle, server->api, &server->http, err);
+}
+
+static void on_api_destroyed(void *data)
+{
+	struct server *server = data;
+
+	server->api = NULL;
+	life_part_done(server->life);
+}
+
+static void on_http_destroyed(void *data)
+{
+	struct server *server = data;
+
+	server->http = NULL;
+	api_destroy(server->api, on_api_destroyed, server);
+}
+
+void listener_stop(void *data)
+{
+	struct server *server = data;
+
+	http_destroy(server->http, on_http_destroyed, server);
+}
+
+void listener_start(void *data)
+{
+	struct server *server = data;
+	struct err err = {0};
+	int status = open_listener(server, &err);
+
+	if (status == 0)
+		log_info("listening", kv_str("address", http_address(server->http)));
+	if (status < 0 && server->api) /* the walk back begins below this part */
+		api_destroy(take_ptr(server->api), NULL, NULL);
+	server_report(server, status, &err);
+}
+
+/* --- http: opens the doors once all is up; requests in flight end before the runs --- */
+
+void http_part_start(void *data)
+{
+	struct server *server = data;
+
+	api_attach(server->api, server->store, server->sched, server->exec);
+	life_part_done(server->life);
+}
+
+void http_quiet(void *data)
+{
+	struct server *server = data;
+
+	http_set_closing(server->http, true);
+}
+
+void http_unquiet(void *data)
+{
+	struct server *server = data;
+
+	http_set_closing(server->http, false);
+}
+
+static void on_http_drained(void *data)
+{
+	struct server *server = data;
+
+	life_event(server->life, "http_drained");
+	life_part_done(server->life);
+}
+
+void http_part_drain(void *data)
+{
+	struct server *server = data;
+
+	http_drain(server->http, IDLE_GRACE_MS, on_http_drained, server);
+}
+
+int64_t http_drain_max(void *data)
+{
+	return ((struct server *)data)->conf.http_max;
+}
+
+/* Who asks why a request was not answered finds it by the id it carried. */
+static void log_cut_request(const struct http_request *request, void *data)
+{
+	int *room = data;
+
+	if (--*room >= 0)
+		log_warn("request cut", kv_str("request", http_request_id(request)),
+			kv_str("method", http_method_name(request)),
+			kv_str("path", http_path_raw(request)));
+}
+
+void http_part_hurry(void *data)
+{
+	struct server *server = data;
+	int room = CUT_REQUESTS_LOGGED;
+
+	http_each_in_flight(server->http, log_cut_request, &room);
+	log_warn("requests cut", kv_i64("requests", (int64_t)http_cut(server->http)));
+}
+
+void http_part_stop(void *data)
+{
+	struct server *server = data;
+
+	api_attach(server->api, NULL, NULL, NULL);
+	life_part_done(server->life);
+}
+
+/* --- notice: the listener stays open while load balancers learn that we are going --- */
+
+static void on_listener_closed(void *data)
+{
+	struct server *server = data;
+
+	life_event(server->life, "listener_closed");
+	life_part_done(server->life);
+}
+
+static void on_notice_done(void *data)
+{
+	struct server *server = data;
+
+	life_event(server->life, "notice_done");
+	life_doors_closed(server->life);
+	http_close_listener(server->http, on_listener_closed, server);
+}
+
+void notice_part_start(void *data)
+{
+	struct server *server = data;
+	const struct conf *conf = &server->conf;
+	struct notice_opts opts = {
+		.loop = &server->loop,
+		.min_ms = conf->notice_min,
+		.max_ms = conf->notice_max,
+		.quiet_ms = conf->quiet,
+		.refusals = (int)conf->notice_503s,
+	};
+
+	notice_init(&server->notice, &opts);
+	life_part_done(server->life);
+}
+
+void notice_part_drain(void *data)
+{
+	struct server *server = data;
+
+	notice_begin(&server->notice, server->http, server->api, on_notice_done, server);
+}
+
+void notice_part_hurry(void *data)
+{
+	struct server *server = data;
+
+	notice_hurry(&server->notice);
+}
+
+void notice_part_stop(void *data)
+{
+	struct server *server = data;
+
+	notice_close(&server->notice);
+	life_part_done(server->life);
+}

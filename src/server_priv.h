@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Shared by the files of the composition root: the server object, and the hooks of those parts that
+ * have a file of their own. */
+#pragma once
+
+#include <stddef.h>
+#include <uv.h>
+
+#include "base/err.h"
+#include "base/id.h"
+#include "conf/conf.h"
+#include "notice.h"
+
+#define STOP_SIGNALS 4
+
+struct server {
+	struct conf conf;
+	uv_loop_t loop;
+	struct life *life;
+	struct id instance_id;
+	uv_signal_t signals[STOP_SIGNALS];
+	size_t signals_open;
+	struct http *http;
+	struct api *api;
+	struct store *store;
+	struct err open_err;
+	struct exec *exec;
+	struct sched *sched;
+	struct notice notice;
+};
+
+/* Starts that can fail end here: done, or the reason why not. */
+void server_report(struct server *server, int status, const struct err *err);
+
+/* --- signals.c --- */
+
+void signals_start(void *server);
+void signals_stop(void *server);
+
+/* --- doors.c: what clients meet --- */
+
+void listener_start(void *server);
+void listener_stop(void *server);
+
+/* http: opens the doors once all is up; requests in flight end before the runs. */
+void http_part_start(void *server);
+void http_quiet(void *server);
+void http_unquiet(void *server);
+void http_part_drain(void *server);
+int64_t http_drain_max(void *server);
+void http_part_hurry(void *server);
+void http_part_stop(void *server);
+
+/* notice: the listener stays open while load balancers learn that we are going. */
+void notice_part_start(void *server);
+void notice_part_drain(void *server);
+void notice_part_hurry(void *server);
+void notice_part_stop(void *server);
