@@ -92,14 +92,14 @@ static void on_http_destroyed(void *data)
 	api_destroy(server->api, on_api_destroyed, server);
 }
 
-void listener_stop(void *data)
+void listener_part_stop(void *data)
 {
 	struct server *server = data;
 
 	http_destroy(server->http, on_http_destroyed, server);
 }
 
-void listener_start(void *data)
+void listener_part_start(void *data)
 {
 	struct server *server = data;
 	struct err err = {0};

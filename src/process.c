@@ -22,7 +22,9 @@ void process_ignore_write_signals(void)
 {
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)signal(SIGXFSZ, SIG_IGN);
-	(void)signal(SIGUSR1, SIG_IGN); /* not used yet: a stray one must not end the server */
+	/* until signals.c takes them: one that comes too early must not end the server */
+	(void)signal(SIGHUP, SIG_IGN);
+	(void)signal(SIGUSR1, SIG_IGN);
 	(void)signal(SIGUSR2, SIG_IGN);
 }
 

@@ -234,8 +234,8 @@ static void sched_part_stop(void *data)
  * so that an operator can watch while anything is left to watch; the store is the last thing to go
  * that anybody else could still need. */
 static const struct part parts[] = {
-	{.name = "signals", .start = signals_start, .stop = signals_stop},
-	{.name = "listener", .start = listener_start, .stop = listener_stop},
+	{.name = "signals", .start = signals_part_start, .stop = signals_part_stop},
+	{.name = "listener", .start = listener_part_start, .stop = listener_part_stop},
 	{.name = "store", .start = store_start, .stop = store_stop},
 	{.name = "executor", .start = exec_part_start, .stop = exec_part_stop},
 	{.name = "scheduler",

@@ -12,14 +12,14 @@
 #include "conf/conf.h"
 #include "notice.h"
 
-#define STOP_SIGNALS 4
+#define SERVER_SIGNALS 5
 
 struct server {
 	struct conf conf;
 	uv_loop_t loop;
 	struct life *life;
 	struct id instance_id;
-	uv_signal_t signals[STOP_SIGNALS];
+	uv_signal_t signals[SERVER_SIGNALS];
 	size_t signals_open;
 	struct http *http;
 	struct api *api;
@@ -35,13 +35,17 @@ void server_report(struct server *server, int status, const struct err *err);
 
 /* --- signals.c --- */
 
-void signals_start(void *server);
-void signals_stop(void *server);
+void signals_part_start(void *server);
+void signals_part_stop(void *server);
+
+/* --- dump.c --- */
+
+void server_dump(const struct server *server);
 
 /* --- doors.c: what clients meet --- */
 
-void listener_start(void *server);
-void listener_stop(void *server);
+void listener_part_start(void *server);
+void listener_part_stop(void *server);
 
 /* http: opens the doors once all is up; requests in flight end before the runs. */
 void http_part_start(void *server);

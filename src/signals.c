@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What each signal does. All of them arrive on the loop; no work is done in handlers. */
+ * What each signal does. All of them arrive on the loop; no work is done in handlers.
+ *
+ *   TERM, INT   drain, then stop; the second hurries, the third exits at once
+ *   QUIT        hurries at once
+ *   USR1        writes the state into the log */
 #include <signal.h>
 #include <string.h>
 
@@ -10,29 +14,64 @@
 #include "sched/sched.h"
 #include "server_priv.h"
 
-static const int stop_signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP};
-
-static void on_signal(uv_signal_t *handle, int signum)
+static void stop(struct server *server, enum life_signal signal, const char *name)
 {
-	struct server *server = handle->data;
-
-	if (signum == SIGHUP) {
-		log_info("SIGHUP ignored: the configuration is read at start");
-		return;
-	}
-	life_signal(server->life, strsignal(signum));
+	life_signal(server->life, signal, name);
 	if (server->sched)
 		sched_finish_within(server->sched, server->conf.run_max);
 }
 
-void signals_start(void *data)
+static void on_stop(struct server *server, const char *name)
+{
+	stop(server, LIFE_SIGNAL_STOP, name);
+}
+
+static void on_quit(struct server *server, const char *name)
+{
+	stop(server, LIFE_SIGNAL_QUIT, name);
+}
+
+static void on_reload(struct server *server, const char *name)
+{
+	(void)server;
+	log_info("SIGHUP ignored: the configuration is read at start", kv_str("signal", name));
+}
+
+static void on_dump(struct server *server, const char *name)
+{
+	(void)name;
+	server_dump(server);
+}
+
+static const struct {
+	int number;
+	void (*act)(struct server *server, const char *name);
+} actions[] = {
+	{SIGTERM, on_stop},
+	{SIGINT, on_stop},
+	{SIGQUIT, on_quit},
+	{SIGHUP, on_reload},
+	{SIGUSR1, on_dump},
+};
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+	struct server *server = handle->data;
+
+	for (size_t i = 0; i < COUNT_OF(actions); i++)
+		if (actions[i].number == number)
+			actions[i].act(server, strsignal(number));
+}
+
+void signals_part_start(void *data)
 {
 	struct server *server = data;
 
-	for (size_t i = 0; i < COUNT_OF(stop_signals); i++) {
+	must(COUNT_OF(actions) == SERVER_SIGNALS);
+	for (size_t i = 0; i < COUNT_OF(actions); i++) {
 		must(uv_signal_init(&server->loop, &server->signals[i]) == 0);
 		server->signals[i].data = server;
-		must(uv_signal_start(&server->signals[i], on_signal, stop_signals[i]) == 0);
+		must(uv_signal_start(&server->signals[i], on_signal, actions[i].number) == 0);
 		server->signals_open++;
 	}
 	life_part_done(server->life);
@@ -46,10 +85,10 @@ static void on_signal_closed(uv_handle_t *handle)
 		life_part_done(server->life);
 }
 
-void signals_stop(void *data)
+void signals_part_stop(void *data)
 {
 	struct server *server = data;
 
-	for (size_t i = 0; i < COUNT_OF(stop_signals); i++)
+	for (size_t i = 0; i < COUNT_OF(actions); i++)
 		uv_close((uv_handle_t *)&server->signals[i], on_signal_closed);
 }

@@ -17,6 +17,7 @@
 #include "life/watchdog.h"
 
 #define SECOND_SIGNAL_AFTER_MS 500
+#define HURRY_MAX_MS           2800 /* from the second signal to the end, whatever hangs */
 
 const char *const service_state_names[] = {
 	"starting", "ready", "draining", "stopping", "stopped", NULL};
@@ -43,9 +44,10 @@ struct life {
 	bool is_stopping;
 	bool is_hurried;
 	int64_t started_mono_ms, drain_mono_ms, signal_mono_ms;
-	int signals;
-	struct watchdog *watchdog; /* owned; NULL until a stop begins */
-	struct notify *notify;     /* owned */
+	int grade;                       /* of the last stop signal; 0: none yet */
+	struct watchdog *watchdog;       /* owned; NULL until a stop begins */
+	struct watchdog *hurry_watchdog; /* owned; NULL until the second signal */
+	struct notify *notify;           /* owned */
 
 	struct life_event events[LIFE_EVENTS_MAX];
 	size_t event_count;
@@ -72,6 +74,7 @@ void life_destroy(struct life *life)
 	if (!life)
 		return;
 	watchdog_stop(life->watchdog);
+	watchdog_stop(life->hurry_watchdog);
 	notify_destroy(life->notify);
 	free(life);
 }
@@ -244,7 +247,10 @@ static void begin_stop(struct life *life, const char *cause)
 {
 	life->is_stopping = true;
 	if (!RULE_IS_OFF(TOTAL_MAX_HOLDS))
-		life->watchdog = watchdog_start(life->opts.total_max_ms);
+		life->watchdog = watchdog_start(life->opts.total_max_ms,
+			"the stop took longer than total_max: exiting now; what was running is "
+			"recovered "
+			"at the next start");
 	notify_stopping(life->notify);
 	if (life->state == SERVICE_STARTING) {
 		life->drain_mono_ms = clock_mono_ms();
@@ -284,34 +290,49 @@ bool life_undrain(struct life *life)
 	return true;
 }
 
+/* A start that is walked back has nothing that could be cut, but something may hang. */
 static void hurry(struct life *life)
 {
 	if (life->is_hurried)
 		return;
 	life->is_hurried = true;
+	life->hurry_watchdog = watchdog_start(HURRY_MAX_MS,
+		"something hangs in a stop that was to be quick: exiting now; what was running is "
+		"recovered at the next start");
+	if (life->walk != WALK_DRAIN)
+		return;
 	life->step_was_cut = true;
 	life_set_exit(life, 3);
-	if (life->walk == WALK_DRAIN && life->opts.parts[life->at].hurry)
+	if (life->opts.parts[life->at].hurry)
 		life->opts.parts[life->at].hurry(life->opts.server);
 }
 
-void life_signal(struct life *life, const char *name)
+/* How far this signal takes us: 1 drain, 2 hurry, 3 out; 0: it is one with the signal before (one
+ * keypress, or one `kill` sent to a group and to us). */
+static int grade_of(const struct life *life, enum life_signal signal, int64_t now_mono_ms)
+{
+	if (signal == LIFE_SIGNAL_QUIT && life->grade < 2)
+		return 2;
+	if (life->grade > 0 && now_mono_ms - life->signal_mono_ms < SECOND_SIGNAL_AFTER_MS)
+		return 0;
+	return life->grade + 1;
+}
+
+void life_signal(struct life *life, enum life_signal signal, const char *name)
 {
 	int64_t now = clock_mono_ms();
+	int grade = grade_of(life, signal, now);
 
-	if (life->signals > 0 && now - life->signal_mono_ms < SECOND_SIGNAL_AFTER_MS)
-		return; /* one keypress or one `kill` sent to a group and to us */
-	if (life->signals > 0 && RULE_IS_OFF(LATER_SIGNALS_HURRY))
+	if (grade == 0 || (grade > 1 && RULE_IS_OFF(LATER_SIGNALS_HURRY)))
 		return;
-	life->signals++;
+	life->grade = grade;
 	life->signal_mono_ms = now;
-	log_info("signal", kv_str("name", name), kv_i64("count", life->signals));
-	if (life->signals >= 3)
+	log_info("signal", kv_str("name", name), kv_i64("grade", grade));
+	if (grade >= 3)
 		_exit(3);
-	if (life->signals == 2)
+	life_drain(life, LIFE_DRAIN_STOP, name);
+	if (grade == 2)
 		hurry(life);
-	else
-		life_drain(life, LIFE_DRAIN_STOP, name);
 }
 
 /* --- what others may know --- */

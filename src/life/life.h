@@ -94,9 +94,14 @@ void life_doors_closed(struct life *life);
  * Setting what is set already succeeds. */
 bool life_undrain(struct life *life);
 
-/* A stop signal: the first drains and stops, the second (0.5 s later or more) hurries, the third
- * exits at once with 3. */
-void life_signal(struct life *life, const char *name);
+/* A stop signal. The first drains and stops; the second (0.5 s later or more) skips the notice,
+ * cuts what is in flight and hands runs back, within 3 s; the third exits at once with 3.
+ * LIFE_SIGNAL_QUIT is like the second, also when it comes first. */
+enum life_signal {
+	LIFE_SIGNAL_STOP,
+	LIFE_SIGNAL_QUIT
+};
+void life_signal(struct life *life, enum life_signal signal, const char *name);
 
 /* Adds an event to the stop sequence: in the list, and one log line. It counts as cut when the
  * current part's deadline or a second signal came first. `name` is a constant. */

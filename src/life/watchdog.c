@@ -15,6 +15,7 @@ struct watchdog {
 	uv_mutex_t mutex;
 	uv_cond_t wake;
 	uint64_t limit_ns;
+	const char *why;
 	bool is_off; /* under mutex */
 };
 
@@ -27,18 +28,18 @@ static void watch(void *data)
 	while (!dog->is_off && (now = uv_hrtime()) < deadline)
 		uv_cond_timedwait(&dog->wake, &dog->mutex, deadline - now);
 	if (!dog->is_off) {
-		log_error("the stop took longer than total_max: exiting now; what was running is "
-			  "recovered at the next start");
+		log_error(dog->why);
 		_exit(3);
 	}
 	uv_mutex_unlock(&dog->mutex);
 }
 
-struct watchdog *watchdog_start(int64_t limit_ms)
+struct watchdog *watchdog_start(int64_t limit_ms, const char *why)
 {
 	struct watchdog *dog = xcalloc(1, sizeof(*dog));
 
 	dog->limit_ns = (uint64_t)limit_ms * 1000000;
+	dog->why = why;
 	must(uv_mutex_init(&dog->mutex) == 0);
 	must(uv_cond_init(&dog->wake) == 0);
 	must(uv_thread_create(&dog->thread, watch, dog) == 0);

@@ -7,8 +7,8 @@
 
 struct watchdog;
 
-/* After `limit_ms` the process writes one line to standard error and exits with status 3. */
-struct watchdog *watchdog_start(int64_t limit_ms);
+/* After `limit_ms` the process logs `why` (a constant) and exits with status 3. */
+struct watchdog *watchdog_start(int64_t limit_ms, const char *why);
 
 /* Calls it off and frees it; NULL is fine. */
 void watchdog_stop(struct watchdog *watchdog);

@@ -10,9 +10,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-#define BACKOFF_MIN_MS 100
-#define BACKOFF_MAX_MS 1000
-#define HURRY_GRACE_MS 1000
+#define BACKOFF_MIN_MS  100
+#define BACKOFF_MAX_MS  1000
+#define HURRY_GRACE_MS  1000
+#define HURRY_RECORD_MS 2000 /* from the hurry on; the KILL and the way to the store included */
 
 static void on_wake(void *data)
 {
@@ -286,7 +287,12 @@ static void on_hurry_grace(uv_timer_t *timer)
 
 void sched_hurry(struct sched *sched)
 {
+	int64_t record_until = clock_mono_ms() + HURRY_RECORD_MS;
+
 	sched->is_stopping = true;
+	if (sched->record_deadline_mono_ms == NO_TIME ||
+		sched->record_deadline_mono_ms > record_until)
+		sched->record_deadline_mono_ms = record_until;
 	end_attempts(sched);
 	uv_timer_start(&sched->run_max, on_hurry_grace, sched->hurries ? 0 : HURRY_GRACE_MS, 0);
 	if (++sched->hurries > 1)

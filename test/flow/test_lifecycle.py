@@ -204,7 +204,7 @@ def test_the_third_signal_ends_at_once(servers):
     server.signal(signal.SIGTERM)
     time.sleep(0.6)  # sooner would count as the same signal
     server.signal(signal.SIGTERM)
-    wait_for(lambda: "count=2" in server.log, "the second")
+    wait_for(lambda: "grade=2" in server.log, "the second")
     time.sleep(0.6)
     if server.process.poll() is None:
         server.signal(signal.SIGTERM)

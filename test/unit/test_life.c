@@ -182,7 +182,7 @@ static void expect_run(struct fake setup, void (*then)(void), int status, const 
 
 static void send_term(void)
 {
-	life_signal(fake.life, "TERM");
+	life_signal(fake.life, LIFE_SIGNAL_STOP, "TERM");
 }
 
 static void test_start_runs_forward_and_stop_backward(void **state)
@@ -231,7 +231,7 @@ static void test_operator_drain_is_idempotent_and_can_be_taken_back(void **state
 static void on_second(uv_timer_t *timer)
 {
 	uv_close((uv_handle_t *)timer, NULL);
-	life_signal(fake.life, "TERM");
+	life_signal(fake.life, LIFE_SIGNAL_STOP, "TERM");
 }
 
 static uv_timer_t second;
