@@ -115,7 +115,7 @@ def test_too_few_descriptors(servers):
 
 # --- signals ---
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stop_signals_exit_with_0(servers, number):
     server = servers().start()
     server.signal(number)

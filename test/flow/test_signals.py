@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each signal does, at every moment it may come: hurrying, dumping, stopping in each phase of a start.
+(The first stop signal and the older cases are in test_lifecycle.py.)"""
+import os
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+
+from harness import wait_for
+from pg import cluster, clusters  # noqa: F401 (fixtures)
+from test_lifecycle import events, free_port, http_action, shell, start_stubborn
+
+HURRY_S = 3 + 2  # the promise, and what a loaded machine may add to it
+
+
+def ended_within(server, seconds, began):
+    status = server.wait()
+    took = time.monotonic() - began
+    assert took < seconds, f"{took:.1f} s\n{server.log}"
+    return status
+
+
+# --- hurrying ---
+
+def test_quit_hands_runs_back_within_three_seconds(servers):
+    server = servers(exec_enabled=True, run_max="60s", total_max="100s", term_grace="60s").start()
+    server.create(name="stubborn", **shell("trap '' TERM; echo > up; while :; do sleep 0.1; done"))
+    run = server.post("/api/v1/actions/stubborn/run").json["id"]
+    wait_for(lambda: os.path.exists(f"{server.folder}/up"), "the program")
+    began = time.monotonic()
+    server.signal(signal.SIGQUIT)
+    assert ended_within(server, HURRY_S, began) == 3
+    assert events(server)[-1] == "store_closed"
+    assert re.search(rf"run action=stubborn run={run} state=pending reason=handed_back attempt=1", server.log)
+    server = servers().start()
+    assert server.get(f"/api/v1/runs/{run}").json["interruptions"] == 1
+    server.stop()
+
+
+def test_quit_does_not_wait_for_requests_or_probers(servers):
+    server = servers(notice_min="30s", notice_max="30s", http_max="30s", total_max="100s").start()
+    sock = server.connect()
+    sock.sendall(b"POST /api/v1/actions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{")
+    wait_for(lambda: b"http_requests_in_flight 2\n" in server.get("/metrics").body, "the request to be in flight")
+    began = time.monotonic()
+    server.signal(signal.SIGQUIT)
+    assert ended_within(server, HURRY_S, began) == 3
+    assert "requests cut requests=1" in server.log
+    sock.close()
+
+
+def test_a_second_signal_that_finds_the_database_hanging_still_ends(servers, cluster):  # noqa: F811
+    server = servers(database=cluster.url, db_max="30s", total_max="100s", run_max="60s", exec_enabled=True).start()
+    server.create(name="long", **shell("echo > up; exec sleep 300"))
+    server.post("/api/v1/actions/long/run")
+    wait_for(lambda: os.path.exists(f"{server.folder}/up"), "the program")
+    cluster.freeze()
+    try:
+        server.signal(signal.SIGTERM)
+        wait_for(lambda: "scheduler_stopped" in events(server), "the drain to wait for the run")
+        time.sleep(0.5)  # sooner would count as the same signal
+        began = time.monotonic()
+        server.signal(signal.SIGTERM)
+        assert ended_within(server, HURRY_S, began) in (3, 4)
+    finally:
+        cluster.thaw()
+
+
+# --- dumping ---
+
+def test_usr1_writes_the_state_into_the_log(servers):
+    server = start_stubborn(servers)
+    server.signal(signal.SIGUSR1)
+    wait_for(lambda: re.search(r"dump run .*\n", server.log), "the dump")
+    assert re.search(r"dump service version=\S+ instance=\S+ state=ready", server.log)
+    assert re.search(rf"dump http address=\S*:{server.port} ", server.log)
+    assert re.search(r"dump store kind=sqlite ", server.log)
+    assert re.search(r"dump scheduler paused=false .*running=1 ", server.log)
+    assert f"dump run run={server.run_id}" in server.log
+    server.signal(signal.SIGQUIT)
+    assert server.wait() == 3
+
+
+# --- stopping in each phase of a start ---
+
+def assert_stops_quickly(server):
+    began = time.monotonic()
+    server.signal(signal.SIGTERM)
+    assert ended_within(server, 10, began) == 0
+    assert "to=ready" not in server.log
+
+
+def wait_phase(server, phase):
+    server.wait_listening()
+    wait_for(lambda: server.get("/health/startup").json.get("phase") == phase, f"phase {phase}")
+
+
+def test_term_before_the_database_answers(servers):
+    server = servers(database=f"postgresql://127.0.0.1:{free_port()}/none").spawn()
+    wait_phase(server, "store")
+    assert_stops_quickly(server)
+
+
+def test_term_while_another_migrates(servers, cluster):  # noqa: F811
+    """The migration waits for a lock that somebody else holds."""
+    name = f"t{time.monotonic_ns()}"
+    cluster.sql(f"CREATE DATABASE {name}")
+    url = cluster.url.rsplit("/", 1)[0] + "/" + name
+    holder = subprocess.Popen(["psql", "-qAt", url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        holder.stdin.write("BEGIN; CREATE SCHEMA gathering; SELECT 'held';\n")
+        holder.stdin.flush()
+        assert holder.stdout.readline().strip() == "held"
+        server = servers(database=url).spawn()
+        wait_phase(server, "store")
+        assert_stops_quickly(server)
+    finally:
+        holder.stdin.close()
+        holder.wait(30)
+    servers(database=url).start().stop()  # nothing half done was left behind
+
+
+def test_hup_usr1_and_usr2_while_it_starts_end_nothing(servers):
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        server = servers(database="memory:").spawn()
+        wait_for(lambda: "starting" in server.log, "its first words")
+        deadline = time.monotonic() + 0.1
+        while time.monotonic() < deadline:
+            server.signal(number)
+            time.sleep(0.002)
+        server.wait_listening()
+        assert server.process.poll() is None, (number, server.log)
+        server.stop()
