@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Commands about the server itself: version, configuration, schema, health, instances. */
+ * Commands about the server itself: version, configuration, health, instances. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +9,6 @@
 #include "base/text.h"
 #include "cli/cli_priv.h"
 #include "conf/conf.h"
-#include "store/store.h"
 
 #define CONF_TEXT_MAX (1u << 20)
 
@@ -42,70 +41,6 @@ int cmd_check_config(struct cli *cli)
 	buf_fini(&out);
 	conf_fini(&conf);
 	return 0;
-}
-
-/* --- migrate --- */
-
-struct migration_list {
-	json_t *names;
-	bool is_json;
-	const char *verb;
-};
-
-static void on_migration(const char *name, void *data)
-{
-	struct migration_list *list = data;
-
-	(void)json_array_append_new(list->names, json_string(name));
-	if (!list->is_json)
-		(void)printf("%s %s\n", list->verb, name);
-}
-
-/* The database `gathering serve` would use, with the flags of this command on top. */
-static int load_conf(const struct cli *cli, struct conf *ret_conf, struct err *err)
-{
-	static const char *const names[] = {"database", "config"};
-	static const char *const options[] = {"--database", "--config"};
-	char *argv[2 * COUNT_OF(names) + 2] = {(char *)"migrate"};
-	int argc = 1;
-
-	for (size_t i = 0; i < COUNT_OF(names); i++) {
-		const char *value = cli_flag(cli, names[i]);
-
-		if (value) {
-			argv[argc++] = (char *)options[i];
-			argv[argc++] = (char *)value;
-		}
-	}
-	return conf_load(argc, argv, ret_conf, err);
-}
-
-int cmd_migrate(struct cli *cli)
-{
-	bool is_dry = cli_has(cli, "dry-run");
-	struct migration_list list = {
-		.is_json = cli->is_json, .verb = is_dry ? "would apply" : "applied"};
-	struct conf conf = {0};
-	struct err err = {0};
-	int code = load_conf(cli, &conf, &err);
-
-	if (code)
-		return cli_fail(&err);
-	list.names = json_array();
-	code = store_migrate(conf.database, is_dry ? STORE_MIGRATE_DRY_RUN : STORE_MIGRATE_APPLY,
-		on_migration, &list, &err);
-	if (!code && cli->is_json) {
-		json_t *answer = json_pack("{s:s, s:b, s:O}", "database", conf.database, "dry_run",
-			(int)is_dry, "migrations", list.names);
-
-		print_json(answer);
-		json_decref(answer);
-	} else if (!code && json_array_size(list.names) == 0) {
-		(void)printf("%s is up to date\n", conf.database);
-	}
-	json_decref(list.names);
-	conf_fini(&conf);
-	return code ? cli_fail(&err) : 0;
 }
 
 /* --- status --- */

@@ -122,7 +122,10 @@ static const struct flag import_flags[] = {
 static const struct flag migrate_flags[] = {
 	{"database", .type = FLAG_TEXT, .value = "URL", .preset = "as `gathering serve` would use", .help = "sqlite:PATH"},
 	{"config", .type = FLAG_TEXT, .value = "FILE", .help = "configuration file"},
-	{"dry-run", .type = FLAG_SWITCH, .help = "only list what would be applied"},
+	{"from", .type = FLAG_TEXT, .value = "URL", .help = "move what this file holds (sqlite:PATH) ..."},
+	{"to", .type = FLAG_TEXT, .value = "URL", .help = "... to this database, which has no actions yet (postgresql://HOST/NAME)"},
+	{"take-back", .type = FLAG_SWITCH, .help = "make a file that was moved usable again, as it was"},
+	{"dry-run", .type = FLAG_SWITCH, .help = "only list what would be done"},
 	{0}};
 
 static const struct flag help_flags[] = {
@@ -135,7 +138,9 @@ const struct command cli_commands[] = {
 	{"check-config", "", .raw = true, .run = cmd_check_config,
 		.summary = "validate the configuration; print every value and where it came from",
 		.detail = "Takes the options of `gathering serve`, reads the same file and environment, starts nothing."},
-	{"migrate", "", .flags = {migrate_flags}, .run = cmd_migrate, .summary = "bring the database schema up to date without a server"},
+	{"migrate", "", .flags = {migrate_flags}, .run = cmd_migrate, .summary = "bring the database schema up to date without a server, or move to another database",
+		.detail = "With --from and --to everything is copied in one transaction. Then the file is marked, so that no server starts on it by mistake.",
+		.examples = "gathering migrate --from sqlite:gathering.db --to postgresql://db.example/gathering"},
 	{"next", "EXPR", .min_args = 1, .max_args = 6, .flags = {next_flags, schedule_flags}, .run = cmd_next,
 		.summary = "list the next due times of a schedule; needs no server",
 		.detail = "EXPR is a cron expression (one argument, or its fields as several), a macro such as @daily, a duration such as 90s for an interval, or an RFC 3339 time. "

@@ -182,6 +182,18 @@ int conn_read_i64(struct conn *conn, const char *sql, int64_t *ret_value, struct
 	return rc == SQLITE_ROW ? 0 : conn_fail(conn, rc, err);
 }
 
+char *conn_read_text(const struct conn *conn, const char *sql)
+{
+	sqlite3_stmt *handle = NULL;
+	char *text = NULL;
+
+	if (sqlite3_prepare_v2(conn->db, sql, -1, &handle, NULL) == SQLITE_OK &&
+		sqlite3_step(handle) == SQLITE_ROW && sqlite3_column_text(handle, 0))
+		text = xstrdup((const char *)sqlite3_column_text(handle, 0));
+	(void)sqlite3_finalize(handle);
+	return text;
+}
+
 /* --- statements --- */
 
 struct statement statement_start(struct conn *conn, enum query query)

@@ -11,8 +11,6 @@
 #include "base/prove.h"
 #include "store/sqlite_priv.h"
 
-#define APPLICATION_ID 0x47746872 /* "Gthr"; set by 0001_init.sql */
-
 int64_t sqlite_newest_version(void)
 {
 	int64_t count = 0;
@@ -22,12 +20,26 @@ int64_t sqlite_newest_version(void)
 	return count;
 }
 
+static int refuse_moved(const struct conn *conn, struct err *err)
+{
+	auto_free char *place = conn_read_text(conn, "SELECT place FROM moved");
+
+	return err_set(err, ERR_CONFLICT,
+		"what '%s' held was moved to %s; start the server with that database, or take the "
+		"file back as it was: gathering migrate --database sqlite:%s --take-back",
+		conn->place, place ? place : "a server", conn->place);
+}
+
 static int judge(const struct conn *conn, int64_t application, int64_t version, int64_t tables,
 	struct err *err)
 {
 	if (application == 0 && version == 0 && tables == 0)
 		return 0; /* new */
-	if (application != APPLICATION_ID)
+	if (application == SQLITE_APPLICATION_MOVED)
+		application = conn->takes_moved ? SQLITE_APPLICATION_ID : application;
+	if (application == SQLITE_APPLICATION_MOVED)
+		return refuse_moved(conn, err);
+	if (application != SQLITE_APPLICATION_ID)
 		return err_set(err, ERR_CORRUPT,
 			"'%s' is a database of another program, not of gathering; name another "
 			"file",

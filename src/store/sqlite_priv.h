@@ -37,6 +37,7 @@ struct conn {
 	sqlite3 *db;
 	const char *place; /* borrowed from the store's database */
 	sqlite3_stmt *statements[QUERY_COUNT];
+	bool takes_moved; /* sqlite_inspect does not mind */
 	int wal_pages;   /* in the log since the last checkpoint reached its end */
 	int force_pages; /* the length at which it is cut under load */
 };
@@ -55,6 +56,8 @@ void conn_close(struct conn *conn);
 /* Text that is not in sqlite_queries.def: pragmas and migrations. */
 int conn_run_text(struct conn *conn, const char *sql, struct err *err);
 int conn_read_i64(struct conn *conn, const char *sql, int64_t *ret_value, struct err *err);
+/* The first value, owned by the caller; NULL when there is none, or it cannot be read. */
+char *conn_read_text(const struct conn *conn, const char *sql);
 
 /* Fills `err` from the connection's last failure, with the file and what to do; returns its code.
  */
@@ -110,8 +113,13 @@ struct sqlite_db {
 	char *place; /* owned */
 	struct file_lock lock;
 	struct conn writer, reader, lister;
+	bool takes_moved; /* a file whose rows have gone to a server is fine, too */
 	struct id instance_id;
 };
+
+/* The file's application_id: ours, and ours with its rows gone elsewhere (see export_mark). */
+#define SQLITE_APPLICATION_ID    0x47746872 /* "Gthr"; set by 0001_init.sql */
+#define SQLITE_APPLICATION_MOVED 0x4774686d /* "Gthm" */
 
 /* Checks that the file is ours, and brings its schema up to date. */
 int sqlite_inspect(struct conn *conn, int64_t *ret_version, struct err *err);

@@ -127,6 +127,7 @@ static int open_writer(struct sqlite_db *db, struct err *err)
 
 	if (conn_open(&db->writer, db->place, CONN_WRITER, err) < 0)
 		return err->code;
+	db->writer.takes_moved = db->takes_moved;
 	if (sqlite_inspect(&db->writer, &version, err) < 0 || check_pages(&db->writer, err) < 0 ||
 		use_log(&db->writer, err) < 0) {
 		conn_close(&db->writer);

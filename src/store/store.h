@@ -89,6 +89,26 @@ enum store_migrate_mode {
 int store_migrate(const char *url, enum store_migrate_mode mode,
 	void (*each)(const char *name, void *data), void *data, struct err *err);
 
+/* Moves all that an SQLite file holds to a PostgreSQL database without actions, in one transaction
+ * there; then the file is refused by store_open until store_take_back. Running runs are recovered
+ * by the first instance that starts there. `progress` is called for each table as it grows (of
+ * `total` rows); with dry_run only that, with done 0. Blocking; command line only.
+ *
+ * ERR_INVALID (other kinds of places), ERR_NOT_FOUND (no such file), ERR_CONFLICT (a server has the
+ * file; actions in the database); else as store_open. After any error the database is as it was,
+ * unless the text says that the server did not confirm. */
+struct store_move {
+	const char *from, *to;
+	bool dry_run;
+	void (*progress)(const char *table, int64_t done, int64_t total, void *data);
+	void *data;
+	int64_t ret_rows;
+};
+int store_move(struct store_move *move, struct err *err);
+
+/* Makes a file that was moved usable again, as it was then. Blocking; command line only. */
+int store_take_back(const char *url, struct err *err);
+
 /* --- connections --- */
 
 struct store_pool {
