@@ -6,7 +6,7 @@ prefix ?= /usr/local
 PREFIX ?= $(prefix)
 BUILD := build
 
-.PHONY: build run test lint install fuzz bench docs clean help
+.PHONY: build run test prove soak lint install fuzz bench docs clean help
 
 build: ## build $(BUILD)/gathering, installing what is missing
 	@tools/bootstrap build
@@ -21,6 +21,14 @@ run: build ## build, then start a server with a small example (Ctrl-C ends it)
 test: ## build with sanitizers and run every test; ends in "N passed, N failed"
 	@tools/bootstrap test
 	@tools/run-tests $(TESTFLAGS)
+
+prove: ## run each lifecycle test with its rule off, and see it fail
+	@tools/bootstrap test
+	@tools/run-prove $(PROVEFLAGS)
+
+soak: ## the long random tests, SOAK_SECONDS (600)
+	@tools/bootstrap test
+	@tools/run-soak
 
 lint: ## clang-format, clang-tidy, cppcheck, layers
 	@tools/bootstrap lint
@@ -43,7 +51,7 @@ docs: build ## write the generated parts of doc/
 	@tools/gen-docs $(BUILD)/gathering
 
 clean: ## remove what was built (not .run/, the example's database)
-	@rm -rf build build-test build-clang build-fuzz build-lint build-diff
+	@rm -rf build build-test build-prove build-clang build-fuzz build-lint build-diff
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10

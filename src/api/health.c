@@ -26,17 +26,12 @@
 
 /* --- probes --- */
 
-static void show_live(struct api_call *call)
-{
-	api_reply_text(call, 200, JSON_TYPE, "{\"alive\": true}");
-}
-
 void health_live(struct api_call *call)
 {
-	if (RULE_IS_OFF(LIVE_FROM_MEMORY))
-		vitals_wait(call, show_live);
-	else
-		show_live(call);
+	bool is_alive =
+		!RULE_IS_OFF(LIVE_WITHOUT_DATABASE) || !vitals_is_database_lost(call->api->vitals);
+
+	api_reply_text(call, is_alive ? 200 : 503, JSON_TYPE, "{\"alive\": true}");
 }
 
 static void not_ready(struct api_call *call, const char *reason)

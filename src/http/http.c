@@ -183,8 +183,9 @@ const char *http_address(const struct http *http)
 void http_set_closing(struct http *http, bool is_closing)
 {
 	http->is_closing = is_closing;
-	if (is_closing && RULE_IS_OFF(IDLE_KEPT))
-		conn_drain_all(http);
+	for (int phase = PHASE_IDLE; RULE_IS_OFF(IDLE_KEPT) && phase <= PHASE_RESTING; phase++)
+		list_for_each (node, &http->phases[phase])
+			conn_end(list_entry(node, struct conn, in_phase), 0, NULL);
 }
 
 int64_t http_last_request_mono_ms(const struct http *http)

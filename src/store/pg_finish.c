@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/prove.h"
 #include "base/text.h"
 #include "store/pg_store_priv.h"
 
@@ -233,11 +234,18 @@ static const struct pg_statement orphans_statement = {.name = "orphans",
 		" AND gathering.is_orphan(r.instance_id, r.lease_until)"
 		" ORDER BY r.id LIMIT $2::bigint"};
 
+/* With ONLY_THE_DEAD_RECOVERED off: whatever runs elsewhere. */
+static const struct pg_statement others_statement = {.name = "others",
+	.text = "SELECT " PG_RUN_FIELDS ", " PG_RUN_ACTION_FIELDS
+		" FROM gathering.run r" PG_RUN_ACTION_JOINS
+		" WHERE r.state = 'running' AND r.instance_id <> $1::uuid LIMIT $2::bigint"};
+
 #define ORPHANS_MAX 5000 /* of one recover; the next one takes the rest */
 
 static void put_orphans(struct pg_call *call)
 {
-	struct pg_params *params = pg_call_add(call, &orphans_statement);
+	struct pg_params *params = pg_call_add(call,
+		RULE_IS_OFF(ONLY_THE_DEAD_RECOVERED) ? &others_statement : &orphans_statement);
 
 	pg_put_id(params, &call->pg->store->instance_id);
 	pg_put_i64(params, ORPHANS_MAX);

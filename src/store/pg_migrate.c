@@ -362,6 +362,8 @@ void pg_migration_cancel(struct pg_migration *migration)
 		fail(migration, &migration->err);
 		return;
 	}
+	if (RULE_IS_OFF(MIGRATION_CANCELLED))
+		return;
 	pg_lease_cancel(&migration->lease);
 	if (migration->lease.conn)
 		pg_query_cancel(&migration->query);

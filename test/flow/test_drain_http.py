@@ -15,6 +15,7 @@ import time
 
 import pytest
 
+import trouble
 from harness import head_of_post, http_action, seeded, wait_for
 
 LIST = b"GET /api/v1/actions HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -102,15 +103,22 @@ def test_a_request_that_takes_too_long_is_cut_and_named_in_the_log(servers):
     server.stop()
 
 
-def test_a_half_closed_client_gets_its_answer(servers):
+def test_a_half_closed_client_gets_its_answer(servers, tmp_path):
+    """Also when the answer comes long after its half was shut: the database is locked meanwhile."""
     server = servers(notice_min="2s", notice_max="2s").start()
     server.signal(signal.SIGTERM)
     wait_notice(server)
-    for _ in range(20):
-        with server.connect() as sock:
-            sock.sendall(LIST)
-            sock.shutdown(socket.SHUT_WR)
-            assert read_all(sock).startswith(b"HTTP/1.1 200")
+    with contextlib.ExitStack() as stack:
+        with trouble.write_lock(tmp_path / "gathering.db"):
+            socks = [stack.enter_context(server.connect()) for _ in range(10)]
+            for n, sock in enumerate(socks):
+                body = json.dumps(http_action(f"a{n}"))
+                sock.sendall(head_of_post(body) + body.encode())
+                sock.shutdown(socket.SHUT_WR)
+            in_flight = re.compile(rb"http_requests_in_flight (\d+)")
+            wait_for(lambda: int(in_flight.search(server.get("/metrics").body).group(1)) == 11, "them all in flight")
+        for sock in socks:
+            assert read_all(sock).startswith(b"HTTP/1.1 201")
     assert server.wait() == 0
 
 

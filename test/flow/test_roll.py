@@ -77,6 +77,7 @@ def test_a_prober_that_vanishes_does_not_hold_the_drain(servers):
     server = servers(notice_max="20s").start()
     for _ in range(4):
         server.get("/health/ready", headers={"User-Agent": "balancer"})
+        time.sleep(0.2)  # a balancer's pace: its interval is what its silence is measured by
     began = time.monotonic()
     server.signal(signal.SIGTERM)
     assert server.wait() == 0
