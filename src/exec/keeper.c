@@ -174,7 +174,7 @@ static void mind_lease(struct wards *wards)
 	int64_t kill_at = wards->until_boot_ms - KEEPER_KILL_MS;
 	int64_t now;
 
-	if (wards->until_boot_ms == 0)
+	if (wards->until_boot_ms == 0 || RULE_IS_OFF(FENCED))
 		return;
 	now = clock_boot_ms();
 	if (now >= term_at)

@@ -107,8 +107,8 @@ def test_a_frozen_instance_ends_its_work_before_others_take_over(gang, tmp_path)
     again = wait_for(lambda: (r := other.get(f"/api/v1/runs/{run['id']}").json)["epoch"] > running["epoch"] and r,
                      "the takeover", timeout=60)
     assert again["interruptions"] == 1
+    assert has_ended(first), "the keeper has ended the program before another took it over"
     owner.signal(signal.SIGCONT)
-    wait_for(lambda: has_ended(first), "the late owner to end its program")
     wait_for(lambda: "stale" in owner.log or "taken over" in owner.log, "its result to be refused")
     other.post(f"/api/v1/runs/{run['id']}/cancel")
     other.wait_run(run["id"], states=["cancelled"])
