@@ -51,6 +51,7 @@ static int open_listener(struct server *server, struct err *err)
 		.instance_id = server->instance_id,
 		.rate_health = (int)conf->rate_health,
 		.rate_probe = (int)conf->rate_probe,
+		.event_window_ms = conf->event_window,
 		.disk_path = folder,
 	};
 	struct http_opts http_opts = {

@@ -62,6 +62,25 @@ CREATE TABLE gathering.action_tag (
 );
 CREATE INDEX action_tag_tag ON gathering.action_tag (tag);
 
+-- Which event starts an action. Who writes a name for the end of a run ("action.NAME.STATE") locks the table, so that
+-- no two of them close a circle that neither sees.
+CREATE TABLE gathering.subscription (
+	action_id uuid PRIMARY KEY REFERENCES gathering.action (id) ON DELETE CASCADE,
+	event     text COLLATE "C" NOT NULL
+);
+CREATE INDEX subscription_event ON gathering.subscription (event, action_id);
+CREATE INDEX subscription_chain ON gathering.subscription (action_id) WHERE event LIKE 'action.%';
+
+-- Keys of events: one sent again within the window is the same event. An old row goes when another event is sent.
+CREATE TABLE gathering.event_key (
+	name     text COLLATE "C" NOT NULL,
+	key      text COLLATE "C" NOT NULL,
+	event_id uuid NOT NULL,
+	sent_at  timestamptz(3) NOT NULL,
+	PRIMARY KEY (name, key)
+);
+CREATE INDEX event_key_sent ON gathering.event_key (sent_at);
+
 -- The running server processes. A row goes when its process ends politely, or when the others have found it dead;
 -- runs whose owner has no row, or whose lease has ended, are anybody's to recover.
 CREATE TABLE gathering.instance (
@@ -121,6 +140,16 @@ CREATE INDEX run_ready ON gathering.run (kind, gathering.rank(created_at, priori
 CREATE INDEX run_later ON gathering.run (not_before) WHERE state = 'pending' AND not_before IS NOT NULL;
 -- For "what went wrong lately", which is asked of a long ledger with few such rows.
 CREATE INDEX run_trouble ON gathering.run (id) WHERE state IN ('failed','timed_out','held');
+
+-- What an event brought to a run that it started. depth: how many ends of runs led here; 0 for an event from outside.
+CREATE TABLE gathering.run_event (
+	run_id   uuid PRIMARY KEY REFERENCES gathering.run (id) ON DELETE CASCADE,
+	event_id uuid NOT NULL,
+	depth    integer NOT NULL CHECK (depth >= 0),
+	name     text COLLATE "C" NOT NULL,
+	payload  text
+);
+CREATE INDEX run_event_event ON gathering.run_event (event_id);
 
 -- Keyed by epoch, not by number: an interrupted attempt gives its number back.
 CREATE TABLE gathering.attempt (
@@ -347,16 +376,23 @@ $take$;
 
 -- Ends attempts, each fenced by its epoch and standing for itself; mirrors run_apply_finish() of store_rules.c. The
 -- answer has a row for each, in the order given: the new state, or NULL and what was found in its place. in_again: the
--- answer to an earlier try was lost, so an attempt that is on record with this outcome is ours (ret_was_done).
+-- answer to an earlier try was lost, so an attempt that is on record with this outcome is ours (ret_was_done). One row
+-- more, the last, when others were started by these ends: with the runs to end now for that.
 CREATE FUNCTION gathering.finish(
 	in_again boolean, in_ids uuid[], in_epochs bigint[], in_outcome text[], in_http_status integer[],
 	in_exit_code integer[], in_started_at timestamptz[], in_error text[], in_output bytea[], in_total bigint[],
 	in_state text[], in_reason text[], in_delay_ms bigint[], in_counts boolean[], in_begun boolean[])
-RETURNS TABLE (ret_n bigint, ret_state text, ret_was_done boolean, ret_found text, ret_found_epoch bigint)
+RETURNS TABLE (
+	ret_n bigint, ret_state text, ret_was_done boolean, ret_found text, ret_found_epoch bigint, ret_cancel uuid[])
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $finish$
 DECLARE
 	now_at timestamptz := gathering.clock();
+	live uuid[];
 BEGIN
+	IF gathering.lock_sequels(in_ids) THEN
+		live := ARRAY(SELECT r.id FROM unnest(in_ids, in_epochs) g(id, epoch) JOIN gathering.run r ON r.id = g.id
+			WHERE r.state = 'running' AND r.epoch = g.epoch ORDER BY r.id FOR NO KEY UPDATE OF r);
+	END IF;
 	RETURN QUERY
 	WITH given AS MATERIALIZED (
 		SELECT g.*, row_number() OVER (PARTITION BY g.id, g.epoch ORDER BY g.n) AS place
@@ -398,46 +434,43 @@ BEGIN
 	SELECT g.n, e.state,
 		in_again AND e.n IS NULL AND r.epoch = g.epoch AND (t.outcome = g.outcome
 			OR NOT g.begun AND r.state = 'pending' AND r.reason = 'handed_back'),
-		r.state, r.epoch
+		r.state, r.epoch, NULL::uuid[]
 	FROM given g LEFT JOIN ended e ON e.n = g.n
 	LEFT JOIN gathering.run r ON e.n IS NULL AND r.id = g.id
 	LEFT JOIN gathering.attempt t ON in_again AND t.run_id = g.id AND t.epoch = g.epoch
 	ORDER BY g.n;
+	IF live IS NOT NULL THEN
+		RETURN QUERY SELECT NULL::bigint, NULL, NULL::boolean, NULL, NULL::bigint, gathering.announce(live);
+	END IF;
 END
 $finish$;
 
--- A manual run: due now, or at the first free millisecond after it; not at the cursor either, for that due time is
--- still to be claimed. No row: no such action.
-CREATE FUNCTION gathering.trigger(in_action uuid, in_run uuid, in_retry_of uuid, OUT ret_run gathering.run, OUT ret_cancel uuid[])
-RETURNS SETOF record
-LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $trigger$
+-- A run that no due time asked for: due now, or at the first free millisecond after it; not at the cursor either, for
+-- that due time is still to be claimed. The caller holds the lock of the action's row. in_fate: NULL where the overlap
+-- policy decides, else why the run is skipped.
+CREATE FUNCTION gathering.fire(
+	a gathering.action, in_run uuid, in_trigger text, in_retry_of uuid, in_fate text,
+	OUT ret_run gathering.run, OUT ret_cancel uuid[])
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $fire$
 DECLARE
 	now_at timestamptz := gathering.clock();
 	due timestamptz := now_at;
-	a gathering.action;
 	pending bigint;
 	running bigint;
-	fate text := 'queued';
+	fate text := coalesce(in_fate, 'queued');
 BEGIN
-	SELECT * INTO a FROM gathering.action WHERE id = in_action FOR NO KEY UPDATE;
-	IF NOT FOUND THEN
-		RETURN;
-	END IF;
-	SELECT * INTO ret_run FROM gathering.run WHERE id = in_run;
-	IF FOUND THEN -- the answer to an earlier try was lost
-		RETURN NEXT;
-		RETURN;
-	END IF;
 	WHILE due = a.next_due_at OR EXISTS (
-		SELECT 1 FROM gathering.run r WHERE r.action_id = in_action AND r.due_at = due) LOOP
+		SELECT 1 FROM gathering.run r WHERE r.action_id = a.id AND r.due_at = due) LOOP
 		due := due + interval '1 millisecond';
 	END LOOP;
-	IF a.overlap = 'cancel_running' THEN
-		ret_cancel := gathering.make_room(now_at, ARRAY[in_action]);
+	IF fate <> 'queued' THEN
+		NULL;
+	ELSIF a.overlap = 'cancel_running' THEN
+		ret_cancel := gathering.make_room(now_at, ARRAY[a.id]);
 	ELSIF a.overlap <> 'allow' THEN
 		SELECT count(*) FILTER (WHERE r.state = 'pending'), count(*) FILTER (WHERE r.state = 'running')
 		INTO pending, running
-		FROM gathering.run r WHERE r.action_id = in_action AND r.state IN ('pending','running');
+		FROM gathering.run r WHERE r.action_id = a.id AND r.state IN ('pending','running');
 		IF a.overlap = 'skip' AND pending + running > 0 THEN
 			fate := 'overlap';
 		ELSIF a.overlap = 'queue' AND pending + running > 0 AND pending >= a.queue_limit THEN
@@ -447,24 +480,233 @@ BEGIN
 	INSERT INTO gathering.run AS r (id, action_id, action_version, definition_version, due_at, epoch, created_at,
 		missed_count, missed_until, output_bytes, attempt, interruptions, priority, is_serial, cancel_requested, kind,
 		triggered_by, state, reason, retry_of)
-	VALUES (in_run, in_action, a.version, a.definition_version, due, 0, now_at, 1, due, 0, 0, 0, a.priority,
-		a.overlap <> 'allow', false, a.kind, CASE WHEN in_retry_of IS NULL THEN 'manual' ELSE 'retry' END,
-		CASE fate WHEN 'queued' THEN 'pending' ELSE 'skipped' END, fate, in_retry_of)
+	VALUES (in_run, a.id, a.version, a.definition_version, due, 0, now_at, 1, due, 0, 0, 0, a.priority,
+		a.overlap <> 'allow', false, a.kind, in_trigger, CASE fate WHEN 'queued' THEN 'pending' ELSE 'skipped' END, fate,
+		in_retry_of)
 	RETURNING r.* INTO ret_run;
+END
+$fire$;
+
+-- A manual run, or the repetition of another, which gets what an event brought to that one. No row: no such action.
+CREATE FUNCTION gathering.trigger(in_action uuid, in_run uuid, in_retry_of uuid, OUT ret_run gathering.run, OUT ret_cancel uuid[])
+RETURNS SETOF record LANGUAGE plpgsql AS $trigger$
+DECLARE
+	a gathering.action;
+	fired record;
+BEGIN
+	SELECT * INTO a FROM gathering.action WHERE id = in_action FOR NO KEY UPDATE;
+	IF NOT FOUND THEN
+		RETURN;
+	END IF;
+	SELECT * INTO ret_run FROM gathering.run WHERE id = in_run;
+	IF NOT FOUND THEN -- else the answer to an earlier try was lost
+		SELECT * INTO fired FROM gathering.fire(
+			a, in_run, CASE WHEN in_retry_of IS NULL THEN 'manual' ELSE 'retry' END, in_retry_of, NULL);
+		INSERT INTO gathering.run_event SELECT in_run, e.event_id, e.depth, e.name, e.payload
+			FROM gathering.run_event e WHERE e.run_id = in_retry_of;
+		ret_run := fired.ret_run;
+		ret_cancel := fired.ret_cancel;
+	END IF;
 	RETURN NEXT;
 END
 $trigger$;
+
+-- A fresh UUIDv7, for rows whose number the client cannot know beforehand.
+CREATE FUNCTION gathering.make_id() RETURNS uuid LANGUAGE sql VOLATILE AS $id$
+	SELECT encode(set_byte(overlay(uuid_send(gen_random_uuid()) PLACING
+		substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6),
+		6, get_byte(uuid_send(gen_random_uuid()), 6) & 15 | 112), 'hex')::uuid
+$id$;
+
+-- The runs that an event starts, one for each action that waits for it, and their share of the event. Returns the runs
+-- to end now (overlap cancel_running).
+CREATE FUNCTION gathering.deliver(in_event uuid, in_name text, in_payload text, in_depth integer) RETURNS uuid[]
+LANGUAGE plpgsql AS $deliver$
+DECLARE
+	a gathering.action;
+	fired record;
+	cancel uuid[];
+BEGIN
+	FOR a IN SELECT t.* FROM gathering.subscription s JOIN gathering.action t ON t.id = s.action_id
+		WHERE s.event = in_name ORDER BY t.id FOR NO KEY UPDATE OF t
+	LOOP
+		SELECT * INTO fired FROM gathering.fire(a, gathering.make_id(), 'event', NULL,
+			CASE WHEN in_depth > 32 THEN 'limit' WHEN a.is_paused THEN 'paused' END);
+		INSERT INTO gathering.run_event VALUES ((fired.ret_run).id, in_event, in_depth, in_name, in_payload);
+		cancel := cancel || fired.ret_cancel;
+	END LOOP;
+	RETURN cancel;
+END
+$deliver$;
+
+-- An event from outside. One with a key that came within the window is the same event, and starts nothing. The first
+-- row of the answer tells of the event, the others are its runs.
+CREATE FUNCTION gathering.send_event(
+	in_event uuid, in_again boolean, in_name text, in_key text, in_payload text, in_window interval)
+RETURNS TABLE (ret_event uuid, ret_is_duplicate boolean, ret_cancel uuid[], ret_run gathering.run)
+LANGUAGE plpgsql AS $send$
+BEGIN
+	ret_event := in_event;
+	ret_is_duplicate := false;
+	IF in_key IS NOT NULL THEN
+		INSERT INTO gathering.event_key AS k VALUES (in_name, in_key, in_event, gathering.clock())
+		ON CONFLICT (name, key) DO UPDATE SET event_id = in_event, sent_at = gathering.clock()
+			WHERE k.sent_at <= gathering.clock() - in_window AND k.event_id <> in_event;
+		IF NOT FOUND THEN
+			SELECT k.event_id, k.event_id <> in_event INTO ret_event, ret_is_duplicate
+			FROM gathering.event_key k WHERE k.name = in_name AND k.key = in_key;
+		END IF;
+		DELETE FROM gathering.event_key k WHERE (k.name, k.key) IN (
+			SELECT o.name, o.key FROM gathering.event_key o WHERE o.sent_at < gathering.clock() - in_window
+			ORDER BY o.sent_at LIMIT 10 FOR UPDATE SKIP LOCKED);
+	END IF;
+	IF NOT ret_is_duplicate AND NOT (in_again AND EXISTS (
+		SELECT 1 FROM gathering.run_event e WHERE e.event_id = in_event)) THEN
+		ret_cancel := gathering.deliver(in_event, in_name, in_payload, 0);
+	END IF;
+	RETURN NEXT;
+	RETURN QUERY SELECT NULL::uuid, NULL::boolean, NULL::uuid[], r FROM gathering.run_event e
+		JOIN gathering.run r ON r.id = e.run_id WHERE e.event_id = ret_event ORDER BY r.id;
+END
+$send$;
+
+-- The action whose end that event is.
+CREATE FUNCTION gathering.event_action(in_event text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $up$
+	SELECT substring(in_event FROM '^action\.(.+)\.(?:succeeded|failed|timed_out|cancelled)$')
+$up$;
+
+-- The end of runs, as an event that others wait for. The caller has locked the actions that it starts before the runs
+-- (lock_sequels), as everybody does who needs both.
+CREATE FUNCTION gathering.announce(in_runs uuid[]) RETURNS uuid[] LANGUAGE plpgsql AS $announce$
+DECLARE
+	e record;
+	cancel uuid[];
+BEGIN
+	FOR e IN SELECT 'action.' || a.name || '.' || r.state AS name, coalesce(x.depth, 0) + 1 AS depth, r.id,
+		json_build_object('action', a.name, 'run_id', r.id, 'state', r.state, 'due_at',
+			to_char(r.due_at AT TIME ZONE 'UTC', CASE WHEN r.due_at = date_trunc('second', r.due_at)
+				THEN 'YYYY-MM-DD"T"HH24:MI:SS"Z"' ELSE 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"' END),
+			'attempt', r.attempt, 'http_status', r.http_status, 'exit_code', r.exit_code, 'error', r.error)::text AS payload
+		FROM gathering.run r JOIN gathering.action a ON a.id = r.action_id
+		LEFT JOIN gathering.run_event x ON x.run_id = r.id
+		WHERE r.id = ANY (in_runs) AND r.state IN ('succeeded','failed','timed_out','cancelled') ORDER BY r.id
+	LOOP
+		cancel := cancel || gathering.deliver(gathering.make_id(), e.name, e.payload, e.depth);
+	END LOOP;
+	RETURN cancel;
+END
+$announce$;
+
+-- Whether the end of one of these runs may start others; then those are locked.
+CREATE FUNCTION gathering.lock_sequels(in_runs uuid[]) RETURNS boolean LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $sequels$
+BEGIN
+	IF NOT EXISTS (SELECT 1 FROM gathering.subscription s WHERE s.event LIKE 'action.%') THEN
+		RETURN false;
+	END IF;
+	PERFORM 1 FROM gathering.action t WHERE t.id IN (
+		SELECT s.action_id FROM gathering.run r JOIN gathering.action a ON a.id = r.action_id
+		CROSS JOIN LATERAL unnest(ARRAY['succeeded','failed','timed_out','cancelled']) q(state)
+		JOIN gathering.subscription s ON s.event = 'action.' || a.name || '.' || q.state
+		WHERE r.id = ANY (in_runs))
+	ORDER BY t.id FOR NO KEY UPDATE OF t;
+	RETURN FOUND;
+END
+$sequels$;
+
+-- The first chain of ends that leads from one of these actions (as they are going to be) back to itself, or is longer
+-- than a chain may be; in the order in which they start each other.
+CREATE FUNCTION gathering.find_circle(
+	in_ids uuid[], in_names text[], in_events text[], OUT ret_n integer, OUT ret_chain text, OUT ret_is_long boolean)
+RETURNS SETOF record LANGUAGE sql AS $circle$
+	WITH RECURSIVE given AS (
+		SELECT g.id, g.name COLLATE "C" AS name, g.event COLLATE "C" AS event, g.n
+		FROM unnest(in_ids, in_names, in_events) WITH ORDINALITY g(id, name, event, n)
+	), walk AS (
+		SELECT g.n, g.name AS first, g.name AS chain, gathering.event_action(g.event) AS up, 1 AS steps FROM given g
+		WHERE gathering.event_action(g.event) IS NOT NULL
+		UNION ALL
+		SELECT w.n, w.first, w.up || ' -> ' || w.chain, gathering.event_action(coalesce(g.event, s.event)), w.steps + 1
+		FROM walk w LEFT JOIN given g ON g.name = w.up
+		LEFT JOIN gathering.action a ON g.n IS NULL AND a.name = w.up AND a.id <> ALL (in_ids)
+		LEFT JOIN gathering.subscription s ON s.action_id = a.id
+		WHERE w.up <> w.first AND w.steps <= 32
+	)
+	SELECT n::integer, up || ' -> ' || chain, up IS DISTINCT FROM first FROM walk
+	WHERE up = first OR up IS NOT NULL AND steps > 32 ORDER BY n LIMIT 1
+$circle$;
+
+-- A person's cancel; mirrors run_apply_cancel(). The CASEs see the row as it is when it is locked. ret_done: it was
+-- changed, or may stay as it is (asked already). No row: no such run.
+CREATE FUNCTION gathering.cancel(in_run uuid, OUT ret_run gathering.run, OUT ret_done boolean, OUT ret_cancel uuid[])
+RETURNS SETOF record LANGUAGE plpgsql AS $cancel$
+DECLARE
+	has_sequels boolean := gathering.lock_sequels(ARRAY[in_run]);
+BEGIN
+	UPDATE gathering.run r SET
+		state = CASE r.state WHEN 'running' THEN r.state ELSE 'cancelled' END,
+		reason = CASE WHEN r.state = 'running' AND r.cancel_requested THEN r.reason ELSE 'user' END,
+		cancel_requested = r.cancel_requested OR r.state = 'running',
+		not_before = NULL,
+		finished_at = CASE r.state WHEN 'running' THEN NULL ELSE gathering.clock() END
+	WHERE r.id = in_run AND r.state IN ('pending','held','running') RETURNING r.* INTO ret_run;
+	ret_done := FOUND;
+	IF NOT FOUND THEN
+		SELECT * INTO ret_run FROM gathering.run WHERE id = in_run;
+		IF NOT FOUND THEN
+			RETURN;
+		END IF;
+	ELSIF has_sequels THEN
+		ret_cancel := gathering.announce(ARRAY[in_run]);
+	END IF;
+	RETURN NEXT;
+END
+$cancel$;
+
+-- New actions, all or none. ret_refused: the one of them (from 1) whose chain of events would be a circle or too long;
+-- then nothing was done. in_tagged: whose each tag is.
+CREATE FUNCTION gathering.create_actions(
+	in_ids uuid[], in_names text[], in_next_due timestamptz[], in_kinds text[], in_overlaps text[],
+	in_queue_limits integer[], in_priorities integer[], in_has_schedule boolean[], in_paused boolean[], in_bodies text[],
+	in_events text[], in_tagged uuid[], in_tags text[],
+	OUT ret_clock timestamptz, OUT ret_refused integer, OUT ret_chain text, OUT ret_is_long boolean)
+LANGUAGE plpgsql AS $create$
+BEGIN
+	ret_clock := gathering.clock();
+	IF EXISTS (SELECT 1 FROM unnest(in_events) e(name) WHERE gathering.event_action(e.name) IS NOT NULL) THEN
+		LOCK TABLE gathering.subscription IN SHARE ROW EXCLUSIVE MODE;
+		SELECT c.ret_n, c.ret_chain, c.ret_is_long INTO ret_refused, ret_chain, ret_is_long
+		FROM gathering.find_circle(in_ids, in_names, in_events) c;
+		IF FOUND THEN
+			RETURN;
+		END IF;
+	END IF;
+	INSERT INTO gathering.action (id, version, definition_version, next_due_at, created_at, updated_at, queue_limit,
+		priority, is_paused, has_schedule, kind, overlap, name)
+	SELECT g.id, 1, 1, g.next_due, ret_clock, ret_clock, g.queue_limit, g.priority, g.is_paused, g.has_schedule, g.kind,
+		g.overlap, g.name
+	FROM unnest(in_ids, in_names, in_next_due, in_kinds, in_overlaps, in_queue_limits, in_priorities, in_has_schedule,
+		in_paused) g(id, name, next_due, kind, overlap, queue_limit, priority, has_schedule, is_paused);
+	INSERT INTO gathering.definition SELECT g.id, 1, g.body::json FROM unnest(in_ids, in_bodies) g(id, body);
+	INSERT INTO gathering.subscription SELECT g.id, g.event FROM unnest(in_ids, in_events) g(id, event)
+		WHERE g.event IS NOT NULL;
+	INSERT INTO gathering.action_tag SELECT * FROM unnest(in_tagged, in_tags) ON CONFLICT DO NOTHING;
+END
+$create$;
 
 -- The row after the change, or as it is when ret_done is false: then its version is not the expected one (0: any). No
 -- row: no such action. in_again: the answer to an earlier try was lost, so it may have been done by us.
 CREATE FUNCTION gathering.replace(
 	in_id uuid, in_expected bigint, in_again boolean, in_name text, in_next_due timestamptz, in_kind text,
 	in_overlap text, in_queue_limit integer, in_priority integer, in_has_schedule boolean, in_body text, in_tags text[],
-	OUT ret_action gathering.action, OUT ret_done boolean)
+	in_event text, OUT ret_action gathering.action, OUT ret_done boolean, OUT ret_chain text, OUT ret_is_long boolean)
 RETURNS SETOF record LANGUAGE plpgsql AS $replace$
 DECLARE
 	old gathering.action;
 BEGIN
+	IF gathering.event_action(in_event) IS NOT NULL THEN
+		LOCK TABLE gathering.subscription IN SHARE ROW EXCLUSIVE MODE;
+	END IF;
 	SELECT * INTO old FROM gathering.action WHERE id = in_id FOR NO KEY UPDATE;
 	IF NOT FOUND THEN
 		RETURN;
@@ -477,6 +719,14 @@ BEGIN
 		RETURN NEXT;
 		RETURN;
 	END IF;
+	SELECT c.ret_chain, c.ret_is_long INTO ret_chain, ret_is_long
+	FROM gathering.find_circle(ARRAY[in_id], ARRAY[in_name], ARRAY[in_event]) c;
+	IF FOUND THEN
+		RETURN NEXT;
+		RETURN;
+	END IF;
+	DELETE FROM gathering.subscription s WHERE s.action_id = in_id AND s.event IS DISTINCT FROM in_event;
+	INSERT INTO gathering.subscription SELECT in_id, in_event WHERE in_event IS NOT NULL ON CONFLICT DO NOTHING;
 	UPDATE gathering.action a SET name = in_name, version = old.version + 1, definition_version = old.version + 1,
 		next_due_at = in_next_due, kind = in_kind, overlap = in_overlap, queue_limit = in_queue_limit,
 		priority = in_priority, has_schedule = in_has_schedule, updated_at = gathering.clock()

@@ -43,6 +43,23 @@ CREATE TABLE action_tag (
 	PRIMARY KEY (action_id, tag)
 ) STRICT, WITHOUT ROWID;
 
+-- Which event starts an action.
+CREATE TABLE subscription (
+	action_id BLOB PRIMARY KEY REFERENCES action (id) ON DELETE CASCADE,
+	event     TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX subscription_event ON subscription (event);
+
+-- Keys of events: one sent again within the window is the same event. An old row goes when another event is sent.
+CREATE TABLE event_key (
+	name       TEXT NOT NULL,
+	key        TEXT NOT NULL,
+	event_id   BLOB NOT NULL,
+	sent_at_ms INTEGER NOT NULL,
+	PRIMARY KEY (name, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX event_key_sent ON event_key (sent_at_ms);
+
 -- The ledger: one row for each due time, manual trigger or event.
 CREATE TABLE run (
 	id                 BLOB PRIMARY KEY CHECK (length(id) = 16),
@@ -86,6 +103,16 @@ CREATE INDEX run_ready ON run (kind, (created_at_ms - priority * 60000), due_at_
 CREATE INDEX run_later ON run (not_before_ms) WHERE state = 'pending' AND not_before_ms IS NOT NULL;
 -- For "what went wrong lately", which is asked of a long ledger with few such rows.
 CREATE INDEX run_trouble ON run (id) WHERE state IN ('failed', 'timed_out', 'held');
+
+-- What an event brought to a run that it started. depth: how many ends of runs led here; 0 for an event from outside.
+CREATE TABLE run_event (
+	run_id   BLOB PRIMARY KEY REFERENCES run (id) ON DELETE CASCADE,
+	event_id BLOB NOT NULL,
+	depth    INTEGER NOT NULL CHECK (depth >= 0),
+	name     TEXT NOT NULL,
+	payload  TEXT
+) STRICT, WITHOUT ROWID;
+CREATE INDEX run_event_event ON run_event (event_id);
 
 -- Keyed by epoch, not by number: an interrupted attempt gives its number back.
 CREATE TABLE attempt (

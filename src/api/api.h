@@ -23,6 +23,7 @@ struct api_opts {
 	const char *version;
 	struct id instance_id;
 	int rate_health, rate_probe; /* requests a minute per address; 0: no limit */
+	int64_t event_window_ms;     /* an event sent again with its key is the same for so long */
 	const char *disk_path;       /* whose free space /health/checks reports; NULL: "." */
 };
 

@@ -232,6 +232,17 @@ static void cancel_fini(void *state)
 		store_cancel_run_fini(&cancel->cancel);
 }
 
+/* The end of a run may have started others, and those may have ended yet others. */
+static void tell_cancelled(struct sched *sched, const struct store_cancel_run *cancel)
+{
+	for (size_t i = 0; i < cancel->ret_cancel_count; i++)
+		sched_cancel_run(sched, &cancel->ret_cancel[i]);
+	if (cancel->ret_run.state == RUN_RUNNING)
+		sched_cancel_run(sched, &cancel->ret_run.id);
+	else
+		sched_run_pending(sched);
+}
+
 static void on_cancelled(struct store_req *req)
 {
 	struct run_cancel *cancel = container_of(req, struct run_cancel, cancel.req);
@@ -242,8 +253,8 @@ static void on_cancelled(struct store_req *req)
 		api_reply_err(call, &req->err);
 		return;
 	}
-	if (run->state == RUN_RUNNING && call->api->sched)
-		sched_cancel_run(call->api->sched, &run->id);
+	if (call->api->sched)
+		tell_cancelled(call->api->sched, &cancel->cancel);
 	api_reply_json(call, run->state == RUN_RUNNING ? 202 : 200, run_to_json(run), NULL);
 }
 

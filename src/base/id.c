@@ -81,6 +81,31 @@ struct id id_make(void)
 	return id;
 }
 
+/* SplitMix64's mixer. */
+static uint64_t mix(uint64_t bits)
+{
+	bits = (bits ^ bits >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	bits = (bits ^ bits >> 27) * UINT64_C(0x94d049bb133111eb);
+	return bits ^ bits >> 31;
+}
+
+struct id id_derive(const struct id *a, const struct id *b, int64_t now_ms)
+{
+	uint64_t high = mix(id_hash(a) ^ mix(id_hash(b)));
+	uint64_t low = mix(high + id_hash(a));
+	int64_t at_ms = now_ms < 0 ? 0 : now_ms & ID_MS_MAX;
+	struct id id;
+
+	for (int i = 0; i < 6; i++)
+		id.bytes[i] = (uint8_t)(at_ms >> (40 - 8 * i));
+	id.bytes[6] = (uint8_t)(0x70 | (high >> 60));
+	id.bytes[7] = (uint8_t)(high >> 52);
+	for (int i = 0; i < 8; i++)
+		id.bytes[8 + i] = (uint8_t)(low >> (56 - 8 * i));
+	id.bytes[8] = (uint8_t)((id.bytes[8] & 0x3f) | 0x80);
+	return id;
+}
+
 const char *id_format(const struct id *id, char ret_text[static ID_TEXT_SIZE])
 {
 	static const char digits[] = "0123456789abcdef";

@@ -17,6 +17,10 @@ struct id {
 /* A fresh id, greater than every earlier one of this process. Loop thread only. */
 struct id id_make(void);
 
+/* An id made of two others, for rows that come of both: the same pair gives the same id. It carries
+ * `now_ms`; any thread. */
+struct id id_derive(const struct id *a, const struct id *b, int64_t now_ms);
+
 /* Canonical text, lower case; returns `ret_text`. */
 const char *id_format(const struct id *id, char ret_text[static ID_TEXT_SIZE]);
 

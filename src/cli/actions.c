@@ -119,6 +119,8 @@ static char *schedule_text(const json_t *action)
 		return xasprintf("every %s", get_text(schedule, "every"));
 	if (get_text(schedule, "at"))
 		return xasprintf("at %s", get_text(schedule, "at"));
+	if (get_text(schedule, "on"))
+		return xasprintf("on %s", get_text(schedule, "on"));
 	return xstrdup("manual");
 }
 

@@ -212,6 +212,7 @@ int cmd_version(struct cli *cli);
 int cmd_next(struct cli *cli);
 int cmd_check_config(struct cli *cli);
 int cmd_migrate(struct cli *cli);
+int cmd_event_send(struct cli *cli);
 int cmd_status(struct cli *cli);
 int cmd_action_add(struct cli *cli);
 int cmd_action_list(struct cli *cli);

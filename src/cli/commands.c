@@ -47,6 +47,7 @@ static const struct flag when_flags[] = {
 	{"every", .type = FLAG_TEXT, .value = "DURATION", .pointer = "/schedule/every", .help = "interval, such as 90s or 1h30m"},
 	{"anchor", .type = FLAG_TEXT, .value = "TIME", .pointer = "/schedule/anchor", .help = "with --every: a moment the interval is counted from"},
 	{"at", .type = FLAG_TEXT, .value = "TIME", .pointer = "/schedule/at", .help = "once, at this moment (RFC 3339 with offset)"},
+	{"on", .type = FLAG_TEXT, .value = "EVENT", .pointer = "/schedule/on", .help = "when this event is sent, or a run ends: action.NAME.succeeded, .failed, .timed_out, .cancelled"},
 	{"manual", .type = FLAG_SWITCH, .help = "no schedule: runs only when told to"},
 	{0}};
 
@@ -101,6 +102,11 @@ static const struct flag run_list_flags[] = {
 	{"since", .type = FLAG_TIME, .value = "TIME", .help = "only due at or after this moment; 2h means two hours ago"},
 	{"until", .type = FLAG_TIME, .value = "TIME", .help = "only due before this moment"},
 	{"limit", .letter = 'n', .type = FLAG_INT, .value = "N", .min = 0, .max = 1000000, .preset = "20", .help = "at most so many, the newest; 0: all"},
+	{0}};
+
+static const struct flag event_send_flags[] = {
+	{"data", .letter = 'd', .type = FLAG_TEXT, .value = "JSON", .help = "the payload, any JSON value; @FILE reads it from a file, @- from standard input"},
+	{"key", .letter = 'k', .type = FLAG_TEXT, .value = "KEY", .help = "sent again with the same key it is the same event, and starts nothing"},
 	{0}};
 
 static const struct flag run_logs_flags[] = {
@@ -173,6 +179,10 @@ const struct command cli_commands[] = {
 		.examples = "gathering run list --state held\ngathering run resume 0193c1f6-7a2e-7000-8000-000000000000"},
 	{"run retry", "RUN...", .min_args = 1, .max_args = 1000, .run = cmd_run_retry, .summary = "repeat runs that have ended, each as a new run; a held one is resumed"},
 	{"run logs", "RUN|ACTION", .min_args = 1, .max_args = 1, .flags = {run_logs_flags}, .run = cmd_run_logs, .summary = "print the output of a run, or of an action's latest run"},
+	{"event send", "NAME", .min_args = 1, .max_args = 1, .flags = {event_send_flags}, .run = cmd_event_send,
+		.summary = "send an event: starts the actions that wait for it (schedule `on`)",
+		.detail = "Prints the runs it started, one a line.",
+		.examples = "gathering event send order.created --data '{\"id\": 7}' --key order-7"},
 	{"instance list", "", .run = cmd_instance_list, .summary = "list the instances of the service"},
 	{"instance drain", "[INSTANCE]", .max_args = 1, .run = cmd_instance_drain, .summary = "let an instance take no new work (without a name: the one that answers)"},
 	{"instance undrain", "[INSTANCE]", .max_args = 1, .run = cmd_instance_undrain, .summary = "let it work again"},

@@ -81,16 +81,27 @@ static bool set_member(json_t *root, const struct given_flag *given)
 
 /* --- what excludes each other --- */
 
+/* The flags that say what kind a schedule is. */
+static const char *const schedule_kinds[] = {"cron", "every", "at", "on"};
+
+static int count_kinds(const struct cli *cli)
+{
+	int count = 0;
+
+	for (size_t i = 0; i < COUNT_OF(schedule_kinds); i++)
+		count += cli_has(cli, schedule_kinds[i]);
+	return count;
+}
+
 static int check_flags(const struct cli *cli, struct err *err)
 {
-	int schedules = cli_has(cli, "cron") + cli_has(cli, "every") + cli_has(cli, "at") +
-			cli_has(cli, "manual");
+	int schedules = count_kinds(cli) + cli_has(cli, "manual");
 	int targets = cli_has(cli, "url") + cli_has(cli, "shell") + cli_has(cli, "noop") +
 		      (cli->rest != NULL);
 
 	if (schedules > 1)
-		return err_set(
-			err, ERR_INVALID, "--cron, --every, --at and --manual: only one of them");
+		return err_set(err, ERR_INVALID,
+			"--cron, --every, --at, --on and --manual: only one of them");
 	if (targets > 1)
 		return err_set(err, ERR_INVALID,
 			"a program behind `--`, --shell, --url and --noop: only one of them");
@@ -115,13 +126,12 @@ static int add_program(const struct cli *cli, json_t *root, struct err *err)
 /* A new schedule or target pushes out the old one. */
 static void null_others(const struct cli *cli, json_t *root)
 {
-	static const char *const kinds[] = {"cron", "every", "at"};
 	json_t *schedule = json_object_get(root, "schedule");
-	bool has_kind = cli_has(cli, "cron") || cli_has(cli, "every") || cli_has(cli, "at");
+	bool has_kind = count_kinds(cli) > 0;
 
-	for (size_t i = 0; has_kind && i < COUNT_OF(kinds); i++)
-		if (!cli_has(cli, kinds[i]))
-			put(schedule, kinds[i], json_null());
+	for (size_t i = 0; has_kind && i < COUNT_OF(schedule_kinds); i++)
+		if (!cli_has(cli, schedule_kinds[i]))
+			put(schedule, schedule_kinds[i], json_null());
 	if (has_kind && !cli_has(cli, "anchor"))
 		put(schedule, "anchor", json_null());
 	if (cli_has(cli, "url") || cli_has(cli, "noop"))

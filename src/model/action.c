@@ -111,7 +111,17 @@ enum action_state action_state(const struct action *action)
 {
 	if (action->is_paused)
 		return ACTION_PAUSED;
-	if (action->schedule != NULL && action->next_due_ms == NO_TIME)
+	if (action_has_due_times(action) && action->next_due_ms == NO_TIME)
 		return ACTION_COMPLETED;
 	return ACTION_ACTIVE;
+}
+
+const char *action_event(const struct action *action)
+{
+	return action->schedule != NULL ? schedule_event(action->schedule) : NULL;
+}
+
+bool action_has_due_times(const struct action *action)
+{
+	return action->schedule != NULL && schedule_has_due_times(action->schedule);
 }

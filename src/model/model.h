@@ -207,6 +207,12 @@ struct action *action_ref(struct action *action);
 void action_unref(struct action *action); /* NULL is fine */
 enum action_state action_state(const struct action *action);
 
+/* The event that starts it, NULL when none does; borrowed. Whether it has a schedule with due
+ * times.
+ */
+const char *action_event(const struct action *action);
+bool action_has_due_times(const struct action *action);
+
 /* Reads a definition. Unknown members, wrong types and out-of-range values are faults, each with
  * its JSON pointer; ERR_INVALID then. `base` (may be NULL) is what a PATCH starts from: members
  * absent in `json` keep its values, null restores the default; nested objects merge (RFC 7396).
@@ -321,10 +327,35 @@ struct run {
 	int64_t missed_until_ms; /* ... up to this one */
 	bool cancel_requested;
 	struct id retry_of; /* the run a person repeats with this one; zero: none */
+	/* What an event brought, of a run with trigger event: its name, and JSON text. Only where
+	 * store.h says so, else NULL. */
+	char *event;
+	char *payload;
 	struct action *action;
 };
 
 void run_fini(struct run *run);
+
+/* A payload in compact JSON text, at most so long. */
+#define EVENT_PAYLOAD_MAX 262144
+
+/* The end of a run is an event too, by which others are chained to it:
+ * "action.<name>.succeeded|failed|timed_out|cancelled". Names that begin so are the server's own.
+ */
+#define RUN_EVENT_PREFIX "action."
+
+/* The event that the end of `run` is (action_name and a final state are set); NULL for a state that
+ * is none: skipped runs have not ended, they never were. Text owned by the caller. */
+char *run_event_name(const struct run *run);
+/* Its payload: {"action": ..., "run_id": ..., "state": ..., ...}. Owned by the caller. */
+char *run_event_payload(const struct run *run);
+/* "nightly" of "action.nightly.succeeded": the action whose end that event is; NULL for any other
+ * event. Owned by the caller. */
+char *run_event_action(const char *event);
+
+/* An event that starts a run which ends in an event which ...: a chain no longer than this. Longer
+ * ones are refused when an action is written; runs that would come later in one are skipped. */
+#define CHAIN_MAX 32
 
 /* As in API.md; new reference. Absent values are null; not_before_at, missed_count, missed_until,
  * retry_of, cancel_requested and pause_requested are members only when they say something.

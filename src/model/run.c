@@ -36,6 +36,8 @@ void run_fini(struct run *run)
 {
 	free(take_ptr(run->action_name));
 	free(take_ptr(run->error));
+	free(take_ptr(run->event));
+	free(take_ptr(run->payload));
 	action_unref(take_ptr(run->action));
 }
 

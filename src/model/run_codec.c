@@ -32,6 +32,14 @@ static void put_result(json_t *json, const struct run *run)
 	json_put(json, "output_bytes", json_integer(run->output_bytes));
 }
 
+/* As it was sent; text that somebody else has put there is shown as text. */
+static json_t *json_payload(const char *payload)
+{
+	json_t *json = json_loads(payload, JSON_DECODE_ANY, NULL);
+
+	return json != NULL ? json : json_text(payload);
+}
+
 static void put_remarks(json_t *json, const struct run *run)
 {
 	if (run->missed_count > 1) {
@@ -44,6 +52,10 @@ static void put_remarks(json_t *json, const struct run *run)
 		json_put(json, "pause_requested", json_true());
 	if (run->cancel_requested)
 		json_put(json, "cancel_requested", json_true());
+	if (run->event != NULL)
+		json_put(json, "event", json_text(run->event));
+	if (run->payload != NULL)
+		json_put(json, "payload", json_payload(run->payload));
 }
 
 json_t *run_to_json(const struct run *run)

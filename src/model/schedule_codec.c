@@ -11,7 +11,7 @@
 
 /* As read: the strings owned here, borrowed by the spec for plan/. */
 struct input {
-	char *cron, *every, *at, *anchor, *timezone, *start_at, *end_at, *jitter;
+	char *cron, *every, *at, *on, *anchor, *timezone, *start_at, *end_at, *jitter;
 	enum dst_gap dst_gap;
 	enum dst_overlap dst_overlap;
 	enum day_match day_match;
@@ -23,6 +23,7 @@ static const struct member schedule_members[] = {
 	{"cron", INPUT(cron), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
 	{"every", INPUT(every), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
 	{"at", INPUT(at), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
+	{"on", INPUT(on), MEMBER_TEXT, .min = 1, .max = EVENT_NAME_MAX},
 	{"anchor", INPUT(anchor), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
 	{"start_at", INPUT(start_at), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
 	{"end_at", INPUT(end_at), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
@@ -40,6 +41,7 @@ static void input_fini(struct input *input)
 	free(input->cron);
 	free(input->every);
 	free(input->at);
+	free(input->on);
 	free(input->anchor);
 	free(input->timezone);
 	free(input->start_at);
@@ -47,18 +49,38 @@ static void input_fini(struct input *input)
 	free(input->jitter);
 }
 
+/* " 'cron' 'every'" */
+#define KINDS_TEXT_SIZE 64
+static int list_kinds(const struct input *input, char ret_text[static KINDS_TEXT_SIZE])
+{
+	const struct {
+		const char *name, *text;
+	} kinds[] = {{"cron", input->cron}, {"every", input->every}, {"at", input->at},
+		{"on", input->on}};
+	int count = 0, len = 0;
+
+	ret_text[0] = '\0';
+	for (size_t i = 0; i < COUNT_OF(kinds); i++)
+		if (kinds[i].text != NULL) {
+			len += snprintf(ret_text + len, (size_t)(KINDS_TEXT_SIZE - len), " '%s'",
+				kinds[i].name);
+			count++;
+		}
+	return count;
+}
+
 static void check_input(const struct input *input, const struct place *place)
 {
 	struct place anchor = place_member(place, "anchor");
-	int kinds = (input->cron != NULL) + (input->every != NULL) + (input->at != NULL);
+	char text[KINDS_TEXT_SIZE];
+	int kinds = list_kinds(input, text);
 
 	if (kinds == 0)
-		place_fault(place, "needs one of 'cron', 'every' and 'at'");
+		place_fault(place, "needs one of 'cron', 'every', 'at' and 'on'");
 	else if (kinds > 1)
 		place_fault(place,
-			"has%s%s%s; only one of them can hold (in a PATCH, set the other to null)",
-			input->cron != NULL ? " 'cron'" : "",
-			input->every != NULL ? " 'every'" : "", input->at != NULL ? " 'at'" : "");
+			"has%s; only one of them can hold (in a PATCH, set the other to null)",
+			text);
 	else if (input->anchor != NULL && input->every == NULL)
 		place_fault(&anchor, "goes with 'every' only");
 }
@@ -68,7 +90,7 @@ static json_t *normal_form(struct input *input)
 {
 	json_t *json = json_new_object();
 
-	if (input->timezone == NULL)
+	if (input->timezone == NULL && input->on == NULL)
 		input->timezone = xstrdup("UTC");
 	members_write(schedule_members, input, json);
 	if (input->cron == NULL) {
@@ -95,6 +117,7 @@ static int parse_input(const struct input *input, const char *name, const struct
 		.every = input->every,
 		.anchor = input->anchor,
 		.at = input->at,
+		.on = input->on,
 		.timezone = input->timezone,
 		.start_at = input->start_at,
 		.end_at = input->end_at,

@@ -45,6 +45,8 @@ static bool find_nominal(const struct schedule *schedule, int64_t from_ms, struc
 	case SCHEDULE_ONCE:
 		due->at_ms = schedule->once_at_ms;
 		return schedule->once_at_ms >= from_ms;
+	case SCHEDULE_EVENT:
+		break;
 	}
 	return false;
 }
@@ -66,6 +68,8 @@ static int64_t count_nominal(const struct schedule *schedule, int64_t from_ms, i
 		return every_count(&schedule->every, from_ms, to_ms);
 	case SCHEDULE_ONCE:
 		return schedule->once_at_ms >= from_ms && schedule->once_at_ms <= to_ms;
+	case SCHEDULE_EVENT:
+		break;
 	}
 	return 0;
 }

@@ -15,8 +15,11 @@
 enum schedule_kind {
 	SCHEDULE_CRON,
 	SCHEDULE_EVERY,
-	SCHEDULE_ONCE
+	SCHEDULE_ONCE,
+	SCHEDULE_EVENT /* has no due times: events start it */
 };
+#define SCHEDULE_KIND_COUNT (SCHEDULE_EVENT + 1)
+
 enum dst_gap {
 	DST_GAP_RUN_AFTER,
 	DST_GAP_SKIP
@@ -37,13 +40,14 @@ extern const char *const dst_gap_names[];
 extern const char *const dst_overlap_names[];
 extern const char *const day_match_names[];
 
-/* A schedule as written. Exactly one of cron, every, at is set; the rest may be NULL or 0
+/* A schedule as written. Exactly one of cron, every, at, on is set; the rest may be NULL or 0
  * (defaults: UTC, anchor at the epoch, no bounds, no jitter). All strings borrowed for the call. */
 struct schedule_spec {
 	const char *cron;
 	const char *every;    /* duration, at least EVERY_MIN_MS */
 	const char *anchor;   /* RFC 3339 */
 	const char *at;       /* RFC 3339 */
+	const char *on;       /* name of an event */
 	const char *timezone; /* IANA name */
 	const char *start_at; /* RFC 3339; nothing is due before this */
 	const char *end_at;   /* RFC 3339; nothing is due after this */
@@ -54,11 +58,15 @@ struct schedule_spec {
 	enum day_match day_match;
 };
 
-#define EVERY_MIN_MS 100
+#define EVERY_MIN_MS   100
+#define EVENT_NAME_MAX 200 /* bytes */
+
+/* Whether `name` can name an event. */
+bool event_name_is_valid(const char *name);
 
 struct schedule; /* immutable, counted references */
 
-/* Parses and checks. ERR_INVALID with err->field one of "/cron", "/every", "/anchor", "/at",
+/* Parses and checks. ERR_INVALID with err->field one of "/cron", "/every", "/anchor", "/at", "/on",
  * "/timezone", "/start_at", "/end_at", "/jitter" or "" and a text such as "cron field 'hour': 25 is
  * above 23". What can never be due (30 February, bounds that hold no due time) is refused.
  * *ret_schedule is owned by the caller (schedule_unref). */
@@ -69,6 +77,12 @@ struct schedule *schedule_ref(struct schedule *schedule);
 void schedule_unref(struct schedule *schedule); /* NULL is fine */
 
 enum schedule_kind schedule_kind(const struct schedule *schedule);
+
+/* The event it waits for; NULL unless SCHEDULE_EVENT. Borrowed. */
+const char *schedule_event(const struct schedule *schedule);
+
+/* Are its due times known beforehand? An event's are not: it has no cursor, and never ends. */
+bool schedule_has_due_times(const struct schedule *schedule);
 
 /* Does it depend on the action's name (H, jitter)? Then a new name means other due times. */
 bool schedule_uses_name(const struct schedule *schedule);

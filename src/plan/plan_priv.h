@@ -7,6 +7,7 @@
  *     spread.c     what a name picks                misfire.c   what to do after an outage
  *     cron_parse.c, cron_field.c  text -> struct cron          cron.c  its matches, without a zone
  *     local.c      fields on a zone's clock: gaps, overlaps     every.c  intervals
+ *     event.c      names of events
  *     zone.c       names, cache, look-up            zone_file.c, zone_rule.c, zone_names.c */
 #pragma once
 
@@ -126,6 +127,10 @@ int every_parse(const char *every, const char *anchor, struct every *ret_every, 
 bool every_next(const struct every *every, int64_t from_at_ms, int64_t *ret_at_ms);
 int64_t every_count(const struct every *every, int64_t from_at_ms, int64_t to_at_ms);
 
+/* --- events (event.c) --- */
+
+int event_parse(const char *on, char ret_event[static EVENT_NAME_MAX + 1], struct err *err);
+
 /* --- what a name picks (spread.c) --- */
 
 uint64_t spread_hash(const char *name);
@@ -146,6 +151,7 @@ struct schedule {
 		struct local_cron local;
 		struct every every;
 		int64_t once_at_ms;
+		char event[EVENT_NAME_MAX + 1];
 	};
 	int64_t start_at_ms, end_at_ms; /* 0 and DUE_MAX_MS when not given */
 	int64_t jitter_ms;              /* 0: none */

@@ -16,6 +16,8 @@
  * of anybody's, whatever `now` is. */
 #define BORN_AT_S INT64_C(1767225600)
 
+#define SCHEDULE_KINDS "'cron', 'every', 'at' and 'on'"
+
 const char *const dst_gap_names[] = {"run_after", "skip", NULL};
 const char *const dst_overlap_names[] = {"first", "last", "both", NULL};
 const char *const day_match_names[] = {"either", "both", NULL};
@@ -74,28 +76,62 @@ static int parse_kind(const struct schedule_spec *spec, struct schedule *schedul
 		return every_parse(spec->every, spec->anchor, &schedule->every, err);
 	case SCHEDULE_ONCE:
 		return parse_moment("at", spec->at, &schedule->once_at_ms, err);
+	case SCHEDULE_EVENT:
+		return event_parse(spec->on, schedule->event, err);
 	}
 	must(!"a kind of schedule");
 	return ERR_INTERNAL;
 }
 
-static int find_kind(
-	const struct schedule_spec *spec, enum schedule_kind *ret_kind, struct err *err)
+/* The members of which exactly one says what kind a schedule is, in the order of the kinds. */
+static void kinds_written(
+	const struct schedule_spec *spec, const char *ret_texts[static SCHEDULE_KIND_COUNT])
 {
-	int written = !!spec->cron + !!spec->every + !!spec->at;
+	ret_texts[SCHEDULE_CRON] = spec->cron;
+	ret_texts[SCHEDULE_EVERY] = spec->every;
+	ret_texts[SCHEDULE_ONCE] = spec->at;
+	ret_texts[SCHEDULE_EVENT] = spec->on;
+}
 
-	if (written == 0)
-		return err_field(err, ERR_INVALID, "",
-			"a schedule needs one of 'cron', 'every' or 'at'; it has none");
-	if (written > 1)
-		return err_field(err, ERR_INVALID, "",
-			"a schedule takes only one of 'cron', 'every' and 'at'; it has %d",
-			written);
+/* What goes with some kinds only. */
+static int check_companions(
+	const struct schedule_spec *spec, enum schedule_kind kind, struct err *err)
+{
+	const struct {
+		const char *member, *text;
+	} bounds[] = {{"/start_at", spec->start_at}, {"/end_at", spec->end_at},
+		{"/jitter", spec->jitter}};
+
 	if (spec->anchor && !spec->every)
 		return err_field(err, ERR_INVALID, "/anchor",
 			"'anchor' goes with 'every', which is not there");
-	*ret_kind = spec->cron ? SCHEDULE_CRON : spec->every ? SCHEDULE_EVERY : SCHEDULE_ONCE;
+	for (size_t i = 0; kind == SCHEDULE_EVENT && i < COUNT_OF(bounds); i++)
+		if (bounds[i].text)
+			return err_field(err, ERR_INVALID, bounds[i].member,
+				"'%s' goes with due times, and 'on' has none",
+				bounds[i].member + 1);
 	return ERR_NONE;
+}
+
+static int find_kind(
+	const struct schedule_spec *spec, enum schedule_kind *ret_kind, struct err *err)
+{
+	const char *texts[SCHEDULE_KIND_COUNT];
+	int written = 0;
+
+	kinds_written(spec, texts);
+	for (int kind = 0; kind < SCHEDULE_KIND_COUNT; kind++)
+		if (texts[kind]) {
+			*ret_kind = (enum schedule_kind)kind;
+			written++;
+		}
+	if (written == 0)
+		return err_field(err, ERR_INVALID, "",
+			"a schedule needs one of " SCHEDULE_KINDS "; it has none");
+	if (written > 1)
+		return err_field(err, ERR_INVALID, "",
+			"a schedule takes only one of " SCHEDULE_KINDS "; it has %d", written);
+	return check_companions(spec, *ret_kind, err);
 }
 
 /* --- bounds and jitter --- */
@@ -216,6 +252,16 @@ void schedule_unref(struct schedule *schedule)
 enum schedule_kind schedule_kind(const struct schedule *schedule)
 {
 	return schedule->kind;
+}
+
+const char *schedule_event(const struct schedule *schedule)
+{
+	return schedule->kind == SCHEDULE_EVENT ? schedule->event : NULL;
+}
+
+bool schedule_has_due_times(const struct schedule *schedule)
+{
+	return schedule->kind != SCHEDULE_EVENT;
 }
 
 bool schedule_uses_name(const struct schedule *schedule)

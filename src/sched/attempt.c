@@ -115,6 +115,15 @@ static void record_failed(struct attempt *attempt, const struct err *err)
 	uv_timer_start(&sched->retry, on_retry, RECORD_RETRY_MS, 0);
 }
 
+/* The end of this run has started others. */
+static void start_sequels(struct sched *sched, const struct store_finish *finish)
+{
+	for (size_t i = 0; i < finish->ret_cancel_count; i++)
+		sched_cancel_run(sched, &finish->ret_cancel[i]);
+	if (finish->ret_has_sequels)
+		sched_run_pending(sched);
+}
+
 static void on_recorded(struct store_req *req)
 {
 	struct attempt *attempt = container_of(req, struct attempt, finish.req);
@@ -135,7 +144,9 @@ static void on_recorded(struct store_req *req)
 		if (state == RUN_PENDING)
 			sched_note_pending(attempt->sched,
 				sched_now_ms(attempt->sched) + attempt->finish.follow_up.delay_ms);
+		start_sequels(attempt->sched, &attempt->finish);
 	}
+	store_finish_fini(&attempt->finish);
 	attempt_free(attempt);
 }
 

@@ -37,8 +37,16 @@ struct mem_run {
 	struct mem_action *owner;
 	struct action *definition; /* one reference: as it was when the row was made */
 	struct list of_action, open_of_action, open_of_all;
+	struct id event_id; /* zero: no event's */
+	int depth;
 	struct mem_attempt *attempts;
 	size_t attempt_count, attempt_room;
+};
+
+struct mem_event_key {
+	char *name, *key; /* owned */
+	struct id event_id;
+	int64_t sent_at_ms;
 };
 
 /* What several stores of one process may share by name. */
@@ -48,6 +56,8 @@ struct mem_db {
 	int refs;
 	struct sorted actions_by_name, actions_by_id, runs; /* own their items, by_id borrows */
 	struct list open_runs;
+	struct mem_event_key *event_keys; /* owned */
+	size_t event_key_count, event_key_room;
 };
 
 /* One store's view: the `db` of the verbs. */
@@ -57,6 +67,20 @@ struct mem {
 };
 
 void mem_run_destroy(struct mem_db *rows, struct mem_run *run);
+/* Takes the strings of `given`. */
+struct mem_run *mem_insert_run(
+	struct mem_db *rows, struct mem_action *owner, const struct run *given);
+/* A copy with its own strings and the action's present name. */
+void mem_copy_run(const struct mem_run *row, struct run *ret_run);
+struct open_runs mem_count_open(const struct mem_action *owner);
+bool mem_has_due(const struct mem_action *owner, int64_t due_at_ms);
+void mem_make_room(struct mem_db *rows, struct mem_action *owner, int64_t now_ms,
+	struct id **cancel, size_t *cancel_count);
+
+/* The end of a run as an event; returns how many runs it made (mem_fire.c). */
+size_t mem_announce_end(struct mem *mem, const struct mem_run *run, struct id **cancel,
+	size_t *cancel_count, int64_t now_ms);
+void mem_event_keys_fini(struct mem_db *rows);
 
 int mem_look(void *db, struct store_look *req, int64_t now_ms);
 int mem_claim(void *db, struct store_claim *req, int64_t now_ms);
@@ -64,6 +88,7 @@ int mem_take(void *db, struct store_take *req, int64_t now_ms);
 int mem_finish(void *db, struct store_finish *req, int64_t now_ms);
 int mem_list_orphans(void *db, struct store_recover *req);
 int mem_trigger(void *db, struct store_trigger *req, int64_t now_ms);
+int mem_send_event(void *db, struct store_send_event *req, int64_t now_ms);
 int mem_get_run(void *db, struct store_get_run *req, int64_t now_ms);
 int mem_list_runs(void *db, struct store_list_runs *req, int64_t now_ms);
 int mem_change_run(void *db, struct store_change_run *req, int64_t now_ms);

@@ -39,8 +39,7 @@ static void file_by_state(struct mem_db *rows, struct mem_run *run)
 	}
 }
 
-/* Takes the strings of `given`. */
-static struct mem_run *insert_run(
+struct mem_run *mem_insert_run(
 	struct mem_db *rows, struct mem_action *owner, const struct run *given)
 {
 	struct mem_run *run = xcalloc(1, sizeof(*run));
@@ -60,16 +59,17 @@ static struct mem_run *insert_run(
 	return run;
 }
 
-/* A copy with its own strings and the action's present name. */
-static void copy_run(const struct mem_run *row, struct run *ret_run)
+void mem_copy_run(const struct mem_run *row, struct run *ret_run)
 {
 	*ret_run = row->run;
 	ret_run->action_name = xstrdup(row->owner->action->name);
 	ret_run->error = xstrdup(row->run.error);
+	ret_run->event = xstrdup(row->run.event);
+	ret_run->payload = xstrdup(row->run.payload);
 	ret_run->action = NULL;
 }
 
-static struct open_runs count_open(const struct mem_action *owner)
+struct open_runs mem_count_open(const struct mem_action *owner)
 {
 	struct open_runs open = {0};
 
@@ -82,7 +82,7 @@ static struct open_runs count_open(const struct mem_action *owner)
 	return open;
 }
 
-static bool has_due(const struct mem_action *owner, int64_t due_at_ms)
+bool mem_has_due(const struct mem_action *owner, int64_t due_at_ms)
 {
 	list_for_each (node, &owner->runs)
 		if (list_entry(node, struct mem_run, of_action)->run.due_at_ms == due_at_ms)
@@ -104,7 +104,7 @@ static int compare_due(const void *left, const void *right)
 
 static bool has_running(const struct mem_action *owner)
 {
-	return count_open(owner).running > 0;
+	return mem_count_open(owner).running > 0;
 }
 
 static bool has_older_pending(const struct mem_run *run)
@@ -179,9 +179,9 @@ int mem_look(void *db, struct store_look *req, int64_t now_ms)
 	return 0;
 }
 
-/* --- claim and trigger --- */
+/* --- claim --- */
 
-static void make_room(struct mem_db *rows, struct mem_action *owner, int64_t now_ms,
+void mem_make_room(struct mem_db *rows, struct mem_action *owner, int64_t now_ms,
 	struct id **cancel, size_t *cancel_count)
 {
 	list_for_each (node, &owner->open_runs) {
@@ -207,7 +207,7 @@ static void count_claimed(
 	room->left[run->definition->kind]--;
 	req->ret_started =
 		xrealloc(req->ret_started, req->ret_started_count + 1, sizeof(*req->ret_started));
-	copy_run(run, &req->ret_started[req->ret_started_count++]);
+	mem_copy_run(run, &req->ret_started[req->ret_started_count++]);
 }
 
 static void claim_due(struct mem *mem, struct store_claim *req, struct mem_action *owner,
@@ -216,19 +216,19 @@ static void claim_due(struct mem *mem, struct store_claim *req, struct mem_actio
 	const struct action *action = owner->action;
 	const struct id *id = scratch_next_id(req->req.scratch);
 	struct overlap_rules rules = {action->overlap, action->queue_limit, action->is_paused};
-	struct open_runs open = count_open(owner);
+	struct open_runs open = mem_count_open(owner);
 	struct due_fate fate = due_decide(&rules, due->verdict, &open,
 		claim_may_start(room, action->kind, action->priority, now_ms));
 	struct run run;
 
-	if (has_due(owner, due->due_at_ms))
+	if (mem_has_due(owner, due->due_at_ms))
 		return;
 	if (fate.makes_room)
-		make_room(mem->rows, owner, now_ms, &req->ret_cancel, &req->ret_cancel_count);
+		mem_make_room(mem->rows, owner, now_ms, &req->ret_cancel, &req->ret_cancel_count);
 	run_init(&run, id, due, now_ms);
 	run.trigger = TRIGGER_SCHEDULE;
 	run_settle(&run, &fate, &mem->instance_id, now_ms);
-	count_claimed(req, insert_run(mem->rows, owner, &run), room);
+	count_claimed(req, mem_insert_run(mem->rows, owner, &run), room);
 }
 
 /* The first in line of each kind among those that could start. (Without AHEAD_MAX, which bounds the
@@ -283,42 +283,6 @@ int mem_claim(void *db, struct store_claim *req, int64_t now_ms)
 		move_cursor(row, item->next_due_ms);
 	}
 	req->ret_now_ms = now_ms;
-	return 0;
-}
-
-/* Not the cursor itself either: that due time is still to be claimed. */
-static int64_t free_due(const struct mem_action *owner, int64_t now_ms)
-{
-	int64_t due_at_ms = now_ms;
-
-	while (due_at_ms == owner->action->next_due_ms || has_due(owner, due_at_ms))
-		due_at_ms++;
-	return due_at_ms;
-}
-
-int mem_trigger(void *db, struct store_trigger *req, int64_t now_ms)
-{
-	struct mem *mem = db;
-	struct mem_action *owner = sorted_get(&mem->rows->actions_by_id, &req->action_id);
-	struct overlap_rules rules;
-	struct planned_due due = {.count = 1};
-	struct open_runs open;
-	struct due_fate fate;
-	struct run run;
-
-	if (!owner)
-		return err_no_action(&req->req.err);
-	rules = (struct overlap_rules){owner->action->overlap, owner->action->queue_limit, false};
-	open = count_open(owner);
-	fate = due_decide(&rules, DUE_RUN, &open, false);
-	if (fate.makes_room)
-		make_room(mem->rows, owner, now_ms, &req->ret_cancel, &req->ret_cancel_count);
-	due.due_at_ms = free_due(owner, now_ms);
-	run_init(&run, scratch_next_id(req->req.scratch), &due, now_ms);
-	run.trigger = id_is_zero(&req->retry_of) ? TRIGGER_MANUAL : TRIGGER_RETRY;
-	run.retry_of = req->retry_of;
-	run_settle(&run, &fate, &mem->instance_id, now_ms);
-	copy_run(insert_run(mem->rows, owner, &run), &req->ret_run);
 	return 0;
 }
 
@@ -384,7 +348,7 @@ static void take_kind(
 		run_begin(&run->run, &mem->instance_id, now_ms);
 		req->ret_started = xrealloc(
 			req->ret_started, req->ret_started_count + 1, sizeof(*req->ret_started));
-		copy_run(run, &req->ret_started[req->ret_started_count]);
+		mem_copy_run(run, &req->ret_started[req->ret_started_count]);
 		req->ret_started[req->ret_started_count++].action = action_ref(run->definition);
 	}
 	free(found);
@@ -435,6 +399,8 @@ int mem_finish(void *db, struct store_finish *req, int64_t now_ms)
 		keep_attempt(run, attempt, req);
 	file_by_state(rows, run);
 	req->ret_state = run->run.state;
+	req->ret_has_sequels =
+		mem_announce_end(db, run, &req->ret_cancel, &req->ret_cancel_count, now_ms) > 0;
 	return 0;
 }
 
@@ -450,7 +416,7 @@ int mem_list_orphans(void *db, struct store_recover *req)
 			id_equal(&row->run.instance_id, &mem->instance_id))
 			continue;
 		orphan = &scratch_add_orphan(req->req.scratch)->run;
-		copy_run(row, orphan);
+		mem_copy_run(row, orphan);
 		orphan->action = action_ref(row->definition);
 	}
 	return 0;
@@ -464,7 +430,7 @@ int mem_get_run(void *db, struct store_get_run *req, int64_t now_ms)
 
 	if (!run)
 		return err_no_run(&req->req.err);
-	copy_run(run, &req->ret_run);
+	mem_copy_run(run, &req->ret_run);
 	return 0;
 }
 
@@ -488,6 +454,7 @@ int mem_list_runs(void *db, struct store_list_runs *req, int64_t now_ms)
 
 	for (size_t i = all->count; i-- > 0;) {
 		const struct mem_run *run = all->items[i];
+		struct run *copy;
 
 		if (!run_passes(req, &run->run))
 			continue;
@@ -500,7 +467,10 @@ int mem_list_runs(void *db, struct store_list_runs *req, int64_t now_ms)
 		}
 		req->ret_runs =
 			grow_array(req->ret_runs, req->ret_count, &room, sizeof(*req->ret_runs));
-		copy_run(run, &req->ret_runs[req->ret_count++]);
+		copy = &req->ret_runs[req->ret_count++];
+		mem_copy_run(run, copy);
+		free(take_ptr(copy->event));
+		free(take_ptr(copy->payload));
 	}
 	return 0;
 }
@@ -515,7 +485,8 @@ int mem_cancel_run(void *db, struct store_cancel_run *req, int64_t now_ms)
 	if (run_apply_cancel(&run->run, now_ms, &req->req.err) < 0)
 		return req->req.err.code;
 	file_by_state(rows, run);
-	copy_run(run, &req->ret_run);
+	mem_copy_run(run, &req->ret_run);
+	(void)mem_announce_end(db, run, &req->ret_cancel, &req->ret_cancel_count, now_ms);
 	return 0;
 }
 
@@ -529,7 +500,7 @@ int mem_change_run(void *db, struct store_change_run *req, int64_t now_ms)
 	if (run_apply_change(&run->run, req->change, false, &req->req.err) < 0)
 		return req->req.err.code;
 	file_by_state(rows, run);
-	copy_run(run, &req->ret_run);
+	mem_copy_run(run, &req->ret_run);
 	return 0;
 }
 

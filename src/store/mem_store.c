@@ -124,6 +124,22 @@ static int check_free(
 	return 0;
 }
 
+static int event_of(void *db, const char *name, char **ret_event, struct err *err)
+{
+	const struct mem_db *rows = db;
+	const struct mem_action *row = sorted_get(&rows->actions_by_name, name);
+
+	if (row)
+		*ret_event = xstrdup(action_event(row->action));
+	return 0;
+}
+
+static void undo_create(struct mem_db *rows, const struct id *ids, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		action_destroy(rows, sorted_get(&rows->actions_by_id, &ids[i]));
+}
+
 static int mem_create_actions(void *db, struct store_create_actions *req, int64_t now_ms)
 {
 	struct mem_db *rows = ((struct mem *)db)->rows;
@@ -132,12 +148,17 @@ static int mem_create_actions(void *db, struct store_create_actions *req, int64_
 	for (size_t i = 0; i < req->count; i++) {
 		if (check_free(rows, req->actions[i], &ids[i], &req->req.err) < 0) {
 			req->ret_index = i;
-			while (i-- > 0)
-				action_destroy(rows, sorted_get(&rows->actions_by_id, &ids[i]));
+			undo_create(rows, ids, i);
 			return req->req.err.code;
 		}
 		create_one(rows, req->req.scratch, req->actions[i], &ids[i], now_ms);
 	}
+	for (size_t i = 0; i < req->count; i++)
+		if (chain_check(req->actions[i], event_of, rows, &req->req.err) < 0) {
+			req->ret_index = i;
+			undo_create(rows, ids, req->count);
+			return req->req.err.code;
+		}
 	return 0;
 }
 
@@ -224,25 +245,30 @@ static int mem_replace_action(void *db, struct store_replace_action *req, int64_
 	struct mem_db *rows = ((struct mem *)db)->rows;
 	struct mem_action *row = find_version(rows, &req->id, req->expected_version, &req->req.err);
 	struct mem_action *other;
-	const struct action *old;
+	struct action *old;
 
 	if (!row)
 		return req->req.err.code;
 	other = sorted_get(&rows->actions_by_name, req->action->name);
 	if (other && other != row)
 		return err_name_taken(&req->req.err, req->action->name);
-	old = row->action;
-	*scratch_add_row(req->req.scratch) = (struct stored_action){
-		.id = old->id,
-		.version = old->version + 1,
-		.is_paused = old->is_paused,
-		.next_due_ms = req->action->next_due_ms,
-		.created_at_ms = old->created_at_ms,
-		.updated_at_ms = now_ms,
-	};
+	old = action_ref(row->action);
 	set_action(rows, row,
 		action_with_row(req->action, &old->id, old->version + 1, old->is_paused,
 			req->action->next_due_ms, old->created_at_ms, now_ms));
+	if (chain_check(req->action, event_of, rows, &req->req.err) < 0) {
+		set_action(rows, row, old);
+		return req->req.err.code;
+	}
+	action_unref(old);
+	*scratch_add_row(req->req.scratch) = (struct stored_action){
+		.id = row->action->id,
+		.version = row->action->version,
+		.is_paused = row->action->is_paused,
+		.next_due_ms = row->action->next_due_ms,
+		.created_at_ms = row->action->created_at_ms,
+		.updated_at_ms = now_ms,
+	};
 	return 0;
 }
 
@@ -330,6 +356,7 @@ static void mem_db_unref(struct mem_db *rows)
 	free(rows->actions_by_name.items);
 	free(rows->actions_by_id.items);
 	free(rows->runs.items);
+	mem_event_keys_fini(rows);
 	free(rows->name);
 	free(rows);
 }

@@ -10,20 +10,10 @@
 /* --- create --- */
 
 static const struct pg_statement create_statement = {.name = "create",
-	.text = "WITH a AS (INSERT INTO gathering.action (id, version, definition_version,"
-		" next_due_at, created_at, updated_at, queue_limit, priority, is_paused,"
-		" has_schedule, kind, overlap, name)"
-		" SELECT g.id, 1, 1, g.next_due, gathering.clock(), gathering.clock(),"
-		" g.queue_limit, g.priority, g.is_paused, g.has_schedule, g.kind, g.overlap, g.name"
-		" FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::text[], $5::text[],"
-		" $6::integer[], $7::integer[], $8::boolean[], $9::boolean[])"
-		" g(id, name, next_due, kind, overlap, queue_limit, priority, has_schedule,"
-		" is_paused)),"
-		" d AS (INSERT INTO gathering.definition SELECT id, 1, body::json"
-		" FROM unnest($1::uuid[], $10::text[]) g(id, body)),"
-		" t AS (INSERT INTO gathering.action_tag"
-		" SELECT * FROM unnest($11::uuid[], $12::text[]) ON CONFLICT DO NOTHING)"
-		" SELECT gathering.clock()"};
+	.text = "SELECT ret_clock, ret_refused, ret_chain, ret_is_long"
+		" FROM gathering.create_actions($1::uuid[], $2::text[], $3::timestamptz[],"
+		" $4::text[], $5::text[], $6::integer[], $7::integer[], $8::boolean[],"
+		" $9::boolean[], $10::text[], $11::text[], $12::uuid[], $13::text[])"};
 
 static const struct pg_statement taken_statement = {.name = "create: taken",
 	.text = "SELECT id, name, created_at FROM gathering.action"
@@ -76,6 +66,16 @@ static void put_tags(struct pg_params *params, const struct store_create_actions
 	pg_array_end(params);
 }
 
+static void put_event(struct pg_params *params, const struct action *action)
+{
+	const char *event = action_event(action);
+
+	if (event)
+		pg_array_text(params, event);
+	else
+		pg_array_null(params);
+}
+
 static void put_create(struct pg_call *call)
 {
 	const struct store_create_actions *req = create_of(call);
@@ -88,12 +88,13 @@ static void put_create(struct pg_call *call)
 	PUT_EACH(params, PG_TEXT, pg_array_text, overlap_names[action->overlap]);
 	PUT_EACH(params, PG_I32, pg_array_i32, action->queue_limit);
 	PUT_EACH(params, PG_I32, pg_array_i32, action->priority);
-	PUT_EACH(params, PG_BOOL, pg_array_bool, action->schedule != NULL);
+	PUT_EACH(params, PG_BOOL, pg_array_bool, action_has_due_times(action));
 	PUT_EACH(params, PG_BOOL, pg_array_bool, action->is_paused);
 	pg_array_begin(params, PG_TEXT);
 	for (size_t i = 0; i < req->count; i++)
 		pg_array_text(params, req->req.scratch->texts[i]);
 	pg_array_end(params);
+	PUT_EACH(params, PG_TEXT, put_event, action);
 	put_tags(params, req);
 }
 #undef PUT_EACH
@@ -113,10 +114,21 @@ static void add_created(struct store_create_actions *req, int64_t now_ms)
 
 static int read_create(struct pg_call *call)
 {
+	struct store_create_actions *req = create_of(call);
 	struct pg_row row = pg_rows(&call->queries[0]);
+	int64_t now_ms;
+	int refused;
+	const char *chain;
 
 	must(pg_row_next(&row));
-	add_created(create_of(call), pg_read_time(&row));
+	now_ms = pg_read_time(&row);
+	refused = pg_read_int(&row, 0);
+	chain = pg_read_text(&row);
+	if (refused > 0) {
+		req->ret_index = (size_t)refused - 1;
+		return err_chain(&req->req.err, chain, pg_read_bool(&row));
+	}
+	add_created(req, now_ms);
 	return 0;
 }
 
@@ -340,12 +352,14 @@ int pg_list_actions(void *db, struct store_list_actions *req, int64_t now_ms)
 /* The new row's body comes from the request (replace) or is joined (pause). */
 static const struct pg_statement replace_statement = {.name = "replace",
 	.text = "SELECT a.id, a.version, a.is_paused, a.next_due_at, a.created_at, a.updated_at,"
-		" a.definition_version, NULL::json, t.ret_done FROM gathering.replace($1::uuid,"
-		" $2::bigint, $3::boolean, $4::text, $5::timestamptz, $6::text, $7::text,"
-		" $8::integer, $9::integer, $10::boolean, $11::text, $12::text[]) t,"
+		" a.definition_version, NULL::json, t.ret_done, t.ret_chain, t.ret_is_long"
+		" FROM gathering.replace($1::uuid, $2::bigint, $3::boolean, $4::text,"
+		" $5::timestamptz, $6::text, $7::text, $8::integer, $9::integer, $10::boolean,"
+		" $11::text, $12::text[], $13::text) t,"
 		" LATERAL (SELECT (t.ret_action).*) a"};
 static const struct pg_statement pause_statement = {.name = "pause",
-	.text = "SELECT " PG_ACTION_FIELDS ", t.ret_done FROM gathering.pause($1::uuid, $2::bigint,"
+	.text = "SELECT " PG_ACTION_FIELDS
+		", t.ret_done, NULL::text, false FROM gathering.pause($1::uuid, $2::bigint,"
 		" $3::boolean, $4::boolean, $5::timestamptz) t,"
 		" LATERAL (SELECT (t.ret_action).*) a LEFT JOIN gathering.definition d"
 		" ON d.action_id = a.id AND d.version = a.definition_version"};
@@ -355,12 +369,18 @@ static int read_changed(struct pg_call *call, int64_t expected, bool has_body)
 {
 	struct pg_row row = pg_rows(&call->queries[0]);
 	struct stored_action changed = {0};
+	bool is_done;
+	const char *chain;
 
 	if (!pg_row_next(&row))
 		return err_no_action(&call->req->err);
 	pg_read_stored_action(&row, &changed);
-	if (!pg_read_bool(&row)) {
+	is_done = pg_read_bool(&row);
+	chain = pg_read_text(&row);
+	if (!is_done) {
 		free(changed.text);
+		if (chain)
+			return err_chain(&call->req->err, chain, pg_read_bool(&row));
 		return err_version(&call->req->err, changed.version, expected);
 	}
 	if (!has_body)
@@ -389,12 +409,13 @@ static void put_replace(struct pg_call *call)
 	pg_put_text(params, overlap_names[action->overlap]);
 	pg_put_i32(params, action->queue_limit);
 	pg_put_i32(params, action->priority);
-	pg_put_bool(params, action->schedule != NULL);
+	pg_put_bool(params, action_has_due_times(action));
 	pg_put_text(params, req->req.scratch->texts[0]);
 	pg_array_begin(params, PG_TEXT);
 	for (char **tag = action->tags; *tag; tag++)
 		pg_array_text(params, *tag);
 	pg_array_end(params);
+	pg_put_text(params, action_event(action));
 }
 
 static int read_replace(struct pg_call *call)

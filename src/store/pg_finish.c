@@ -14,7 +14,7 @@
 #define BATCH_BYTES_MAX (8 * 1024 * 1024) /* of output; one finish more than that goes alone */
 
 static const struct pg_statement finish_statement = {.name = "finish",
-	.text = "SELECT ret_state, ret_was_done, ret_found, ret_found_epoch"
+	.text = "SELECT ret_state, ret_was_done, ret_found, ret_found_epoch, ret_cancel"
 		" FROM gathering.finish($1::boolean, $2::uuid[], $3::bigint[], $4::text[],"
 		" $5::integer[], $6::integer[], $7::timestamptz[], $8::text[], $9::bytea[],"
 		" $10::bigint[], $11::text[], $12::text[], $13::bigint[], $14::boolean[],"
@@ -167,6 +167,15 @@ static void put_finishes(struct pg_call *call)
 	free(endings.items);
 }
 
+/* The last row, when there is one more: others were started. One request of the batch tells. */
+static void read_sequels(struct pg_row *row, struct store_finish *req)
+{
+	for (int column = 0; column < 4; column++)
+		pg_skip(row);
+	req->ret_has_sequels = true;
+	pg_read_ids(row, &req->ret_cancel, &req->ret_cancel_count);
+}
+
 static int read_finishes(struct pg_call *call)
 {
 	struct pg_row row = pg_rows(&call->queries[0]);
@@ -178,6 +187,8 @@ static int read_finishes(struct pg_call *call)
 		must(pg_row_next(&row));
 		(void)read_ending(&row, &ending, &req->ret_state, &req->req.err);
 	}
+	if (pg_row_next(&row))
+		read_sequels(&row, finish_of(call->list.next));
 	return 0;
 }
 

@@ -65,6 +65,12 @@ void pg_read_run(struct pg_row *row, struct run *ret_run)
 	ret_run->retry_of = pg_read_id(row);
 }
 
+void pg_read_run_event(struct pg_row *row, struct run *run)
+{
+	run->event = xstrdup(pg_read_text(row));
+	run->payload = xstrdup(pg_read_text(row));
+}
+
 enum action_kind pg_read_kind(struct pg_row *row)
 {
 	return (enum action_kind)read_name(row, action_kind_names);

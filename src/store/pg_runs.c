@@ -10,8 +10,9 @@
 
 #define RUN_FROM " FROM gathering.run r" PG_RUN_JOIN
 
-static const struct pg_statement get_statement = {
-	.name = "get run", .text = "SELECT " PG_RUN_FIELDS RUN_FROM " WHERE r.id = $1::uuid"};
+static const struct pg_statement get_statement = {.name = "get run",
+	.text = "SELECT " PG_RUN_FIELDS PG_RUN_EVENT_FIELDS RUN_FROM PG_RUN_EVENT_JOIN
+		" WHERE r.id = $1::uuid"};
 
 static void put_get(struct pg_call *call)
 {
@@ -21,11 +22,13 @@ static void put_get(struct pg_call *call)
 
 static int read_get(struct pg_call *call)
 {
+	struct store_get_run *req = container_of(call->req, struct store_get_run, req);
 	struct pg_row row = pg_rows(&call->queries[0]);
 
 	if (!pg_row_next(&row))
 		return err_no_run(&call->req->err);
-	pg_read_run(&row, &container_of(call->req, struct store_get_run, req)->ret_run);
+	pg_read_run(&row, &req->ret_run);
+	pg_read_run_event(&row, &req->ret_run);
 	return 0;
 }
 
@@ -160,20 +163,10 @@ int pg_list_runs(void *db, struct store_list_runs *req, int64_t now_ms)
 
 /* --- cancel --- */
 
-/* Mirrors run_apply_cancel(). The CASEs see the row as it is when it is locked. The last column:
- * whether it was changed, or may stay as it is (asked already). */
 static const struct pg_statement cancel_statement = {.name = "cancel",
-	.text = "WITH asked AS (UPDATE gathering.run r SET"
-		" state = CASE r.state WHEN 'running' THEN r.state ELSE 'cancelled' END,"
-		" reason = CASE WHEN r.state = 'running' AND r.cancel_requested THEN r.reason ELSE "
-		"'user' END,"
-		" cancel_requested = r.cancel_requested OR r.state = 'running',"
-		" not_before = NULL,"
-		" finished_at = CASE r.state WHEN 'running' THEN NULL ELSE gathering.clock() END"
-		" WHERE r.id = $1::uuid AND r.state IN ('pending','held','running') RETURNING r.*)"
-		" SELECT " PG_RUN_FIELDS ", true FROM asked r" PG_RUN_JOIN " UNION ALL"
-		" SELECT " PG_RUN_FIELDS ", false" RUN_FROM
-		" WHERE r.id = $1 AND NOT EXISTS (SELECT 1 FROM asked)"};
+	.text = "SELECT " PG_RUN_FIELDS ", t.ret_done, t.ret_cancel"
+		" FROM gathering.cancel($1::uuid) t,"
+		" LATERAL (SELECT (t.ret_run).*) r" PG_RUN_JOIN};
 
 static struct store_cancel_run *cancel_of(const struct pg_call *call)
 {
@@ -194,8 +187,10 @@ static int read_cancel(struct pg_call *call)
 	if (!pg_row_next(&row))
 		return err_no_run(&req->req.err);
 	pg_read_run(&row, run);
-	if (pg_read_bool(&row))
+	if (pg_read_bool(&row)) {
+		pg_read_ids(&row, &req->ret_cancel, &req->ret_cancel_count);
 		return 0;
+	}
 	if (call->is_again && run->state == RUN_CANCELLED && run->reason == REASON_USER)
 		return 0; /* the answer to an earlier try was lost */
 	return err_run_ended(&req->req.err, run->state);

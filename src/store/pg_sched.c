@@ -269,9 +269,9 @@ int pg_claim(void *db, struct store_claim *req, int64_t now_ms)
 /* --- take --- */
 
 static const struct pg_statement take_statement = {.name = "take",
-	.text = "SELECT " PG_RUN_FIELDS ", " PG_RUN_ACTION_FIELDS ", r.kind"
+	.text = "SELECT " PG_RUN_FIELDS ", " PG_RUN_ACTION_FIELDS ", r.kind" PG_RUN_EVENT_FIELDS
 		" FROM gathering.take($1::uuid, $2::bigint * interval '1 millisecond', $3::uuid,"
-		" $4::boolean, $5::text[], $6::integer[]) r" PG_RUN_ACTION_JOINS};
+		" $4::boolean, $5::text[], $6::integer[]) r" PG_RUN_ACTION_JOINS PG_RUN_EVENT_JOIN};
 
 static struct store_take *take_of(const struct pg_call *call)
 {
@@ -301,9 +301,10 @@ static void read_taken_runs(struct pg_call *call, int left[static ACTION_KIND_CO
 	while (pg_row_next(&row)) {
 		req->ret_started = grow_array(
 			req->ret_started, req->ret_started_count, &room, sizeof(*req->ret_started));
-		pg_read_run(&row, &req->ret_started[req->ret_started_count++]);
+		pg_read_run(&row, &req->ret_started[req->ret_started_count]);
 		pg_read_stored_action(&row, scratch_add_row(req->req.scratch));
 		left[pg_read_kind(&row)]--;
+		pg_read_run_event(&row, &req->ret_started[req->ret_started_count++]);
 	}
 }
 

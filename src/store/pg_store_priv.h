@@ -4,8 +4,8 @@
  *
  *   pg_store.c    life: pools, opening (connect, migrate, enrol), closing
  *   pg_call.c     one request's way to the database and back: statements, retries, unknown outcomes
- *   pg_actions.c  pg_sched.c  pg_runs.c  pg_finish.c  pg_instances.c   the verbs: what each sends
- * and reads pg_rows.c     rows to structs pg_migrate.c  the schema
+ *   pg_actions.c  pg_sched.c  pg_runs.c  pg_finish.c  pg_events.c  pg_instances.c   the verbs: what
+ * each sends and reads pg_rows.c     rows to structs pg_migrate.c  the schema
  *
  * Every write is one statement, so it is a transaction of its own and needs no round trip while it
  * holds locks: a client that is stopped in the middle cannot hold up the others. What takes more
@@ -14,7 +14,7 @@
  * Unknown outcomes. When a connection is lost after a write was sent, it may have been committed or
  * not. The write is then sent once more with is_again set, and each verb knows its own traces:
  *
- *   create, trigger   ids are fixed beforehand: rows with them are ours
+ *   create, trigger, send_event   ids are fixed beforehand: rows with them are ours
  *   claim             run ids are fixed beforehand; and the cursor compare lets nothing happen
  * twice take              names itself (claim_id); asked again it returns what that name holds
  *   finish            fenced by epoch; an attempt on record with this outcome is ours
@@ -154,11 +154,15 @@ void pg_finish_flush(struct pg_store *pg);
 	" r.not_before, r.created_at, r.claimed_at, r.started_at, r.finished_at,"                  \
 	" r.http_status, r.exit_code, r.error, r.output_bytes, r.missed_count,"                    \
 	" r.missed_until, r.cancel_requested, r.retry_of"
-#define PG_RUN_JOIN " LEFT JOIN gathering.action a ON a.id = r.action_id"
+/* What an event brought; read by pg_read_run_event. */
+#define PG_RUN_EVENT_FIELDS ", x.name, x.payload"
+#define PG_RUN_EVENT_JOIN   " LEFT JOIN gathering.run_event x ON x.run_id = r.id"
+#define PG_RUN_JOIN         " LEFT JOIN gathering.action a ON a.id = r.action_id"
 
 void pg_read_stored_action(struct pg_row *row, struct stored_action *ret_row);
 /* Strings owned by the caller (run_fini). */
 void pg_read_run(struct pg_row *row, struct run *ret_run);
+void pg_read_run_event(struct pg_row *row, struct run *run);
 enum action_kind pg_read_kind(struct pg_row *row);
 /* Appends the ids of an array column. */
 void pg_read_ids(struct pg_row *row, struct id **ids, size_t *count);

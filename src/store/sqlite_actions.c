@@ -15,7 +15,7 @@ static void put_copies(struct statement *st, const struct action *action)
 	put_text(st, overlap_names[action->overlap]);
 	put_i64(st, action->queue_limit);
 	put_i64(st, action->priority);
-	put_i64(st, action->schedule != NULL);
+	put_i64(st, action_has_due_times(action));
 }
 
 static int insert_definition(
@@ -41,6 +41,33 @@ static int insert_tags(
 			return err->code;
 	}
 	return 0;
+}
+
+/* Which event starts it. */
+static int write_subscription(
+	struct conn *conn, const struct id *id, const struct action *action, struct err *err)
+{
+	struct statement st;
+
+	if (!action_event(action))
+		return run_by_id(conn, QUERY_SUBSCRIPTION_DELETE, id, err);
+	st = statement_start(conn, QUERY_SUBSCRIPTION_PUT);
+	put_id(&st, id);
+	put_text(&st, action_event(action));
+	return statement_run(&st, err);
+}
+
+static int event_of(void *data, const char *name, char **ret_event, struct err *err)
+{
+	struct statement st = statement_start(data, QUERY_SUBSCRIPTION_OF_NAME);
+	int status;
+
+	put_text(&st, name);
+	status = statement_step(&st, err);
+	if (status > 0)
+		*ret_event = read_text(&st);
+	statement_end(&st);
+	return status < 0 ? status : 0;
 }
 
 /* Which rule a row broke decides what to tell. */
@@ -77,6 +104,7 @@ static int create_one(
 
 	if (insert_action(conn, id, action, now_ms, err) < 0 ||
 		insert_definition(conn, id, 1, scratch->texts[index], err) < 0 ||
+		write_subscription(conn, id, action, err) < 0 ||
 		insert_tags(conn, id, action, err) < 0)
 		return err->code;
 	*scratch_add_row(scratch) = (struct stored_action){
@@ -96,6 +124,11 @@ int sqlite_create_actions(void *data, struct store_create_actions *req, int64_t 
 
 	for (size_t i = 0; i < req->count; i++)
 		if (create_one(&db->writer, req, i, now_ms) < 0) {
+			req->ret_index = i;
+			return req->req.err.code;
+		}
+	for (size_t i = 0; i < req->count; i++)
+		if (chain_check(req->actions[i], event_of, &db->writer, &req->req.err) < 0) {
 			req->ret_index = i;
 			return req->req.err.code;
 		}
@@ -278,7 +311,9 @@ int sqlite_replace_action(void *data, struct store_replace_action *req, int64_t 
 		insert_definition(conn, &req->id, row.version + 1, scratch->texts[0], err) < 0 ||
 		drop_definition(conn, &req->id, row.definition_version, err) < 0 ||
 		run_by_id(conn, QUERY_TAGS_DELETE, &req->id, err) < 0 ||
-		insert_tags(conn, &req->id, req->action, err) < 0)
+		insert_tags(conn, &req->id, req->action, err) < 0 ||
+		write_subscription(conn, &req->id, req->action, err) < 0 ||
+		chain_check(req->action, event_of, conn, err) < 0)
 		return err->code;
 	row.version++;
 	row.next_due_ms = req->action->next_due_ms;

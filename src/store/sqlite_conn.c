@@ -240,6 +240,14 @@ int statement_run(struct statement *st, struct err *err)
 	return status;
 }
 
+int statement_any(struct statement *st, struct err *err)
+{
+	int status = statement_step(st, err);
+
+	statement_end(st);
+	return status;
+}
+
 int run_by_id(struct conn *conn, enum query query, const struct id *id, struct err *err)
 {
 	struct statement st = statement_start(conn, query);

@@ -86,6 +86,8 @@ int statement_step(struct statement *st, struct err *err);
 void statement_end(struct statement *st);
 /* To the end; the rows, if any, are not wanted. */
 int statement_run(struct statement *st, struct err *err);
+/* 1: there is a row, 0: none. */
+int statement_any(struct statement *st, struct err *err);
 
 void put_i64(struct statement *st, int64_t value);
 void put_time(struct statement *st, int64_t at_ms);         /* NO_TIME is NULL */
@@ -153,6 +155,62 @@ int insert_run(struct conn *conn, const struct run *run, const struct run_origin
 int update_run(struct conn *conn, const struct run *run, struct err *err);
 /* ret_run's strings are the caller's. ERR_NOT_FOUND. */
 int load_run(struct conn *conn, const struct id *id, struct run *ret_run, struct err *err);
+
+/* What an event brought to a run; nothing for the triggers that bring nothing. ret_depth may be
+ * NULL. */
+int load_run_event(struct conn *conn, struct run *run, int *ret_depth, struct err *err);
+
+/* --- places for runs (sqlite_fire.c): what claim and the triggers share --- */
+
+/* One transaction's work on one action. */
+struct claiming {
+	struct conn *conn;
+	const struct id *instance_id;
+	int64_t now_ms;
+	struct err *err;
+	/* the action */
+	struct id action_id;
+	int64_t version;
+	const char *name;
+	int priority;
+	struct run_origin origin;
+	struct overlap_rules rules;
+	struct open_runs open;
+	/* out */
+	struct id **cancel;
+	size_t *cancel_count;
+};
+
+/* Sets claiming->open; zeros where nothing depends on it. */
+int claiming_count_open(struct claiming *claiming);
+/* Cancels what waits, asks what runs to end. */
+int claiming_make_room(struct claiming *claiming);
+/* Writes the row of one due time as `fate` says. */
+int claiming_write_due(
+	struct claiming *claiming, const struct due_fate *fate, struct run *run, bool *ret_is_new);
+/* 1: that due time has a row, 0: none. */
+int claiming_due_exists(struct claiming *claiming, int64_t due_at_ms);
+
+/* The end of `run`, just written, as an event (sqlite_events.c). */
+struct sequels {
+	bool *has_any; /* may be NULL */
+	struct id **cancel;
+	size_t *cancel_count;
+};
+int announce_end(struct sqlite_db *db, const struct run *run, const struct sequels *sequels,
+	int64_t now_ms, struct err *err);
+
+/* A run that no due time asked for. */
+struct firing {
+	enum run_trigger trigger;
+	struct id run_id, retry_of;
+	enum run_reason
+		reason;   /* of a skip, whatever the overlap policy says; NONE: that decides */
+	bool obeys_pause; /* else it runs although the action is paused */
+};
+/* Due now, or at the first free millisecond after it. claiming->action_id names the action. 1:
+ * *ret_run is written, with its own copy of the name; 0: no such action. */
+int claiming_fire(struct claiming *claiming, const struct firing *firing, struct run *ret_run);
 
 /* --- verbs --- */
 

@@ -39,8 +39,11 @@ static int insert_attempt(struct conn *conn, const struct run *run, const struct
 }
 
 static int finish_loaded(
-	struct conn *conn, struct run *run, struct store_finish *req, int64_t now_ms)
+	struct sqlite_db *db, struct run *run, struct store_finish *req, int64_t now_ms)
 {
+	struct conn *conn = &db->writer;
+	const struct sequels sequels = {
+		&req->ret_has_sequels, &req->ret_cancel, &req->ret_cancel_count};
 	const struct run before = *run; /* borrows; only its facts are read */
 	struct err *err = &req->req.err;
 
@@ -51,20 +54,20 @@ static int finish_loaded(
 	if (update_run(conn, run, err) < 0)
 		return err->code;
 	req->ret_state = run->state;
-	return 0;
+	return announce_end(db, run, &sequels, now_ms, err);
 }
 
 int sqlite_finish(void *data, struct store_finish *req, int64_t now_ms)
 {
-	struct conn *conn = &((struct sqlite_db *)data)->writer;
+	struct sqlite_db *db = data;
 	struct run run;
-	int status = load_run(conn, &req->run->id, &run, &req->req.err);
+	int status = load_run(&db->writer, &req->run->id, &run, &req->req.err);
 
 	if (status == ERR_NOT_FOUND)
 		return err_run_gone(&req->req.err);
 	if (status < 0)
 		return status;
-	status = finish_loaded(conn, &run, req, now_ms);
+	status = finish_loaded(db, &run, req, now_ms);
 	run_fini(&run);
 	return status;
 }
@@ -89,8 +92,11 @@ int sqlite_list_orphans(void *data, struct store_recover *req)
 
 int sqlite_get_run(void *data, struct store_get_run *req, int64_t now_ms)
 {
-	return load_run(
-		&((struct sqlite_db *)data)->reader, &req->id, &req->ret_run, &req->req.err);
+	struct conn *conn = &((struct sqlite_db *)data)->reader;
+
+	if (load_run(conn, &req->id, &req->ret_run, &req->req.err) < 0)
+		return req->req.err.code;
+	return load_run_event(conn, &req->ret_run, NULL, &req->req.err);
 }
 
 #define STATE_BIT(state) (1u << RUN_##state)
@@ -211,13 +217,16 @@ int sqlite_list_runs(void *data, struct store_list_runs *req, int64_t now_ms)
 
 int sqlite_cancel_run(void *data, struct store_cancel_run *req, int64_t now_ms)
 {
-	struct conn *conn = &((struct sqlite_db *)data)->writer;
+	struct sqlite_db *db = data;
+	const struct sequels sequels = {
+		.cancel = &req->ret_cancel, .cancel_count = &req->ret_cancel_count};
 	struct err *err = &req->req.err;
 
-	if (load_run(conn, &req->id, &req->ret_run, err) < 0 ||
-		run_apply_cancel(&req->ret_run, now_ms, err) < 0)
+	if (load_run(&db->writer, &req->id, &req->ret_run, err) < 0 ||
+		run_apply_cancel(&req->ret_run, now_ms, err) < 0 ||
+		update_run(&db->writer, &req->ret_run, err) < 0)
 		return err->code;
-	return update_run(conn, &req->ret_run, err);
+	return announce_end(db, &req->ret_run, &sequels, now_ms, err);
 }
 
 int sqlite_change_run(void *data, struct store_change_run *req, int64_t now_ms)

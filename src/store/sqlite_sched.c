@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The verbs that decide what runs: look, claim, trigger, take. All but look run inside BEGIN
+ * The verbs that decide what runs: look, claim, take. All but look run inside BEGIN
  * IMMEDIATE, so what they read stays true until what they write is committed; therefore plain reads
  * and store_rules.c do what clever statements would have to do elsewhere. */
 #include <stdlib.h>
@@ -10,21 +10,12 @@
 
 /* --- look --- */
 
-/* 1: there is a row, 0: none. */
-static int any_row(struct statement *st, struct err *err)
-{
-	int status = statement_step(st, err);
-
-	statement_end(st);
-	return status;
-}
-
 static int ready_exists(struct conn *conn, enum action_kind kind, struct err *err)
 {
 	struct statement st = statement_start(conn, QUERY_READY_EXISTS);
 
 	put_text(&st, action_kind_names[kind]);
-	return any_row(&st, err);
+	return statement_any(&st, err);
 }
 
 /* 1: a run may start right now, 0: none. */
@@ -40,7 +31,7 @@ static int may_start_now(struct conn *conn, int64_t now_ms, struct err *err)
 	}
 	st = statement_start(conn, QUERY_LATER_EXISTS);
 	put_i64(&st, now_ms);
-	return any_row(&st, err);
+	return statement_any(&st, err);
 }
 
 static int next_later(struct conn *conn, int64_t now_ms, int64_t *ret_at_ms, struct err *err)
@@ -83,114 +74,6 @@ int sqlite_look(void *data, struct store_look *req, int64_t now_ms)
 	statement_end(&st);
 	req->ret_now_ms = now_ms;
 	return status < 0 ? status : look_at_pending(conn, req, now_ms);
-}
-
-/* --- what claim and trigger share --- */
-
-/* One transaction's work on one action. */
-struct claiming {
-	struct conn *conn;
-	const struct id *instance_id;
-	int64_t now_ms;
-	struct err *err;
-	/* the action */
-	struct id action_id;
-	int64_t version;
-	const char *name;
-	int priority;
-	struct run_origin origin;
-	struct overlap_rules rules;
-	struct open_runs open;
-	/* out */
-	struct id **cancel;
-	size_t *cancel_count;
-};
-
-static int count_open(struct claiming *claiming)
-{
-	struct statement st;
-	int status;
-
-	claiming->open = (struct open_runs){0};
-	if (claiming->rules.overlap == OVERLAP_ALLOW)
-		return 0; /* nothing depends on it */
-	st = statement_start(claiming->conn, QUERY_OPEN_COUNT);
-	put_id(&st, &claiming->action_id);
-	status = statement_step(&st, claiming->err);
-	if (status > 0) {
-		claiming->open.pending = read_i64(&st);
-		claiming->open.running = read_i64(&st);
-	}
-	statement_end(&st);
-	return status < 0 ? status : 0;
-}
-
-static int load_open(struct claiming *claiming, struct run **ret_runs, size_t *ret_count)
-{
-	struct statement st = statement_start(claiming->conn, QUERY_OPEN_RUNS);
-	size_t room = 0;
-	int status;
-
-	put_id(&st, &claiming->action_id);
-	while ((status = statement_step(&st, claiming->err)) > 0) {
-		*ret_runs = grow_array(*ret_runs, *ret_count, &room, sizeof(**ret_runs));
-		read_run(&st, &(*ret_runs)[(*ret_count)++]);
-	}
-	statement_end(&st);
-	return status;
-}
-
-static int clear_one(struct claiming *claiming, struct run *run)
-{
-	if (run->state == RUN_PENDING) {
-		run_end(run, RUN_CANCELLED, REASON_OVERLAP, claiming->now_ms);
-		return update_run(claiming->conn, run, claiming->err);
-	}
-	if (run->cancel_requested)
-		return 0; /* asked before */
-	run_request_cancel(run, REASON_OVERLAP);
-	ids_add(claiming->cancel, claiming->cancel_count, &run->id);
-	return update_run(claiming->conn, run, claiming->err);
-}
-
-static int make_room(struct claiming *claiming)
-{
-	struct run *runs = NULL;
-	size_t count = 0;
-	int status = load_open(claiming, &runs, &count);
-
-	for (size_t i = 0; i < count; i++) {
-		if (status == 0)
-			status = clear_one(claiming, &runs[i]);
-		run_fini(&runs[i]);
-	}
-	free(runs);
-	return status;
-}
-
-/* Writes the row of one due time as `fate` says. ret_run: with its own copy of the name. */
-static int write_due(
-	struct claiming *claiming, const struct due_fate *fate, struct run *run, bool *ret_is_new)
-{
-	run->action_id = claiming->action_id;
-	run->action_version = claiming->version;
-	run->priority = claiming->priority;
-	run_settle(run, fate, claiming->instance_id, claiming->now_ms);
-	if (insert_run(claiming->conn, run, &claiming->origin, ret_is_new, claiming->err) < 0)
-		return claiming->err->code;
-	if (*ret_is_new)
-		open_runs_count(&claiming->open, fate);
-	return 0;
-}
-
-static int due_exists(
-	struct conn *conn, const struct id *action_id, int64_t due_at_ms, struct err *err)
-{
-	struct statement st = statement_start(conn, QUERY_DUE_EXISTS);
-
-	put_id(&st, action_id);
-	put_i64(&st, due_at_ms);
-	return any_row(&st, err);
 }
 
 /* --- claim --- */
@@ -254,17 +137,16 @@ static int claim_due(struct claiming *claiming, struct store_claim *req,
 	bool is_new;
 
 	if (fate.makes_room) {
-		int exists = due_exists(
-			claiming->conn, &claiming->action_id, due->due_at_ms, claiming->err);
+		int exists = claiming_due_exists(claiming, due->due_at_ms);
 
 		if (exists != 0) /* accounted for already: no room is needed */
 			return exists < 0 ? exists : 0;
-		if (make_room(claiming) < 0)
+		if (claiming_make_room(claiming) < 0)
 			return claiming->err->code;
 	}
 	run_init(&run, id, due, claiming->now_ms);
 	run.trigger = TRIGGER_SCHEDULE;
-	if (write_due(claiming, &fate, &run, &is_new) < 0 || !is_new)
+	if (claiming_write_due(claiming, &fate, &run, &is_new) < 0 || !is_new)
 		return claiming->err->code;
 	req->ret_queued += run.state == RUN_PENDING;
 	req->ret_skipped += run.state == RUN_SKIPPED;
@@ -318,7 +200,7 @@ static int claim_one(struct claiming *claiming, struct store_claim *req, struct 
 	status = claim_row(claiming, item);
 	if (status <= 0)
 		return status;
-	if (count_open(claiming) < 0)
+	if (claiming_count_open(claiming) < 0)
 		return claiming->err->code;
 	for (size_t i = 0; i < item->due_count; i++)
 		if (claim_due(claiming, req, &item->dues[i], room, started) < 0)
@@ -349,94 +231,6 @@ int sqlite_claim(void *data, struct store_claim *req, int64_t now_ms)
 		if (claim_one(&claiming, req, &req->items[i], &room, &started) < 0)
 			return req->req.err.code;
 	req->ret_now_ms = now_ms;
-	return 0;
-}
-
-/* --- trigger --- */
-
-/* 1: the action's facts are in `claiming`, its name the caller's to free; 0: no such action. */
-static int trigger_row(struct claiming *claiming, int64_t *ret_cursor_ms, char **ret_name)
-{
-	struct statement st = statement_start(claiming->conn, QUERY_TRIGGER_ROW);
-	int status;
-
-	put_id(&st, &claiming->action_id);
-	status = statement_step(&st, claiming->err);
-	if (status > 0) {
-		claiming->version = read_i64(&st);
-		claiming->origin.definition_version = read_i64(&st);
-		*ret_cursor_ms = read_time(&st);
-		claiming->origin.kind = (enum action_kind)read_name(&st, action_kind_names);
-		claiming->origin.overlap = (enum overlap)read_name(&st, overlap_names);
-		claiming->rules.overlap = claiming->origin.overlap;
-		claiming->rules.queue_limit = read_int(&st, 0);
-		claiming->priority = read_int(&st, 0);
-		*ret_name = read_text(&st);
-	}
-	statement_end(&st);
-	return status;
-}
-
-/* Not the cursor itself either: that due time is still to be claimed. */
-static int free_due(struct claiming *claiming, int64_t cursor_ms, int64_t *ret_due_at_ms)
-{
-	int64_t due_at_ms = claiming->now_ms;
-	int exists = 0;
-
-	for (;; due_at_ms++) {
-		if (due_at_ms == cursor_ms)
-			continue;
-		exists = due_exists(claiming->conn, &claiming->action_id, due_at_ms, claiming->err);
-		if (exists <= 0)
-			break;
-	}
-	*ret_due_at_ms = due_at_ms;
-	return exists;
-}
-
-static int trigger_write(struct claiming *claiming, struct store_trigger *req, int64_t cursor_ms)
-{
-	struct due_fate fate;
-	struct planned_due due = {.count = 1};
-	struct run run;
-	bool is_new;
-
-	if (count_open(claiming) < 0 || free_due(claiming, cursor_ms, &due.due_at_ms) < 0)
-		return claiming->err->code;
-	fate = due_decide(&claiming->rules, DUE_RUN, &claiming->open, false);
-	if (fate.makes_room && make_room(claiming) < 0)
-		return claiming->err->code;
-	run_init(&run, scratch_next_id(req->req.scratch), &due, claiming->now_ms);
-	run.trigger = id_is_zero(&req->retry_of) ? TRIGGER_MANUAL : TRIGGER_RETRY;
-	run.retry_of = req->retry_of;
-	if (write_due(claiming, &fate, &run, &is_new) < 0)
-		return claiming->err->code;
-	must(is_new);
-	req->ret_run = run;
-	return 0;
-}
-
-int sqlite_trigger(void *data, struct store_trigger *req, int64_t now_ms)
-{
-	struct sqlite_db *db = data;
-	struct claiming claiming = {
-		.conn = &db->writer,
-		.instance_id = &db->instance_id,
-		.now_ms = now_ms,
-		.err = &req->req.err,
-		.action_id = req->action_id,
-		.cancel = &req->ret_cancel,
-		.cancel_count = &req->ret_cancel_count,
-	};
-	auto_free char *name = NULL;
-	int64_t cursor_ms;
-	int status = trigger_row(&claiming, &cursor_ms, &name);
-
-	if (status <= 0)
-		return status < 0 ? status : err_no_action(&req->req.err);
-	if (trigger_write(&claiming, req, cursor_ms) < 0)
-		return req->req.err.code;
-	req->ret_run.action_name = take_ptr(name);
 	return 0;
 }
 
@@ -490,7 +284,8 @@ static int start_candidate(struct sqlite_db *db, struct store_take *req,
 		runs_have_action(req->ret_started, req->ret_started_count, &run->action_id))
 		return 0;
 	run_begin(run, &db->instance_id, now_ms);
-	if (update_run(&db->writer, run, &req->req.err) < 0)
+	if (update_run(&db->writer, run, &req->req.err) < 0 ||
+		load_run_event(&db->writer, run, NULL, &req->req.err) < 0)
 		return req->req.err.code;
 	req->ret_started = grow_array(
 		req->ret_started, req->ret_started_count, room, sizeof(*req->ret_started));

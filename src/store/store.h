@@ -272,7 +272,8 @@ void store_claim_fini(struct store_claim *req);
 
 /* Takes pending runs that may start (not_before reached; for overlap other than `allow` no other
  * run of the action running, oldest due time first), by run_rank_ms() then due time, and makes them
- * running: owner, epoch + 1, attempt + 1. With definition of action_version in ->action; a run
+ * running: owner, epoch + 1, attempt + 1. With what an event brought (->event, ->payload) and the
+ * definition of action_version in ->action; a run
  * whose definition cannot be read any more becomes failed. not_before is cleared when it is
  * reached. */
 struct store_take {
@@ -292,14 +293,21 @@ void store_take_fini(struct store_take *req);
  * interruptions + 1). Fenced: ERR_STALE unless the run is running with this epoch. Of concurrent
  * finishes each stands for itself; they share one transaction. A cancel requested meanwhile turns a
  * pending follow-up into `cancelled` (user; overlap when a claim asked). A run handed back before
- * it was started (interrupted, started_at_ms NO_TIME) leaves no attempt row. */
+ * it was started (interrupted, started_at_ms NO_TIME) leaves no attempt row.
+ *
+ * A run that ends so as succeeded, failed, timed_out or cancelled is an event (run_event_name), and
+ * starts who waits for it in the same transaction: as store_send_event does, without a key. */
 struct store_finish {
 	struct store_req req;
 	const struct run *run; /* id, epoch, attempt */
 	const struct attempt_result *result;
 	struct run_follow_up follow_up;
 	enum run_state ret_state;
+	bool ret_has_sequels;  /* runs of others are pending because of this end */
+	struct id *ret_cancel; /* and these are to be ended now, for overlap=cancel_running */
+	size_t ret_cancel_count;
 };
+void store_finish_fini(struct store_finish *req);
 void store_finish(struct store *store, struct store_finish *req, store_done_fn *done);
 
 /* Runs left `running` by an instance other than ours, which is known to be gone: each is moved by
@@ -310,6 +318,28 @@ struct store_recover {
 	size_t ret_count;
 };
 void store_recover(struct store *store, struct store_recover *req, store_done_fn *done);
+
+/* An event: starts a run of each action whose schedule waits for it (`on`), with trigger event, the
+ * name and the payload; due now, `pending: queued` or `skipped` as a manual run is, and `skipped:
+ * paused` when the action is paused. All in one transaction.
+ *
+ * An event with a key is delivered once: when another with the same name and key came within
+ * window_ms, that one is answered (ret_is_duplicate), with its runs, and nothing is done. */
+struct store_send_event {
+	struct store_req req;
+	const char *name;
+	const char *key;     /* NULL: none */
+	const char *payload; /* JSON text; NULL: none */
+	int64_t window_ms;
+	struct id ret_event_id;
+	bool ret_is_duplicate;
+	struct run *ret_runs; /* without the payload */
+	size_t ret_count;
+	struct id *ret_cancel; /* overlap=cancel_running: runs to end now */
+	size_t ret_cancel_count;
+};
+void store_send_event(struct store *store, struct store_send_event *req, store_done_fn *done);
+void store_send_event_fini(struct store_send_event *req);
 
 /* --- runs --- */
 
@@ -327,6 +357,7 @@ struct store_trigger {
 void store_trigger(struct store *store, struct store_trigger *req, store_done_fn *done);
 void store_trigger_fini(struct store_trigger *req);
 
+/* With what an event brought. */
 struct store_get_run {
 	struct store_req req;
 	struct id id;
@@ -353,13 +384,15 @@ struct store_list_runs {
 void store_list_runs(struct store *store, struct store_list_runs *req, store_done_fn *done);
 void store_list_runs_fini(struct store_list_runs *req);
 
-/* pending or held: `cancelled` (user) at once. running: cancel_requested is set, and the reason it
- * will end with; the owner is to end it. Asking again is fine. ERR_NOT_FOUND; ERR_CONFLICT when it
- * has ended already. */
+/* pending or held: `cancelled` (user) at once, and an event as in store_finish. running:
+ * cancel_requested is set, and the reason it will end with; the owner is to end it. Asking again is
+ * fine. ERR_NOT_FOUND; ERR_CONFLICT when it has ended already. */
 struct store_cancel_run {
 	struct store_req req;
 	struct id id;
 	struct run ret_run;
+	struct id *ret_cancel; /* others, that its end made obsolete: to be ended now */
+	size_t ret_cancel_count;
 };
 void store_cancel_run(struct store *store, struct store_cancel_run *req, store_done_fn *done);
 void store_cancel_run_fini(struct store_cancel_run *req);

@@ -41,6 +41,7 @@ enum store_lane {
 	X(take)                                                                                    \
 	X(finish)                                                                                  \
 	X(trigger)                                                                                 \
+	X(send_event)                                                                              \
 	X(get_run)                                                                                 \
 	X(list_runs)                                                                               \
 	X(cancel_run)                                                                              \
@@ -321,6 +322,12 @@ void runs_sort_by_rank(struct run *runs, size_t count);
 /* Whether `runs` has one of that action. */
 bool runs_have_action(const struct run *runs, size_t count, const struct id *action_id);
 
+/* Follows the chain of ends that starts `action` back to where it begins. ERR_INVALID when it comes
+ * back to the action itself, or is longer than CHAIN_MAX. `event_of` gives the event that the
+ * action of that name waits for, text for us to free, or NULL; negative after a failure. */
+typedef int chain_event_fn(void *db, const char *name, char **ret_event, struct err *err);
+int chain_check(const struct action *action, chain_event_fn *event_of, void *db, struct err *err);
+
 /* Place of `name` in a table of names, or -1. */
 int name_index(const char *const names[], const char *name);
 
@@ -337,6 +344,7 @@ int err_run_gone(struct err *err);
 int err_run_stale(struct err *err, enum run_state state, int64_t epoch, int64_t expected);
 int err_run_ended(struct err *err, enum run_state state);
 int err_no_output(struct err *err, int attempt);
+int err_chain(struct err *err, const char *chain, bool is_long);
 int err_version(struct err *err, int64_t version, int64_t expected);
 int err_name_taken(struct err *err, const char *name);
 int err_id_taken(struct err *err);

@@ -371,6 +371,43 @@ int err_no_output(struct err *err, int attempt)
 		err, ERR_NOT_FOUND, "attempt %d of this run has not ended, or never was", attempt);
 }
 
+int err_chain(struct err *err, const char *chain, bool is_long)
+{
+	if (is_long)
+		return err_field(err, ERR_INVALID, "/schedule/on",
+			"a chain of events is at most %d actions long: %s", CHAIN_MAX, chain);
+	return err_field(err, ERR_INVALID, "/schedule/on",
+		"these actions would start each other for ever: %s", chain);
+}
+
+static char *put_in_front(const char *up, char *chain_take)
+{
+	char *longer = xasprintf("%s -> %s", up, chain_take);
+
+	free(chain_take);
+	return longer;
+}
+
+int chain_check(const struct action *action, chain_event_fn *event_of, void *db, struct err *err)
+{
+	auto_free char *chain = xstrdup(action->name);
+	auto_free char *event = xstrdup(action_event(action));
+
+	for (int steps = 1; event != NULL; steps++) {
+		auto_free char *up = run_event_action(event);
+
+		if (up == NULL)
+			return 0;
+		chain = put_in_front(up, chain);
+		if (strcmp(up, action->name) == 0 || steps > CHAIN_MAX)
+			return err_chain(err, chain, steps > CHAIN_MAX);
+		free(take_ptr(event));
+		if (event_of(db, up, &event, err) < 0)
+			return err->code;
+	}
+	return 0;
+}
+
 int err_version(struct err *err, int64_t version, int64_t expected)
 {
 	return err_set(err, ERR_VERSION,

@@ -133,7 +133,10 @@ static int orphan_move(const struct sync_verbs *verbs, void *db, struct store_re
 		.follow_up = orphan->follow_up,
 	};
 
-	if (verbs->finish(db, &finish, now_ms) == 0)
+	int status = verbs->finish(db, &finish, now_ms);
+
+	store_finish_fini(&finish); /* who is to be ended is nobody's yet: we have just started */
+	if (status == 0)
 		return 1;
 	if (finish.req.err.code == ERR_STALE)
 		return 0;
@@ -250,11 +253,33 @@ void store_take_fini(struct store_take *req)
 
 STORE_VERB_RUN(finish)
 
+static void finish_clear(struct store_req *base)
+{
+	struct store_finish *req = container_of(base, struct store_finish, req);
+
+	req->ret_has_sequels = false;
+	req->ret_cancel = NULL;
+	req->ret_cancel_count = 0;
+}
+
+static void finish_release(struct store_req *base)
+{
+	store_finish_fini(container_of(base, struct store_finish, req));
+}
+
 static const struct store_verb verb_finish = {
 	.name = "finish",
 	.lane = LANE_WRITE,
 	.run = finish_run,
+	.clear = finish_clear,
+	.fini = finish_release,
 };
+
+void store_finish_fini(struct store_finish *req)
+{
+	free(take_ptr(req->ret_cancel));
+	finish_clear(&req->req);
+}
 
 void store_finish(struct store *store, struct store_finish *req, store_done_fn *done)
 {
@@ -372,6 +397,46 @@ void store_trigger_fini(struct store_trigger *req)
 	req->ret_cancel_count = 0;
 }
 
+/* --- events --- */
+
+STORE_VERB_RUN(send_event)
+
+static void send_event_clear(struct store_req *base)
+{
+	struct store_send_event *req = container_of(base, struct store_send_event, req);
+
+	req->ret_runs = NULL;
+	req->ret_cancel = NULL;
+	req->ret_count = req->ret_cancel_count = 0;
+	req->ret_is_duplicate = false;
+}
+
+static void send_event_release(struct store_req *base)
+{
+	store_send_event_fini(container_of(base, struct store_send_event, req));
+}
+
+static const struct store_verb verb_send_event = {
+	.name = "send_event",
+	.lane = LANE_WRITE,
+	.run = send_event_run,
+	.clear = send_event_clear,
+	.fini = send_event_release,
+	.prepare = trigger_prepare,
+};
+
+void store_send_event(struct store *store, struct store_send_event *req, store_done_fn *done)
+{
+	store_submit(store, &req->req, &verb_send_event, done);
+}
+
+void store_send_event_fini(struct store_send_event *req)
+{
+	runs_free(req->ret_runs, req->ret_count);
+	free(req->ret_cancel);
+	send_event_clear(&req->req);
+}
+
 /* --- get --- */
 
 STORE_VERB_RUN(get_run)
@@ -453,6 +518,8 @@ static void cancel_run_clear(struct store_req *base)
 	struct store_cancel_run *req = container_of(base, struct store_cancel_run, req);
 
 	memset(&req->ret_run, 0, sizeof(req->ret_run));
+	req->ret_cancel = NULL;
+	req->ret_cancel_count = 0;
 }
 
 static void cancel_run_release(struct store_req *base)
@@ -476,6 +543,8 @@ void store_cancel_run(struct store *store, struct store_cancel_run *req, store_d
 void store_cancel_run_fini(struct store_cancel_run *req)
 {
 	run_release(&req->ret_run);
+	free(take_ptr(req->ret_cancel));
+	req->ret_cancel_count = 0;
 }
 
 /* --- change --- */

@@ -132,6 +132,7 @@ int rig_open(struct rig *rig, size_t queue_max, size_t batch_max, struct err *er
 	while (!opening.is_over)
 		(void)uv_run(&rig->loop, UV_RUN_ONCE);
 	if (opening.err.code < 0) {
+		print_message("the store does not open: %s\n", opening.err.text);
 		rig_close(rig);
 		if (err)
 			*err = opening.err;

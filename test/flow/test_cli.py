@@ -123,7 +123,7 @@ def test_add_once_at_a_moment(shared):
     (["x"], "what shall 'x' do? a program behind `--`, --shell TEXT or --url URL"),
     (["x", "--"], "no program behind `--`"),
     (["x", "--shell", "a", "--", "b"], "a program behind `--`, --shell and --url: only one of them"),
-    (["x", "--cron", "@daily", "--every", "1m", "--", "b"], "--cron, --every, --at and --manual: only one of them"),
+    (["x", "--cron", "@daily", "--every", "1m", "--", "b"], "--cron, --every, --at, --on and --manual: only one of them"),
     (["x", "/bin/true"], "'/bin/true' is one argument too many; the program goes behind `--`"),
     (["x", "--env", "A", "--", "b"], "--env 'A': written NAME=VALUE"),
     (["x", "--header", ": v", "--url", "http://a"], "--header ': v': written 'NAME: VALUE'"),
@@ -300,7 +300,7 @@ def test_edit_from_a_file_replaces_the_definition(shared, tmp_path):
 @pytest.mark.parametrize("arguments, said", [
     (["steady"], "what shall be changed? flags, or --file FILE"),
     (["steady", "--file", "x", "--cron", "@daily"], "either --file or flags that describe the change"),
-    (["steady", "--cron", "@daily", "--manual"], "--cron, --every, --at and --manual: only one of them"),
+    (["steady", "--cron", "@daily", "--manual"], "--cron, --every, --at, --on and --manual: only one of them"),
     (["steady", "--cron", "61 * * * *"], "cron field 'minute': 61 is above 59"),
     ([], "action edit needs ACTION"),
 ])

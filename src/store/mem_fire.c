@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Runs that no due time asked for, in memory: manual ones and those that events start. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/mem_priv.h"
+
+/* Where the ids of runs to end now go. */
+struct ending_ids {
+	struct id **ids;
+	size_t *count;
+};
+
+/* Not the cursor itself either: that due time is still to be claimed. */
+static int64_t free_due(const struct mem_action *owner, int64_t now_ms)
+{
+	int64_t due_at_ms = now_ms;
+
+	while (due_at_ms == owner->action->next_due_ms || mem_has_due(owner, due_at_ms))
+		due_at_ms++;
+	return due_at_ms;
+}
+
+/* The run as it is to begin; its id, trigger and strings are in `given`. */
+static struct mem_run *fire(struct mem *mem, struct mem_action *owner, struct due_fate fate,
+	const struct run *given, const struct ending_ids *cancel, int64_t now_ms)
+{
+	struct planned_due due = {.due_at_ms = free_due(owner, now_ms), .count = 1};
+	struct run run;
+
+	if (fate.makes_room)
+		mem_make_room(mem->rows, owner, now_ms, cancel->ids, cancel->count);
+	run_init(&run, &given->id, &due, now_ms);
+	run.trigger = given->trigger;
+	run.retry_of = given->retry_of;
+	run.event = xstrdup(given->event);
+	run.payload = xstrdup(given->payload);
+	run_settle(&run, &fate, &mem->instance_id, now_ms);
+	return mem_insert_run(mem->rows, owner, &run);
+}
+
+static struct due_fate decide(const struct mem_action *owner, bool is_paused)
+{
+	const struct action *action = owner->action;
+	struct overlap_rules rules = {action->overlap, action->queue_limit, is_paused};
+	struct open_runs open = mem_count_open(owner);
+
+	return due_decide(&rules, DUE_RUN, &open, false);
+}
+
+/* What an event brought to `from`, for the run that repeats it. */
+static void copy_event(struct mem_run *to, const struct mem_run *from)
+{
+	to->run.event = xstrdup(from->run.event);
+	to->run.payload = xstrdup(from->run.payload);
+	to->event_id = from->event_id;
+	to->depth = from->depth;
+}
+
+int mem_trigger(void *db, struct store_trigger *req, int64_t now_ms)
+{
+	struct mem *mem = db;
+	struct mem_action *owner = sorted_get(&mem->rows->actions_by_id, &req->action_id);
+	const struct run given = {
+		.id = *scratch_next_id(req->req.scratch),
+		.trigger = id_is_zero(&req->retry_of) ? TRIGGER_MANUAL : TRIGGER_RETRY,
+		.retry_of = req->retry_of,
+	};
+	const struct ending_ids cancel = {&req->ret_cancel, &req->ret_cancel_count};
+	const struct mem_run *original = sorted_get(&mem->rows->runs, &req->retry_of);
+	struct mem_run *run;
+
+	if (!owner)
+		return err_no_action(&req->req.err);
+	run = fire(mem, owner, decide(owner, false), &given, &cancel, now_ms);
+	if (original)
+		copy_event(run, original);
+	mem_copy_run(run, &req->ret_run);
+	return 0;
+}
+
+/* --- events --- */
+
+struct delivery {
+	struct id event_id;
+	char *name, *payload; /* borrowed */
+	int depth;
+	int64_t now_ms;
+	struct ending_ids cancel;
+	void (*made)(const struct mem_run *run, void *data); /* may be NULL */
+	void *data;
+};
+
+static bool waits_for(const struct mem_action *owner, const char *event)
+{
+	const char *waits = action_event(owner->action);
+
+	return waits && strcmp(waits, event) == 0;
+}
+
+static void deliver_to(struct mem *mem, struct mem_action *owner, const struct delivery *delivery)
+{
+	const struct run given = {
+		.id = id_derive(&delivery->event_id, &owner->action->id, delivery->now_ms),
+		.trigger = TRIGGER_EVENT,
+		.event = delivery->name,
+		.payload = delivery->payload,
+	};
+	struct due_fate fate = {.state = RUN_SKIPPED, .reason = REASON_LIMIT};
+	struct mem_run *run;
+
+	if (delivery->depth <= CHAIN_MAX)
+		fate = decide(owner, owner->action->is_paused);
+	run = fire(mem, owner, fate, &given, &delivery->cancel, delivery->now_ms);
+	run->event_id = delivery->event_id;
+	run->depth = delivery->depth;
+	if (delivery->made)
+		delivery->made(run, delivery->data);
+}
+
+/* Returns how many runs it made. */
+static size_t deliver(struct mem *mem, const struct delivery *delivery)
+{
+	const struct sorted *all = &mem->rows->actions_by_id;
+	size_t count = 0;
+
+	for (size_t i = 0; i < all->count; i++)
+		if (waits_for(all->items[i], delivery->name)) {
+			deliver_to(mem, all->items[i], delivery);
+			count++;
+		}
+	return count;
+}
+
+static void keep_run(const struct mem_run *run, void *data)
+{
+	struct store_send_event *req = data;
+	struct run *copy;
+
+	req->ret_runs = xrealloc(req->ret_runs, req->ret_count + 1, sizeof(*req->ret_runs));
+	copy = &req->ret_runs[req->ret_count++];
+	mem_copy_run(run, copy);
+	free(take_ptr(copy->payload));
+}
+
+static struct mem_event_key *find_key(const struct mem_db *rows, const struct store_send_event *req)
+{
+	for (size_t i = 0; i < rows->event_key_count; i++)
+		if (strcmp(rows->event_keys[i].name, req->name) == 0 &&
+			strcmp(rows->event_keys[i].key, req->key) == 0)
+			return &rows->event_keys[i];
+	return NULL;
+}
+
+/* True when this is the first of its key within the window. */
+static bool note_key(struct mem_db *rows, struct store_send_event *req, int64_t now_ms)
+{
+	struct mem_event_key *key = find_key(rows, req);
+
+	if (key && key->sent_at_ms > now_ms - req->window_ms) {
+		req->ret_event_id = key->event_id;
+		return false;
+	}
+	if (!key) {
+		rows->event_keys = grow_array(rows->event_keys, rows->event_key_count,
+			&rows->event_key_room, sizeof(*rows->event_keys));
+		key = &rows->event_keys[rows->event_key_count++];
+		key->name = xstrdup(req->name);
+		key->key = xstrdup(req->key);
+	}
+	key->event_id = req->ret_event_id;
+	key->sent_at_ms = now_ms;
+	return true;
+}
+
+int mem_send_event(void *db, struct store_send_event *req, int64_t now_ms)
+{
+	struct mem *mem = db;
+	const struct sorted *runs = &mem->rows->runs;
+	const struct delivery delivery = {
+		.event_id = *scratch_next_id(req->req.scratch),
+		.name = (char *)req->name,
+		.payload = (char *)req->payload,
+		.now_ms = now_ms,
+		.cancel = {&req->ret_cancel, &req->ret_cancel_count},
+		.made = keep_run,
+		.data = req,
+	};
+
+	req->ret_event_id = delivery.event_id;
+	req->ret_is_duplicate = req->key && !note_key(mem->rows, req, now_ms);
+	if (!req->ret_is_duplicate) {
+		(void)deliver(mem, &delivery);
+		return 0;
+	}
+	for (size_t i = 0; i < runs->count; i++)
+		if (id_equal(&((struct mem_run *)runs->items[i])->event_id, &req->ret_event_id))
+			keep_run(runs->items[i], req);
+	return 0;
+}
+
+size_t mem_announce_end(struct mem *mem, const struct mem_run *run, struct id **cancel,
+	size_t *cancel_count, int64_t now_ms)
+{
+	struct run ended;
+	auto_free char *name = NULL, *payload = NULL;
+	struct delivery delivery = {
+		.event_id = id_derive(&run->run.id, &run->run.action_id, now_ms),
+		.depth = run->depth + 1,
+		.now_ms = now_ms,
+		.cancel = {cancel, cancel_count},
+	};
+	size_t count = 0;
+
+	mem_copy_run(run, &ended);
+	name = run_event_name(&ended);
+	if (name) {
+		payload = run_event_payload(&ended);
+		delivery.name = name;
+		delivery.payload = payload;
+		count = deliver(mem, &delivery);
+	}
+	run_fini(&ended);
+	return count;
+}
+
+void mem_event_keys_fini(struct mem_db *rows)
+{
+	for (size_t i = 0; i < rows->event_key_count; i++) {
+		free(rows->event_keys[i].name);
+		free(rows->event_keys[i].key);
+	}
+	free(rows->event_keys);
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Events: one statement that finds who waits, starts their runs and tells which. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/pg_store_priv.h"
+
+static const struct pg_statement send_statement = {.name = "send event",
+	.text = "SELECT t.ret_event, t.ret_is_duplicate, t.ret_cancel, " PG_RUN_FIELDS
+		" FROM gathering.send_event($1::uuid, $2::boolean, $3::text, $4::text, $5::text,"
+		" $6::bigint * interval '1 millisecond') t,"
+		" LATERAL (SELECT (t.ret_run).*) r" PG_RUN_JOIN};
+
+static struct store_send_event *send_of(const struct pg_call *call)
+{
+	return container_of(call->req, struct store_send_event, req);
+}
+
+static void put_send(struct pg_call *call)
+{
+	const struct store_send_event *req = send_of(call);
+	struct pg_params *params = pg_call_add(call, &send_statement);
+
+	pg_put_id(params, &req->req.scratch->ids[0]);
+	pg_put_bool(params, call->is_again);
+	pg_put_text(params, req->name);
+	pg_put_text(params, req->key);
+	pg_put_text(params, req->payload);
+	pg_put_i64(params, req->window_ms);
+}
+
+static void skip_head(struct pg_row *row)
+{
+	pg_skip(row);
+	pg_skip(row);
+	pg_skip(row);
+}
+
+static int read_send(struct pg_call *call)
+{
+	struct store_send_event *req = send_of(call);
+	struct pg_row row = pg_rows(&call->queries[0]);
+	size_t room = 0;
+
+	must(pg_row_next(&row));
+	req->ret_event_id = pg_read_id(&row);
+	req->ret_is_duplicate = pg_read_bool(&row);
+	pg_read_ids(&row, &req->ret_cancel, &req->ret_cancel_count);
+	while (pg_row_next(&row)) {
+		skip_head(&row);
+		req->ret_runs =
+			grow_array(req->ret_runs, req->ret_count, &room, sizeof(*req->ret_runs));
+		pg_read_run(&row, &req->ret_runs[req->ret_count++]);
+	}
+	return 0;
+}
+
+int pg_send_event(void *db, struct store_send_event *req, int64_t now_ms)
+{
+	static const struct pg_plan plan = {.place = PG_WRITES, .put = put_send, .read = read_send};
+
+	return pg_call_start(db, &req->req, &plan);
+}

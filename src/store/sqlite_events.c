@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Events: who waits for one, the runs it starts and what it brings them; and the end of a run as an
+ * event. Ids of runs come of the event and the action, as a worker thread makes none of its own. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/sqlite_priv.h"
+
+/* One event on its way to those who wait for it. */
+struct delivery {
+	struct sqlite_db *db;
+	int64_t now_ms;
+	struct err *err;
+	struct id event_id;
+	const char *name, *payload;
+	int depth;
+	/* out; runs may be NULL: not wanted */
+	struct run **runs;
+	size_t run_room, *run_count;
+	struct id **cancel;
+	size_t *cancel_count;
+};
+
+static int list_subscribers(struct delivery *delivery, struct id **ret_ids, size_t *ret_count)
+{
+	struct statement st = statement_start(&delivery->db->writer, QUERY_SUBSCRIBERS);
+	int status;
+
+	put_text(&st, delivery->name);
+	while ((status = statement_step(&st, delivery->err)) > 0) {
+		struct id id = read_id(&st);
+
+		ids_add(ret_ids, ret_count, &id);
+	}
+	statement_end(&st);
+	return status;
+}
+
+static int insert_run_event(struct delivery *delivery, const struct id *run_id)
+{
+	struct statement st = statement_start(&delivery->db->writer, QUERY_RUN_EVENT_INSERT);
+
+	put_id(&st, run_id);
+	put_id(&st, &delivery->event_id);
+	put_i64(&st, delivery->depth);
+	put_text(&st, delivery->name);
+	put_text(&st, delivery->payload);
+	return statement_run(&st, delivery->err);
+}
+
+static void keep_run(struct delivery *delivery, struct run *run)
+{
+	if (delivery->runs) {
+		*delivery->runs = grow_array(*delivery->runs, *delivery->run_count,
+			&delivery->run_room, sizeof(**delivery->runs));
+		(*delivery->runs)[*delivery->run_count] = *run;
+	} else {
+		run_fini(run);
+	}
+	(*delivery->run_count)++;
+}
+
+static int deliver_to(struct delivery *delivery, const struct id *action_id)
+{
+	struct claiming claiming = {
+		.conn = &delivery->db->writer,
+		.instance_id = &delivery->db->instance_id,
+		.now_ms = delivery->now_ms,
+		.err = delivery->err,
+		.action_id = *action_id,
+		.cancel = delivery->cancel,
+		.cancel_count = delivery->cancel_count,
+	};
+	const struct firing firing = {
+		.trigger = TRIGGER_EVENT,
+		.run_id = id_derive(&delivery->event_id, action_id, delivery->now_ms),
+		.reason = delivery->depth > CHAIN_MAX ? REASON_LIMIT : REASON_NONE,
+		.obeys_pause = true,
+	};
+	struct run run;
+	int status = claiming_fire(&claiming, &firing, &run);
+
+	if (status <= 0)
+		return status;
+	status = insert_run_event(delivery, &run.id);
+	keep_run(delivery, &run);
+	return status;
+}
+
+static int deliver(struct delivery *delivery)
+{
+	struct id *subscribers = NULL;
+	size_t count = 0;
+	int status = list_subscribers(delivery, &subscribers, &count);
+
+	for (size_t i = 0; i < count && status == 0; i++)
+		status = deliver_to(delivery, &subscribers[i]);
+	free(subscribers);
+	return status;
+}
+
+/* --- an event from outside --- */
+
+/* 1: it came within the window, and *ret_id is what it was called then. */
+static int find_key(struct conn *conn, const struct store_send_event *req, int64_t now_ms,
+	struct id *ret_id, struct err *err)
+{
+	struct statement st = statement_start(conn, QUERY_EVENT_KEY_GET);
+	int status;
+
+	put_text(&st, req->name);
+	put_text(&st, req->key);
+	put_i64(&st, now_ms - req->window_ms);
+	status = statement_step(&st, err);
+	if (status > 0)
+		*ret_id = read_id(&st);
+	statement_end(&st);
+	return status;
+}
+
+static int put_key(
+	struct conn *conn, const struct store_send_event *req, int64_t now_ms, struct err *err)
+{
+	struct statement st = statement_start(conn, QUERY_EVENT_KEY_PUT);
+
+	put_text(&st, req->name);
+	put_text(&st, req->key);
+	put_id(&st, &req->ret_event_id);
+	put_i64(&st, now_ms);
+	if (statement_run(&st, err) < 0)
+		return err->code;
+	st = statement_start(conn, QUERY_EVENT_KEY_EXPIRE);
+	put_i64(&st, now_ms - req->window_ms);
+	return statement_run(&st, err);
+}
+
+static int list_event_runs(struct conn *conn, struct store_send_event *req)
+{
+	struct statement st = statement_start(conn, QUERY_RUNS_OF_EVENT);
+	size_t room = 0;
+	int status;
+
+	put_id(&st, &req->ret_event_id);
+	while ((status = statement_step(&st, &req->req.err)) > 0) {
+		req->ret_runs =
+			grow_array(req->ret_runs, req->ret_count, &room, sizeof(*req->ret_runs));
+		read_run(&st, &req->ret_runs[req->ret_count++]);
+	}
+	statement_end(&st);
+	return status;
+}
+
+int sqlite_send_event(void *data, struct store_send_event *req, int64_t now_ms)
+{
+	struct sqlite_db *db = data;
+	struct err *err = &req->req.err;
+	struct delivery delivery = {
+		.db = db,
+		.now_ms = now_ms,
+		.err = err,
+		.event_id = *scratch_next_id(req->req.scratch),
+		.name = req->name,
+		.payload = req->payload,
+		.runs = &req->ret_runs,
+		.run_count = &req->ret_count,
+		.cancel = &req->ret_cancel,
+		.cancel_count = &req->ret_cancel_count,
+	};
+	int found = 0;
+
+	req->ret_event_id = delivery.event_id;
+	if (req->key)
+		found = find_key(&db->writer, req, now_ms, &req->ret_event_id, err);
+	if (found < 0)
+		return found;
+	req->ret_is_duplicate = found > 0;
+	if (found > 0)
+		return list_event_runs(&db->writer, req);
+	if (req->key && put_key(&db->writer, req, now_ms, err) < 0)
+		return err->code;
+	return deliver(&delivery);
+}
+
+/* --- what an event brought --- */
+
+int load_run_event(struct conn *conn, struct run *run, int *ret_depth, struct err *err)
+{
+	struct statement st;
+	int status;
+
+	if (ret_depth)
+		*ret_depth = 0;
+	if (run->trigger != TRIGGER_EVENT && run->trigger != TRIGGER_RETRY)
+		return 0;
+	st = statement_start(conn, QUERY_RUN_EVENT_GET);
+	put_id(&st, &run->id);
+	status = statement_step(&st, err);
+	if (status > 0) {
+		run->event = read_text(&st);
+		run->payload = read_text(&st);
+		if (ret_depth)
+			*ret_depth = read_int(&st, 0);
+	}
+	statement_end(&st);
+	return status < 0 ? status : 0;
+}
+
+/* --- the end of a run --- */
+
+static int depth_of(struct sqlite_db *db, const struct run *run, int *ret_depth, struct err *err)
+{
+	struct run facts = {.id = run->id, .trigger = run->trigger};
+	int status = load_run_event(&db->writer, &facts, ret_depth, err);
+
+	run_fini(&facts);
+	return status;
+}
+
+int announce_end(struct sqlite_db *db, const struct run *run, const struct sequels *sequels,
+	int64_t now_ms, struct err *err)
+{
+	auto_free char *name = run->action_name ? run_event_name(run) : NULL;
+	auto_free char *payload = name ? run_event_payload(run) : NULL;
+	size_t count = 0;
+	struct delivery delivery = {
+		.db = db,
+		.now_ms = now_ms,
+		.err = err,
+		.event_id = id_derive(&run->id, &run->action_id, now_ms),
+		.name = name,
+		.payload = payload,
+		.run_count = &count,
+		.cancel = sequels->cancel,
+		.cancel_count = sequels->cancel_count,
+	};
+
+	if (!name)
+		return 0;
+	if (depth_of(db, run, &delivery.depth, err) < 0)
+		return err->code;
+	delivery.depth++;
+	if (deliver(&delivery) < 0)
+		return err->code;
+	if (sequels->has_any)
+		*sequels->has_any = count > 0;
+	return 0;
+}
