@@ -45,6 +45,8 @@ static int open_listener(struct server *server, struct err *err)
 	auto_free char *folder = database_folder(server->conf.database);
 	const struct conf *conf = &server->conf;
 	struct api_opts api_opts = {
+		.vault = server->vault,
+
 		.loop = &server->loop,
 		.life = server->life,
 		.version = GATHERING_VERSION,

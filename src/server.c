@@ -20,6 +20,7 @@
 #include "sched/sched.h"
 #include "server_priv.h"
 #include "store/store.h"
+#include "vault/vault.h"
 
 /* Fixed limits that nobody has needed to change yet. */
 #define STORE_QUEUE_MAX    20000
@@ -127,6 +128,9 @@ static void exec_part_start(void *data)
 		.exec_paths = conf->exec_paths,
 		.exec_users = conf->exec_users,
 		.allow_private_targets = conf->allow_private_targets,
+		.max_per_host = (int)conf->max_per_host,
+		.get_secrets = server->vault != NULL ? secrets_read : NULL,
+		.get_secrets_data = server,
 		.term_grace_ms = conf->term_grace,
 		.output_max = (size_t)conf->output_max,
 		.user_agent = "gathering/" GATHERING_VERSION,
@@ -299,6 +303,9 @@ static int prepare(struct server *server, int argc, char **argv, struct err *err
 	if (conf_load(argc, argv, &server->conf, err) < 0 ||
 		process_raise_descriptor_limit(err) < 0)
 		return err->code;
+	if (server->conf.secret_key_file[0] != '\0' &&
+		vault_open(server->conf.secret_key_file, &server->vault, err) < 0)
+		return err->code;
 	if (uv_loop_init(&server->loop) != 0)
 		return err_set(err, ERR_FULL, "no descriptors or no memory left on this machine");
 	return 0;
@@ -314,11 +321,13 @@ int server_run(int argc, char **argv)
 	process_ignore_write_signals();
 	if (prepare(&server, argc, argv, &err) < 0) {
 		(void)fprintf(stderr, "gathering serve: %s\n", err.text);
+		vault_close(server.vault);
 		conf_fini(&server.conf);
 		return err_exit_status(err.code);
 	}
 	configure_log(&server.conf);
 	status = serve(&server);
+	vault_close(server.vault);
 	conf_fini(&server.conf);
 	return status;
 }

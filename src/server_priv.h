@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/id.h"
 #include "conf/conf.h"
+#include "exec/exec.h"
 #include "notice.h"
 
 #define SERVER_SIGNALS 5
@@ -23,6 +24,7 @@ struct server {
 	size_t signals_open;
 	struct http *http;
 	struct api *api;
+	struct vault *vault; /* NULL: no secret_key_file */
 	struct store *store;
 	struct err open_err;
 	struct exec *exec;
@@ -37,6 +39,11 @@ void server_report(struct server *server, int status, const struct err *err);
 
 void signals_part_start(void *server);
 void signals_part_stop(void *server);
+
+/* --- secrets.c --- */
+
+/* An exec_get_secrets_fn; `server` is what the executor was given with it. */
+void secrets_read(char *const *names, exec_secrets_fn *done, void *attempt, void *server);
 
 /* --- dump.c --- */
 

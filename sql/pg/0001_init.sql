@@ -83,6 +83,14 @@ CREATE INDEX event_key_sent ON gathering.event_key (sent_at);
 
 -- The running server processes. A row goes when its process ends politely, or when the others have found it dead;
 -- runs whose owner has no row, or whose lease has ended, are anybody's to recover.
+-- Values sealed with a key that is not in this database (src/vault).
+CREATE TABLE gathering.secret (
+	name       text COLLATE "C" PRIMARY KEY,
+	sealed     bytea NOT NULL,
+	created_at timestamptz NOT NULL,
+	updated_at timestamptz NOT NULL
+);
+
 CREATE TABLE gathering.instance (
 	id           uuid PRIMARY KEY,
 	host         text NOT NULL,

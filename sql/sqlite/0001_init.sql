@@ -131,5 +131,13 @@ CREATE TABLE attempt (
 	PRIMARY KEY (run_id, epoch)
 ) STRICT, WITHOUT ROWID;
 
+-- Values sealed with a key that is not in this file (src/vault).
+CREATE TABLE secret (
+	name           TEXT PRIMARY KEY,
+	sealed         BLOB NOT NULL,
+	created_at_ms  INTEGER NOT NULL,
+	updated_at_ms  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 PRAGMA application_id = 0x47746872; -- "Gthr"
 PRAGMA user_version = 1;

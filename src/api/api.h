@@ -22,6 +22,7 @@ struct api_opts {
 	struct life *life;
 	const char *version;
 	struct id instance_id;
+	const struct vault *vault;   /* NULL: no secrets are kept */
 	int rate_health, rate_probe; /* requests a minute per address; 0: no limit */
 	int64_t event_window_ms;     /* an event sent again with its key is the same for so long */
 	const char *disk_path;       /* whose free space /health/checks reports; NULL: "." */

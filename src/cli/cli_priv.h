@@ -233,6 +233,10 @@ int cmd_run_logs(struct cli *cli);
 int cmd_instance_list(struct cli *cli);
 int cmd_instance_drain(struct cli *cli);
 int cmd_instance_undrain(struct cli *cli);
+int cmd_secret_keygen(struct cli *cli);
+int cmd_secret_set(struct cli *cli);
+int cmd_secret_list(struct cli *cli);
+int cmd_secret_delete(struct cli *cli);
 int cmd_import_crontab(struct cli *cli);
 
 /* --- shared between commands --- */

@@ -58,6 +58,7 @@ struct mem_db {
 	struct list open_runs;
 	struct mem_event_key *event_keys; /* owned */
 	size_t event_key_count, event_key_room;
+	struct sorted secrets; /* owns its items */
 };
 
 /* One store's view: the `db` of the verbs. */
@@ -94,4 +95,9 @@ int mem_list_runs(void *db, struct store_list_runs *req, int64_t now_ms);
 int mem_change_run(void *db, struct store_change_run *req, int64_t now_ms);
 int mem_cancel_run(void *db, struct store_cancel_run *req, int64_t now_ms);
 int mem_get_output(void *db, struct store_get_output *req, int64_t now_ms);
+int mem_put_secret(void *db, struct store_put_secret *req, int64_t now_ms);
+int mem_get_secrets(void *db, struct store_get_secrets *req, int64_t now_ms);
+int mem_delete_secret(void *db, struct store_delete_secret *req, int64_t now_ms);
+void mem_secrets_init(struct mem_db *rows);
+void mem_secrets_fini(struct mem_db *rows);
 int mem_stats(void *db, struct store_stats *req, int64_t now_ms);

@@ -337,6 +337,7 @@ static struct mem_db *mem_db_ref(const char *name)
 	rows->actions_by_id.compare = compare_action_id;
 	rows->runs.compare = compare_run_id;
 	list_init(&rows->open_runs);
+	mem_secrets_init(rows);
 	rows->next = shared_dbs;
 	shared_dbs = rows;
 	return rows;
@@ -357,6 +358,7 @@ static void mem_db_unref(struct mem_db *rows)
 	free(rows->actions_by_id.items);
 	free(rows->runs.items);
 	mem_event_keys_fini(rows);
+	mem_secrets_fini(rows);
 	free(rows->name);
 	free(rows);
 }

@@ -47,6 +47,9 @@ enum store_lane {
 	X(cancel_run)                                                                              \
 	X(change_run)                                                                              \
 	X(get_output)                                                                              \
+	X(put_secret)                                                                              \
+	X(get_secrets)                                                                             \
+	X(delete_secret)                                                                           \
 	X(stats)
 
 /* The verbs of a synchronous backend, by name. Each returns 0 or a negative code with req->req.err
@@ -345,6 +348,11 @@ int err_run_stale(struct err *err, enum run_state state, int64_t epoch, int64_t 
 int err_run_ended(struct err *err, enum run_state state);
 int err_no_output(struct err *err, int attempt);
 int err_chain(struct err *err, const char *chain, bool is_long);
+int err_no_secret(struct err *err, const char *name);
+int err_secrets_full(struct err *err);
+
+/* One more secret in an output; `sealed` is copied. The order of names is the backend's to keep. */
+void secrets_add(struct store_get_secrets *req, const struct store_secret *secret);
 int err_version(struct err *err, int64_t version, int64_t expected);
 int err_name_taken(struct err *err, const char *name);
 int err_id_taken(struct err *err);
