@@ -9,6 +9,7 @@
  *     doors.c        what clients meet: listener, HTTP, how both are closed
  *     signals.c      what each signal does
  *     process.c      what the process puts right about itself first
+ *     secrets.c      from the store through the vault to an attempt
  *     notice.c       how long the listener stays open in a stop
  *     life/          walks that table: start forward, drain and stop backward
  *     http/          requests in, answers out (libmicrohttpd behind a strict gate)
@@ -16,6 +17,7 @@
  *     store/         every durable fact; SQLite or memory behind one asynchronous contract
  *     sched/         look, wake, claim, start, record
  *     exec/          one attempt: a webhook or a program
+ *   vault/           secrets at rest: sealed and opened with the key of this server
  *   pg/              PostgreSQL on the loop: connections, pool, statements
  *   model/           action, run, result: their JSON, the run's state table
  *   plan/            when things are due: pure
