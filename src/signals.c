@@ -89,6 +89,10 @@ void signals_part_stop(void *data)
 {
 	struct server *server = data;
 
-	for (size_t i = 0; i < COUNT_OF(actions); i++)
+	/* The last part to stop. libuv gives the signal its default back, and a second TERM that
+	 * comes now would take the exit status from a stop that is over. */
+	for (size_t i = 0; i < COUNT_OF(actions); i++) {
 		uv_close((uv_handle_t *)&server->signals[i], on_signal_closed);
+		(void)signal(actions[i].number, SIG_IGN);
+	}
 }

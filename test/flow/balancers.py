@@ -162,7 +162,7 @@ http {{
 
 
 class Load:
-    """Clients that never retry; GET and POST, keep-alive or a connection a request."""
+    """Clients that never retry; GET and POST, keep-alive or a connection a request, one each `pause` seconds."""
 
     def __init__(self, port, clients=8, pause=0.02, may_keep=True):
         self.port, self.pause, self.may_keep = port, pause, may_keep
@@ -172,38 +172,62 @@ class Load:
         for thread in self.threads:
             thread.start()
 
-    def one(self, connection, number, keeps):
-        headers = {} if keeps else {"Connection": "close"}
-        if number % 4 == 0:
-            body = '{"schedule": {"every": "10s"}, "count": 1}'
-            connection.request("POST", "/api/v1/schedules/preview", body,
-                               {"Content-Type": "application/json", **headers})
-        else:
-            connection.request("GET", "/api/v1/actions?limit=1", headers=headers)
-        answer = connection.getresponse()
-        answer.read()
-        return answer
+    def connect(self):
+        sock = socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
+
+    @staticmethod
+    def request(number, keeps):
+        fields = b"Host: gathering\r\n" + (b"" if keeps else b"Connection: close\r\n")
+        if number % 4:
+            return b"GET /api/v1/actions?limit=1 HTTP/1.1\r\n" + fields + b"\r\n"
+        body = b'{"schedule": {"every": "10s"}, "count": 1}'
+        fields += b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
+        return b"POST /api/v1/schedules/preview HTTP/1.1\r\n" + fields + b"\r\n" + body
+
+    @staticmethod
+    def answer(sock):
+        """-> (status, may the connection be used again)"""
+        text = b""
+        while b"\r\n\r\n" not in text:
+            chunk = sock.recv(65536)
+            if not chunk:
+                raise ConnectionError(f"closed after {len(text)} bytes of a head")
+            text += chunk
+        head, _, body = text.partition(b"\r\n\r\n")
+        head = head.lower()
+        left = int(head.split(b"content-length:")[1].split(b"\r\n")[0]) - len(body)
+        while left > 0:
+            chunk = sock.recv(left)
+            if not chunk:
+                raise ConnectionError(f"closed {left} bytes before the end of the body")
+            left -= len(chunk)
+        return int(head[9:12]), b"connection: close" not in head
 
     def run(self, client):
-        keeps, number = self.may_keep and client % 2 == 0, client
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        keeps, number, sock = self.may_keep and client % 2 == 0, client, None
+        due = time.monotonic()
         while not self.is_ending:
             number += 1
             began = time.monotonic()
+            due = max(due + self.pause, began - self.pause)
             try:
-                answer = self.one(connection, number, keeps)
-                if answer.status == 200:
+                sock = sock or self.connect()
+                sock.sendall(self.request(number, keeps))
+                status, is_kept = self.answer(sock)
+                if status == 200:
                     self.ok += 1
                 else:
-                    self.failed.append((began, answer.status))
-            except (OSError, http.client.HTTPException) as error:
+                    self.failed.append((began, status))
+            except OSError as error:
                 self.failed.append((began, repr(error)))
-                connection.close()
+                is_kept = False
             self.longest_s = max(self.longest_s, time.monotonic() - began)
-            if not keeps:
-                connection.close()
-            time.sleep(self.pause)
-        connection.close()
+            if sock and not (keeps and is_kept):
+                sock.close()
+                sock = None
+            time.sleep(max(0, due - time.monotonic()))
 
     def end(self):
         self.is_ending = True
@@ -232,7 +256,7 @@ class Watcher:
 class Roll:
     """Two servers behind a balancer under load; each is stopped and started again, as a deploy does."""
 
-    def __init__(self, folder, balancer, drains_first=False, **options):
+    def __init__(self, folder, balancer, drains_first=False, rolls=1, clients=8, pause=0.02, **options):
         self.drains_first = drains_first
         self.servers, self.balancer, self.load = [], None, None
         self.took_s, self.refusals = [], []
@@ -242,9 +266,9 @@ class Roll:
                 os.makedirs(home)
                 self.servers.append(Server(home, **{"listen": f"127.0.0.1:{free_port()}", **options}).start())
             self.balancer = balancer(os.path.join(str(folder), "balancer"), self.servers)
-            self.load = Load(self.balancer.port, may_keep=self.balancer.may_keep)
+            self.load = Load(self.balancer.port, clients, pause, self.balancer.may_keep)
             wait_for(lambda: self.load.ok > 200, "the load to flow")
-            for server in self.servers:
+            for server in self.servers * rolls:
                 self.roll(server)
         finally:
             self.end()

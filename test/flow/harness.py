@@ -138,8 +138,20 @@ class Server:
         self.spawn()
         self.wait_listening()
         # not /health/ready: who asks that is a prober, and a stop waits until it has heard
-        wait_for(lambda: self.get("/health/startup").status == 200, f"the start\n{self.log}")
+        try:
+            wait_for(lambda: self.get("/health/startup").status == 200, "the start")
+        except AssertionError as late:
+            self.signal(signal.SIGUSR1)  # says into its log what it is doing
+            time.sleep(0.5)
+            raise AssertionError(f"{late}\n{self.log}\n{self.stacks()}") from None
         return self
+
+    def stacks(self):
+        """Where its threads are, for a server that hangs."""
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            return subprocess.run(["gdb", "-p", str(self.pid), "-batch", "-ex", "thread apply all bt 12"], capture_output=True, text=True,
+                                  timeout=30, check=False).stdout
+        return "(no gdb)"
 
     def wait_listening(self):
         def address():
