@@ -10,6 +10,8 @@
 #include <string.h>
 #include <strings.h>
 
+/* uthash's own function trips -Wimplicit-fallthrough of clang. */
+#define HASH_FUNCTION HASH_OAT
 #include <uthash.h>
 
 #include "base/mem.h"
