@@ -826,7 +826,7 @@ BEGIN
 	INTO ret_lost, ret_cancel, ret_pause FROM unnest(in_ids) g LEFT JOIN extended e ON e.id = g;
 	SELECT count(*) INTO ret_instances FROM gathering.instance;
 	SELECT count(*) INTO ret_orphans FROM gathering.run r
-	WHERE r.state = 'running' AND r.instance_id <> in_me AND gathering.is_orphan(r.instance_id, r.lease_until);
+	WHERE r.state = 'running' AND gathering.is_orphan(r.instance_id, r.lease_until);
 END
 $heartbeat$;
 

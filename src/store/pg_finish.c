@@ -237,13 +237,14 @@ void pg_finish_flush(struct pg_store *pg)
 
 /* --- recover --- */
 
-/* Another's runs whose instance is known to be gone: its row is, or it let the lease end. */
+/* Runs whose instance is known to be gone: its row is, or it let the lease end. Ours are among them
+ * when a claim came through whose answer did not: nobody works on those, and each heartbeat extends
+ * what it names alone. */
 static const struct pg_statement orphans_statement = {.name = "orphans",
 	.text = "SELECT " PG_RUN_FIELDS ", " PG_RUN_ACTION_FIELDS
 		" FROM gathering.run r" PG_RUN_ACTION_JOINS
-		" WHERE r.state = 'running' AND r.instance_id <> $1::uuid"
-		" AND gathering.is_orphan(r.instance_id, r.lease_until)"
-		" ORDER BY r.id LIMIT $2::bigint"};
+		" WHERE r.state = 'running' AND gathering.is_orphan(r.instance_id, r.lease_until)"
+		" ORDER BY r.id LIMIT $1::bigint"};
 
 /* With ONLY_THE_DEAD_RECOVERED off: whatever runs elsewhere. */
 static const struct pg_statement others_statement = {.name = "others",
@@ -258,7 +259,6 @@ static void put_orphans(struct pg_call *call)
 	struct pg_params *params = pg_call_add(call,
 		RULE_IS_OFF(ONLY_THE_DEAD_RECOVERED) ? &others_statement : &orphans_statement);
 
-	pg_put_id(params, &call->pg->store->instance_id);
 	pg_put_i64(params, ORPHANS_MAX);
 }
 

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Exactly once, with 2 and 5 instances, and with instances that are killed all the time."""
+import threading
+import time
+
+import pytest
+
+from gang import Gang, seeded
+from pg import cluster, clusters  # noqa: F401 (fixtures)
+
+LOAD_S = 60
+KILLS = 8
+KILL_EVERY_S = 3
+
+
+@pytest.fixture
+def gangs(servers, cluster, tmp_path):  # noqa: F811
+    """Makes gangs, each on a database of its own in the file's cluster."""
+    def make(**options):
+        name = f"t{time.monotonic_ns()}"
+        cluster.sql(f"CREATE DATABASE {name}")
+        return Gang(servers, tmp_path, cluster.url.rsplit("/", 1)[0] + "/" + name, **options)
+
+    return make
+
+
+def assert_shared(runs, count):
+    """Nobody is idle: each has at least a sixth of a fair share."""
+    shares = {}
+    for run in runs:
+        if run["state"] == "succeeded":
+            shares[run["instance_id"]] = shares.get(run["instance_id"], 0) + 1
+    print(f"{count} instances:", sorted(shares.values()))
+    assert len(shares) == count and min(shares.values()) >= sum(shares.values()) / count / 6, shares
+
+
+def test_every_due_time_is_run_once_by_2_and_by_5_instances_that_share_the_work(gangs):
+    rng = seeded()
+    both = {count: gangs() for count in (2, 5)}
+    for count, gang in both.items():
+        gang.start(count)
+        gang.schedule(rng, longest_s=0.3)
+    time.sleep(LOAD_S)  # the load, not a wait for an effect
+    settlers = [threading.Thread(target=gang.settle) for gang in both.values()]
+    for one in settlers:
+        one.start()
+    for one in settlers:
+        one.join()
+    for count, gang in both.items():
+        runs = gang.assert_exactly_once()
+        assert len(runs) >= 6 * (LOAD_S - 1)
+        assert_shared(runs, count)
+
+
+def test_kill_9_every_3_seconds_leaves_one_run_for_each_due_time_and_none_unfinished(gangs):
+    rng = seeded()
+    gang = gangs(lease="10s", heartbeat="500ms")
+    gang.start(3)
+    gang.schedule(rng, longest_s=2.0)
+    for _ in range(KILLS):
+        began = time.monotonic()
+        rng.choice(gang.running()).kill()
+        gang.start()
+        time.sleep(max(0, KILL_EVERY_S - (time.monotonic() - began)))
+    gang.wait_effects(12)
+    gang.settle()
+    runs = gang.assert_exactly_once(interrupted=True)
+    interrupted = [run for run in runs if run["interruptions"] > 0]
+    print(f"{len(runs)} runs, {len(interrupted)} of them interrupted")
+    assert interrupted  # else nothing was proven
