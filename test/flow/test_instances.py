@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several real servers on one real PostgreSQL: every due time once, whoever dies; what one is told, the
-others obey. (Issue 3; shards, liveness locks and NOTIFY are still to come, so takeovers wait for a lease.)"""
-import signal
+others obey. (Under load: test_cluster_*.py.)"""
 import time
 
 import pytest
@@ -44,20 +43,6 @@ def tick_definitions(target, count, every="500ms"):
             for n in range(count)]
 
 
-def test_two_instances_run_every_due_time_once(gang, targets):
-    target = targets()
-    a, b = gang(2)
-    definitions = tick_definitions(target, 3)
-    assert a.post("/api/v1/actions", {"items": definitions}).status == 201
-    wait_for(lambda: len(target.requests) >= 90, "15 s of six a second", timeout=60)
-    pause_all(b, [d["name"] for d in definitions])
-    ran = [run for d in definitions for run in b.runs(d["name"], state="succeeded")]
-    for definition in definitions:
-        assert_every_due_time_once(a.runs(definition["name"]), 500)
-    keys = [request["headers"]["Idempotency-Key"] for request in target.requests]
-    assert len(keys) == len(set(keys)) == len(ran)
-
-
 def test_ten_instances_start_at_once_on_an_empty_database(gang):
     ten = gang(10)
     assert {server.get("/health/ready").status for server in ten} == {200}
@@ -95,25 +80,6 @@ def test_a_killed_instance_is_replaced_within_its_lease(gang, targets):
         assert all(r["state"] in ("succeeded", "skipped") for r in runs)
 
 
-def test_a_frozen_instance_ends_its_work_before_others_take_over(gang, tmp_path):
-    a, b = gang(2, lease="10s", heartbeat="1s")
-    a.create(name="long", **shell(f"echo $$ >> {tmp_path}/pids; exec sleep 300"))
-    run = a.post("/api/v1/actions/long/run").json
-    running = wait_for(lambda: (r := a.get(f"/api/v1/runs/{run['id']}").json)["state"] == "running" and r, "it runs")
-    owner = next(s for s in (a, b) if s.id == running["instance_id"])
-    other = b if owner is a else a
-    first = int(wait_lines(tmp_path / "pids", "the pid")[0])
-    owner.signal(signal.SIGSTOP)
-    again = wait_for(lambda: (r := other.get(f"/api/v1/runs/{run['id']}").json)["epoch"] > running["epoch"] and r,
-                     "the takeover", timeout=60)
-    assert again["interruptions"] == 1
-    assert has_ended(first), "the keeper has ended the program before another took it over"
-    owner.signal(signal.SIGCONT)
-    wait_for(lambda: "stale" in owner.log or "taken over" in owner.log, "its result to be refused")
-    other.post(f"/api/v1/runs/{run['id']}/cancel")
-    other.wait_run(run["id"], states=["cancelled"])
-
-
 def test_pause_edit_delete_and_cancel_through_one_are_honoured_by_the_others(gang, targets):
     old, new = targets(), targets()
     a, b = gang(2, heartbeat="500ms")
@@ -137,21 +103,6 @@ def test_pause_edit_delete_and_cancel_through_one_are_honoured_by_the_others(gan
     assert a.wait_run(run["id"])["state"] == "cancelled"
     assert b.request("DELETE", "/api/v1/actions/x").status == 204
     assert a.get("/api/v1/actions/x").status == 404
-
-
-def test_postgresql_away_for_a_while_loses_and_doubles_nothing(gang, targets, cluster):  # noqa: F811
-    target = targets()
-    a, b = gang(2)
-    definitions = tick_definitions(target, 3)
-    assert a.post("/api/v1/actions", {"items": definitions}).status == 201
-    wait_for(lambda: len(target.requests) >= 20, "some requests")
-    cluster.restart("immediate")
-    asked = len(target.requests)
-    wait_for(lambda: len(target.requests) > asked + 20, "them to go on", timeout=60)
-    assert {server.get("/health/live").status for server in (a, b)} == {200}
-    pause_all(a, [d["name"] for d in definitions])
-    for definition in definitions:
-        assert_every_due_time_once(a.runs(definition["name"]), 500)
 
 
 def test_a_drained_instance_hands_over_at_once(gang, tmp_path):
