@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from harness import has_ended, wait_for, wait_lines
+from harness import wait_for
 from pg import cluster, clusters  # noqa: F401 (fixtures)
 from test_scheduling import assert_every_due_time_once, shell, wait_running
 
