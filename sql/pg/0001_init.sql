@@ -338,12 +338,15 @@ CREATE FUNCTION gathering.has_turn(in_action uuid, in_due timestamptz) RETURNS b
 		AND o.state IN ('pending','running') AND (o.state = 'running' OR o.due_at < in_due))
 $turn$;
 
+-- ROWS 10, here and below: left to itself the planner expects a thousand rows of a function and joins them by hashing
+-- whole tables (test_plans.py).
+
 -- Takes pending runs that may start, up to the capacity of each kind, and makes them running. Whatever is locked is
 -- somebody else's affair. in_claim names this take; asked again after an answer was lost, it gives what it took.
 CREATE FUNCTION gathering.take(
 	in_me uuid, in_lease interval, in_claim uuid, in_again boolean, in_kinds text[], in_capacity integer[])
 RETURNS SETOF gathering.run
-LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $take$
+ROWS 10 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $take$
 DECLARE
 	now_at timestamptz := gathering.clock();
 	picked uuid[];
@@ -392,7 +395,7 @@ CREATE FUNCTION gathering.finish(
 	in_state text[], in_reason text[], in_delay_ms bigint[], in_counts boolean[], in_begun boolean[])
 RETURNS TABLE (
 	ret_n bigint, ret_state text, ret_was_done boolean, ret_found text, ret_found_epoch bigint, ret_cancel uuid[])
-LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $finish$
+ROWS 10 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $finish$
 DECLARE
 	now_at timestamptz := gathering.clock();
 	live uuid[];
@@ -497,7 +500,7 @@ $fire$;
 
 -- A manual run, or the repetition of another, which gets what an event brought to that one. No row: no such action.
 CREATE FUNCTION gathering.trigger(in_action uuid, in_run uuid, in_retry_of uuid, OUT ret_run gathering.run, OUT ret_cancel uuid[])
-RETURNS SETOF record LANGUAGE plpgsql AS $trigger$
+RETURNS SETOF record ROWS 10 LANGUAGE plpgsql AS $trigger$
 DECLARE
 	a gathering.action;
 	fired record;
@@ -552,7 +555,7 @@ $deliver$;
 CREATE FUNCTION gathering.send_event(
 	in_event uuid, in_again boolean, in_name text, in_key text, in_payload text, in_window interval)
 RETURNS TABLE (ret_event uuid, ret_is_duplicate boolean, ret_cancel uuid[], ret_run gathering.run)
-LANGUAGE plpgsql AS $send$
+ROWS 10 LANGUAGE plpgsql AS $send$
 BEGIN
 	ret_event := in_event;
 	ret_is_duplicate := false;
@@ -626,7 +629,7 @@ $sequels$;
 -- than a chain may be; in the order in which they start each other.
 CREATE FUNCTION gathering.find_circle(
 	in_ids uuid[], in_names text[], in_events text[], OUT ret_n integer, OUT ret_chain text, OUT ret_is_long boolean)
-RETURNS SETOF record LANGUAGE sql AS $circle$
+RETURNS SETOF record ROWS 10 LANGUAGE sql AS $circle$
 	WITH RECURSIVE given AS (
 		SELECT g.id, g.name COLLATE "C" AS name, g.event COLLATE "C" AS event, g.n
 		FROM unnest(in_ids, in_names, in_events) WITH ORDINALITY g(id, name, event, n)
@@ -647,7 +650,7 @@ $circle$;
 -- A person's cancel; mirrors run_apply_cancel(). The CASEs see the row as it is when it is locked. ret_done: it was
 -- changed, or may stay as it is (asked already). No row: no such run.
 CREATE FUNCTION gathering.cancel(in_run uuid, OUT ret_run gathering.run, OUT ret_done boolean, OUT ret_cancel uuid[])
-RETURNS SETOF record LANGUAGE plpgsql AS $cancel$
+RETURNS SETOF record ROWS 10 LANGUAGE plpgsql AS $cancel$
 DECLARE
 	has_sequels boolean := gathering.lock_sequels(ARRAY[in_run]);
 BEGIN
@@ -708,7 +711,7 @@ CREATE FUNCTION gathering.replace(
 	in_id uuid, in_expected bigint, in_again boolean, in_name text, in_next_due timestamptz, in_kind text,
 	in_overlap text, in_queue_limit integer, in_priority integer, in_has_schedule boolean, in_body text, in_tags text[],
 	in_event text, OUT ret_action gathering.action, OUT ret_done boolean, OUT ret_chain text, OUT ret_is_long boolean)
-RETURNS SETOF record LANGUAGE plpgsql AS $replace$
+RETURNS SETOF record ROWS 10 LANGUAGE plpgsql AS $replace$
 DECLARE
 	old gathering.action;
 BEGIN
@@ -756,7 +759,7 @@ $replace$;
 CREATE FUNCTION gathering.pause(
 	in_id uuid, in_expected bigint, in_again boolean, in_paused boolean, in_next_due timestamptz,
 	OUT ret_action gathering.action, OUT ret_done boolean)
-RETURNS SETOF record LANGUAGE plpgsql AS $pause$
+RETURNS SETOF record ROWS 10 LANGUAGE plpgsql AS $pause$
 BEGIN
 	SELECT * INTO ret_action FROM gathering.action WHERE id = in_id FOR NO KEY UPDATE;
 	IF NOT FOUND THEN
@@ -775,7 +778,7 @@ $pause$;
 
 CREATE FUNCTION gathering.remove(
 	in_id uuid, in_expected bigint, OUT ret_version bigint, OUT ret_done boolean, OUT ret_running uuid[])
-RETURNS SETOF record LANGUAGE plpgsql AS $remove$
+RETURNS SETOF record ROWS 10 LANGUAGE plpgsql AS $remove$
 BEGIN
 	SELECT version INTO ret_version FROM gathering.action WHERE id = in_id FOR UPDATE;
 	IF NOT FOUND THEN
