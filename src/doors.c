@@ -31,18 +31,10 @@ static bool is_local(const char *listen)
 	return false;
 }
 
-/* The disk that matters is the database's. */
-static char *database_folder(const char *url)
-{
-	const char *path = strncmp(url, "sqlite:", 7) == 0 ? url + 7 : "";
-	const char *slash = strrchr(path, '/');
-
-	return slash ? xstrndup(path, (size_t)(slash - path) + 1) : xstrdup(".");
-}
-
 static int open_listener(struct server *server, struct err *err)
 {
-	auto_free char *folder = database_folder(server->conf.database);
+	/* the disk that matters is the database's */
+	auto_free char *folder = server_database_folder(&server->conf);
 	const struct conf *conf = &server->conf;
 	struct api_opts api_opts = {
 		.vault = server->vault,

@@ -113,10 +113,30 @@ static void store_stop(void *data)
 
 /* --- executor --- */
 
+char *server_database_folder(const struct conf *conf)
+{
+	const char *path = strncmp(conf->database, "sqlite:", 7) == 0 ? conf->database + 7 : "";
+	const char *slash = strrchr(path, '/');
+
+	return slash ? xstrndup(path, (size_t)(slash - path) + 1) : xstrdup(".");
+}
+
+/* Absolute, because programs are told of paths in it. */
+static char *state_folder(const struct conf *conf)
+{
+	auto_free char *beside = server_database_folder(conf);
+	auto_free char *path = conf->state_dir[0] != '\0' ? xstrdup(conf->state_dir)
+							  : xasprintf("%s/gathering.state", beside);
+	auto_free char *here = path[0] == '/' ? NULL : realpath(".", NULL);
+
+	return here != NULL ? xasprintf("%s/%s", here, path) : take_ptr(path);
+}
+
 static void exec_part_start(void *data)
 {
 	struct server *server = data;
 	const struct conf *conf = &server->conf;
+	auto_free char *state = state_folder(conf);
 	struct err err = {0};
 	struct exec_opts opts = {
 		.loop = &server->loop,
@@ -133,6 +153,8 @@ static void exec_part_start(void *data)
 		.get_secrets_data = server,
 		.term_grace_ms = conf->term_grace,
 		.output_max = (size_t)conf->output_max,
+		.state_dir = state,
+		.on_note = sched_note,
 		.user_agent = "gathering/" GATHERING_VERSION,
 	};
 

@@ -35,6 +35,9 @@ struct server {
 /* Starts that can fail end here: done, or the reason why not. */
 void server_report(struct server *server, int status, const struct err *err);
 
+/* Of an SQLite file; "." when it has none, and with any other database. Owned by the caller. */
+char *server_database_folder(const struct conf *conf);
+
 /* --- signals.c --- */
 
 void signals_part_start(void *server);

@@ -177,6 +177,17 @@ CREATE TABLE gathering.attempt (
 	PRIMARY KEY (run_id, epoch)
 );
 
+-- What the last attempt that wrote any has noted: progress for people, and from where to go on. A row appears with the
+-- first note; the checkpoint goes when the run has succeeded or was cancelled.
+CREATE TABLE gathering.note (
+	run_id       uuid PRIMARY KEY REFERENCES gathering.run (id) ON DELETE CASCADE,
+	epoch        bigint NOT NULL,
+	percent      integer,
+	has_progress boolean NOT NULL,
+	message      text,
+	checkpoint   bytea
+);
+
 -- Claims due times of many actions. Arrays of items (an action each; a second one is lost) and of their due times, which name
 -- the item by its place. Row numbers in the answer count from 1. What becomes of each due time is told in store.h and
 -- decided as due_decide() of store_rules.c does. in_again: the answer to an earlier try was lost; when that has come
@@ -434,13 +445,16 @@ BEGIN
 			claim_id = NULL, lease_until = NULL, http_status = l.http_status, exit_code = l.exit_code,
 			error = l.error, output_bytes = l.total
 		FROM locked l WHERE r.id = l.id
-		RETURNING l.n, r.state
+		RETURNING l.n, r.id, r.state
 	), kept AS (
 		INSERT INTO gathering.attempt (run_id, epoch, finished_at, started_at, output_total, attempt, http_status,
 			exit_code, instance_id, outcome, error, output)
 		SELECT l.id, l.epoch, now_at, l.started_at, l.total, l.attempt, l.http_status, l.exit_code, l.instance_id,
 			l.outcome, l.error, l.output FROM locked l WHERE l.begun
 		ON CONFLICT DO NOTHING
+	), forgotten AS (
+		UPDATE gathering.note n SET checkpoint = NULL FROM ended e
+		WHERE n.run_id = e.id AND n.checkpoint IS NOT NULL AND e.state IN ('succeeded','cancelled')
 	)
 	SELECT g.n, e.state,
 		in_again AND e.n IS NULL AND r.epoch = g.epoch AND (t.outcome = g.outcome
@@ -455,6 +469,30 @@ BEGIN
 	END IF;
 END
 $finish$;
+
+-- Notes down what a running attempt has written. The lock lets no finish in between. No row: no such run.
+CREATE FUNCTION gathering.note_down(
+	in_run uuid, in_epoch bigint, in_has_progress boolean, in_percent integer, in_message text,
+	in_has_checkpoint boolean, in_checkpoint bytea, OUT ret_done boolean, OUT ret_found text, OUT ret_found_epoch bigint)
+RETURNS SETOF record LANGUAGE plpgsql AS $note$
+BEGIN
+	SELECT state, epoch INTO ret_found, ret_found_epoch FROM gathering.run WHERE id = in_run FOR SHARE;
+	IF NOT FOUND THEN
+		RETURN;
+	END IF;
+	ret_done := ret_found = 'running' AND ret_found_epoch = in_epoch;
+	IF ret_done THEN
+		INSERT INTO gathering.note AS n (run_id, epoch, has_progress, percent, message, checkpoint)
+		VALUES (in_run, in_epoch, in_has_progress, in_percent, in_message, nullif(in_checkpoint, ''))
+		ON CONFLICT (run_id) DO UPDATE SET epoch = excluded.epoch,
+			has_progress = excluded.has_progress OR n.has_progress AND n.epoch = excluded.epoch,
+			percent = CASE WHEN in_has_progress THEN excluded.percent ELSE n.percent END,
+			message = CASE WHEN in_has_progress THEN excluded.message ELSE n.message END,
+			checkpoint = CASE WHEN in_has_checkpoint THEN excluded.checkpoint ELSE n.checkpoint END;
+	END IF;
+	RETURN NEXT;
+END
+$note$;
 
 -- A run that no due time asked for: due now, or at the first free millisecond after it; not at the cursor either, for
 -- that due time is still to be claimed. The caller holds the lock of the action's row. in_fate: NULL where the overlap

@@ -139,5 +139,16 @@ CREATE TABLE secret (
 	updated_at_ms  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- What the last attempt that wrote any has noted: progress for people, and from where to go on. A row appears with the
+-- first note; the checkpoint goes when the run has succeeded or was cancelled.
+CREATE TABLE note (
+	run_id     BLOB PRIMARY KEY REFERENCES run (id) ON DELETE CASCADE,
+	epoch      INTEGER NOT NULL,
+	progress   INTEGER NOT NULL CHECK (progress IN (0, 1)),
+	percent    INTEGER,
+	message    TEXT,
+	checkpoint BLOB
+) STRICT;
+
 PRAGMA application_id = 0x47746872; -- "Gthr"
 PRAGMA user_version = 1;

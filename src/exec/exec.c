@@ -58,6 +58,10 @@ static void exec_free(struct exec *exec)
 	free(exec);
 }
 
+static void on_nothing(void *data)
+{
+}
+
 int exec_create(const struct exec_opts *opts, struct exec **ret_exec, struct err *err)
 {
 	struct exec *exec = xcalloc(1, sizeof(*exec));
@@ -79,10 +83,14 @@ int exec_create(const struct exec_opts *opts, struct exec **ret_exec, struct err
 	code = opts->exec_enabled
 		       ? keeper_start(opts->max_running_kind[ACTION_EXEC], &exec->keeper, err)
 		       : 0;
+	if (code == 0 && opts->exec_enabled)
+		code = notes_create(opts->loop, opts->state_dir, &exec->notes, err);
 	if (code == 0)
 		code = hooks_create(
 			opts->loop, opts->max_running_kind[ACTION_HTTP], &exec->hooks, err);
 	if (code != 0) {
+		if (exec->notes != NULL)
+			notes_destroy(exec->notes, on_nothing, NULL);
 		exec_free(exec);
 		return code;
 	}
@@ -101,12 +109,22 @@ static void on_hooks_closed(void *data)
 		closed(closed_data);
 }
 
+static void on_notes_closed(void *data)
+{
+	struct exec *exec = data;
+
+	hooks_destroy(exec->hooks, on_hooks_closed, exec);
+}
+
 void exec_destroy(struct exec *exec, exec_closed_fn *closed, void *data)
 {
 	must(exec->running == 0);
 	exec->closed = closed;
 	exec->closed_data = data;
-	hooks_destroy(exec->hooks, on_hooks_closed, exec);
+	if (exec->notes != NULL)
+		notes_destroy(exec->notes, on_notes_closed, exec);
+	else
+		on_notes_closed(exec);
 }
 
 /* --- asking --- */
@@ -471,6 +489,16 @@ size_t exec_end_all(struct exec *exec, enum attempt_outcome outcome)
 void exec_extend_lease(struct exec *exec, int64_t until_boot_ms)
 {
 	keeper_extend(&exec->keeper, until_boot_ms);
+}
+
+void exec_finish_by(struct exec *exec, int64_t at_ms)
+{
+	list_for_each (node, &exec->attempts) {
+		struct attempt *attempt = list_entry(node, struct attempt, link);
+
+		if (!attempt->is_finished && attempt->kind->finish_by != NULL)
+			attempt->kind->finish_by(attempt, at_ms);
+	}
 }
 
 void exec_kill_all(struct exec *exec)

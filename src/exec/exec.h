@@ -22,6 +22,10 @@ typedef void exec_secrets_fn(
 typedef void exec_get_secrets_fn(
 	char *const *names, exec_secrets_fn *done, void *attempt, void *data);
 
+/* Takes what it wants out of `note`; the rest is freed behind it. On the loop, before the attempt's
+ * end; not more than one a second, and a last one. */
+typedef void exec_note_fn(const struct run *run, struct run_note *note, void *data);
+
 struct exec_opts {
 	uv_loop_t *loop;
 	int max_running;                         /* attempts at a time, all kinds */
@@ -42,6 +46,9 @@ struct exec_opts {
 	void *get_secrets_data;
 	int64_t term_grace_ms; /* TERM, then KILL */
 	size_t output_max;     /* bytes of output kept: the tail; the mark before it comes on top */
+	const char *state_dir; /* for the private folders of programs */
+	/* What a running attempt has noted; `data` is that of exec_start. May be NULL. */
+	exec_note_fn *on_note;
 	const char *user_agent; /* "gathering/0.1.0" */
 };
 
@@ -105,6 +112,9 @@ void exec_kill_all(struct exec *exec);
  * in, unless it is extended in time; such an attempt becomes ATTEMPT_INTERRUPTED. Requests end when
  * the caller says so. Never called: there is no lease. */
 void exec_extend_lease(struct exec *exec, int64_t until_boot_ms);
+
+/* Tells running programs (GATHERING_FINISH_BY_FILE) when they will be ended. */
+void exec_finish_by(struct exec *exec, int64_t at_ms);
 
 /* The ids of what is running, at most `max`; returns how many were written. For logs and health. */
 size_t exec_list(const struct exec *exec, struct id *ret_ids, size_t max);

@@ -13,6 +13,7 @@
  *   webhook_hosts.c   places at each host
  *   capture.c         bounded output            keeper.c           ends programs when we are killed
  *   redact.c          secrets taken out of it   noop.c             nothing at all
+ *   notes.c           watches what programs note  folder.c         and the folder they do it in
  */
 #pragma once
 
@@ -30,6 +31,7 @@
 #define OUTPUT_READS         4     /* reads of one program in one loop turn */
 #define ERROR_TEXT_MAX       1000  /* bytes of attempt_result.error */
 #define ERROR_TEXT_ROOM      16384 /* while secrets are still in it */
+#define NOTE_EVERY_MS        1000  /* progress and checkpoint of a program are read so often */
 #define HOOK_BODY_MAX        (16 << 20) /* bytes of an answer's body that are read */
 #define HOOK_HEADERS_MAX     (256 << 10)
 #define HOOK_RETRY_AFTER_MAX (7 * 24 * 3600) /* seconds */
@@ -82,6 +84,7 @@ struct exec_kind {
 	void (*end)(struct attempt *attempt);             /* politely; attempt->ending says why */
 	void (*kill)(struct attempt *attempt);            /* at once */
 	int (*check)(const struct exec *exec, const struct action *action, struct err *err);
+	void (*finish_by)(struct attempt *attempt, int64_t at_ms); /* NULL: cannot be told */
 	bool takes_no_slot; /* of max_running; its own limit holds */
 };
 extern const struct exec_kind webhook_kind;
@@ -234,15 +237,70 @@ const char *address_refusal(const struct sockaddr *address, enum private_targets
 #define ADDRESS_TEXT_SIZE 64
 const char *address_format(const struct sockaddr *address, char ret_text[static ADDRESS_TEXT_SIZE]);
 
+/* --- folder.c: what a program and we write to each other --- */
+
+#define FOLDER_CHECKPOINT "checkpoint"
+#define FOLDER_PROGRESS   "progress"
+#define FOLDER_FINISH_BY  "finish_by"
+#define FOLDER_PAYLOAD    "payload"
+#define CHECKPOINT_COMPLAINT                                                                       \
+	"[gathering: the checkpoint has more than 1048576 bytes and was not taken]\n"
+
+struct folder {
+	struct list link; /* of notes */
+	struct attempt *attempt;
+	char *path; /* owned; NULL: there is none */
+	uid_t owner;
+	gid_t group;
+	int watch; /* -1: looked at instead */
+	bool has_progress, has_checkpoint;
+	bool is_being_written; /* the checkpoint */
+	struct timespec progress_seen, checkpoint_seen;
+};
+
+/* With the run's last checkpoint in it, and its payload. False: errno, and something may be there.
+ */
+bool folder_make(struct folder *folder, const struct run *run);
+/* Puts the file finish_by there; best effort. */
+void folder_finish_by(const struct folder *folder, int64_t at_ms);
+/* Both add to `note` what is new. */
+void folder_read_progress(struct folder *folder, struct run_note *note);
+enum folder_checkpoint {
+	CHECKPOINT_SAME,
+	CHECKPOINT_NEW,
+	CHECKPOINT_TOO_LONG
+};
+enum folder_checkpoint folder_read_checkpoint(struct folder *folder, struct run_note *note);
+/* With all that is in it; SOME: bounded, what is more stays. */
+enum folder_extent {
+	FOLDER_SOME,
+	FOLDER_ALL
+};
+void folder_remove(const char *path, enum folder_extent extent);
+
+/* --- notes.c: all folders of this process --- */
+
+struct notes;
+/* Makes <state_dir>/tmp and a folder of our own in it; removes what dead processes have left there.
+ */
+int notes_create(uv_loop_t *loop, const char *state_dir, struct notes **ret_notes, struct err *err);
+/* Only without folders. */
+void notes_destroy(struct notes *notes, exec_closed_fn *closed, void *data);
+/* Makes and watches the folder of an attempt. */
+int notes_open(struct attempt *attempt, const struct account *account, struct folder *folder,
+	struct err *err);
+/* A last look, then it is removed. Fine when there is none. */
+void notes_close(struct attempt *attempt, struct folder *folder);
+
 /* --- program_env.c --- */
 
 #define PROGRAM_PATH_DEFAULT "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define PROGRAM_SHELL        "/bin/sh"
 
 /* The whole environment of a program, NULL at the end; owned (env_free). `target` is the rendered
- * one. */
-char **env_create(
-	const struct run *run, const struct exec_target *target, const struct account *account);
+ * one, `folder_path` the private folder of the attempt. */
+char **env_create(const struct run *run, const struct exec_target *target,
+	const struct account *account, const char *folder_path);
 void env_free(char **env);
 /* The PATH the program will see. Borrowed from `target`, or static. */
 const char *env_path(const struct exec_target *target);
@@ -350,6 +408,7 @@ struct exec {
 	struct hosts *hosts;
 	struct account own;
 	struct keeper keeper;
+	struct notes *notes; /* NULL: programs are off */
 	int null_fd;
 	char *chunk; /* OUTPUT_CHUNK bytes, for reading */
 	exec_closed_fn *closed;

@@ -45,6 +45,7 @@ struct program {
 	struct watch exit, input, output;
 	size_t input_sent, input_len;
 	bool was_fenced; /* by the keeper */
+	struct folder folder;
 };
 
 static struct program *program_of(const struct attempt *attempt)
@@ -101,6 +102,7 @@ static void program_finish(struct program *program)
 	watch_close(program, &program->output);
 	if (program->child.status_fd >= 0)
 		(void)close(program->child.status_fd);
+	notes_close(&program->attempt, &program->folder);
 	attempt_finish(&program->attempt);
 }
 
@@ -306,6 +308,11 @@ static void program_end(struct attempt *attempt)
 	attempt_arm(attempt, attempt->exec->opts.term_grace_ms, on_grace_over);
 }
 
+static void program_finish_by(struct attempt *attempt, int64_t at_ms)
+{
+	folder_finish_by(&program_of(attempt)->folder, at_ms);
+}
+
 static bool program_has_ended(const struct attempt *attempt)
 {
 	const struct program *program = program_of(attempt);
@@ -332,7 +339,7 @@ static int launch(
 	const struct attempt *attempt = &program->attempt;
 	const struct exec_target *target = &attempt->target.exec;
 	char *const shell_argv[] = {"sh", "-c", target->command[0], NULL};
-	char **env = env_create(attempt->run, target, account);
+	char **env = env_create(attempt->run, target, account, program->folder.path);
 	const struct child_spec spec = {
 		.path = program->path,
 		.argv = target->use_shell ? shell_argv : target->command,
@@ -361,6 +368,9 @@ static int find_and_launch(struct program *program, struct err *err)
 		code = program_find(exec, target, &program->path, err);
 	if (code == 0 && becomes)
 		code = account_find(target->user, &other, err);
+	if (code == 0)
+		code = notes_open(
+			&program->attempt, becomes ? &other : &exec->own, &program->folder, err);
 	if (code == 0)
 		code = launch(program, becomes ? &other : &exec->own, becomes, err);
 	account_fini(&other);
@@ -399,4 +409,5 @@ const struct exec_kind program_kind = {
 	.end = program_end,
 	.kill = program_kill,
 	.check = program_check,
+	.finish_by = program_finish_by,
 };

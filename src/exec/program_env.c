@@ -11,7 +11,7 @@
 #include "base/text.h"
 #include "exec_priv.h"
 
-#define FIXED_MAX 16
+#define FIXED_MAX 24
 
 struct env {
 	char **items;
@@ -49,6 +49,21 @@ static void add_standard(struct env *env, const struct account *account)
 	env_set(env, "LANG", "C.UTF-8");
 }
 
+static void add_folder(struct env *env, const struct run *run, const char *folder_path)
+{
+	static const char *const files[][2] = {{"GATHERING_CHECKPOINT_FILE", FOLDER_CHECKPOINT},
+		{"GATHERING_PROGRESS_FILE", FOLDER_PROGRESS},
+		{"GATHERING_FINISH_BY_FILE", FOLDER_FINISH_BY},
+		{"GATHERING_PAYLOAD_FILE", FOLDER_PAYLOAD}};
+
+	for (size_t i = 0; i < COUNT_OF(files); i++) {
+		auto_free char *path = xasprintf("%s/%s", folder_path, files[i][1]);
+
+		if (run->payload != NULL || strcmp(files[i][1], FOLDER_PAYLOAD) != 0)
+			env_set(env, files[i][0], path);
+	}
+}
+
 static void add_attempt(struct env *env, const struct run *run)
 {
 	char id[ID_TEXT_SIZE], due[RFC3339_TEXT_SIZE], key[RUN_KEY_SIZE];
@@ -61,8 +76,8 @@ static void add_attempt(struct env *env, const struct run *run)
 	env_set(env, "GATHERING_IDEMPOTENCY_KEY", run_idempotency_key(run, key));
 }
 
-char **env_create(
-	const struct run *run, const struct exec_target *target, const struct account *account)
+char **env_create(const struct run *run, const struct exec_target *target,
+	const struct account *account, const char *folder_path)
 {
 	struct env env = {.items = xcalloc(target->env_count + FIXED_MAX, sizeof(char *))};
 
@@ -70,6 +85,7 @@ char **env_create(
 	for (size_t i = 0; i < target->env_count; i++)
 		env_set(&env, target->env[i].name, target->env[i].value);
 	add_attempt(&env, run);
+	add_folder(&env, run, folder_path);
 	return env.items;
 }
 

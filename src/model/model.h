@@ -301,6 +301,27 @@ extern const char *const run_state_names[];
 extern const char *const run_reason_names[]; /* [REASON_NONE] is "" and written as null in JSON */
 extern const char *const run_trigger_names[];
 
+/* What a running attempt writes down for people (progress) and for the attempt after it (an opaque
+ * checkpoint). A note says what is new; the parts it does not have stay as they are. */
+#define CHECKPOINT_MAX       1048576 /* bytes */
+#define PROGRESS_MESSAGE_MAX 500     /* bytes */
+struct run_note {
+	bool has_progress;
+	int percent;      /* 0 .. 100; -1: not said */
+	char *message;    /* owned, well-formed UTF-8; NULL: none */
+	char *checkpoint; /* owned; NULL: nothing new; one of no bytes takes the old one back */
+	size_t checkpoint_len;
+};
+void run_note_fini(struct run_note *note);
+bool run_note_is_empty(const struct run_note *note);
+/* Takes over what `newer_take` has, and empties it. */
+void run_note_merge(struct run_note *note, struct run_note *newer_take);
+
+/* Reads progress: the last line that says something counts, either `42 copying`, `42%`, `copying`
+ * or {"percent": 42, "message": "copying"}; the whole text may be one such object, too. A
+ * percentage is rounded down and kept within 0 to 100, a message cut. False: nothing in it. */
+bool progress_parse(const char *text, size_t len, struct run_note *note);
+
 /* The ledger row. Strings owned; run_fini frees them. `action` is set (one reference) where a run
  * is to be started, else NULL. */
 struct run {
@@ -331,6 +352,11 @@ struct run {
 	 * store.h says so, else NULL. */
 	char *event;
 	char *payload;
+	bool has_progress;        /* of the present or last attempt */
+	int progress_percent;     /* -1: not said */
+	char *progress_message;   /* NULL: none */
+	int64_t checkpoint_bytes; /* of the last checkpoint; 0: none */
+	char *checkpoint;         /* where a run is to be started, what to go on from; else NULL */
 	struct action *action;
 };
 

@@ -38,6 +38,8 @@ void run_fini(struct run *run)
 	free(take_ptr(run->error));
 	free(take_ptr(run->event));
 	free(take_ptr(run->payload));
+	free(take_ptr(run->progress_message));
+	free(take_ptr(run->checkpoint));
 	action_unref(take_ptr(run->action));
 }
 

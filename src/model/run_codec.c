@@ -22,6 +22,20 @@ static void put_times(json_t *json, const struct run *run)
 	json_put(json, "duration_ms", json_span(run->started_at_ms, run->finished_at_ms));
 }
 
+static json_t *json_progress(const struct run *run)
+{
+	json_t *json;
+
+	if (!run->has_progress)
+		return json_null();
+	json = json_new_object();
+	json_put(json, "percent",
+		run->progress_percent < 0 ? json_null() : json_integer(run->progress_percent));
+	json_put(json, "message",
+		json_text(run->progress_message != NULL ? run->progress_message : ""));
+	return json;
+}
+
 static void put_result(json_t *json, const struct run *run)
 {
 	json_put(json, "http_status",
@@ -29,6 +43,7 @@ static void put_result(json_t *json, const struct run *run)
 	json_put(json, "exit_code",
 		run->exit_code == -1 ? json_null() : json_integer(run->exit_code));
 	json_put(json, "error", json_text(run->error));
+	json_put(json, "progress", json_progress(run));
 	json_put(json, "output_bytes", json_integer(run->output_bytes));
 }
 
@@ -50,6 +65,8 @@ static void put_remarks(json_t *json, const struct run *run)
 		json_put(json, "retry_of", json_id(&run->retry_of));
 	if (run_is_pausing(run))
 		json_put(json, "pause_requested", json_true());
+	if (run->checkpoint_bytes > 0)
+		json_put(json, "checkpoint_bytes", json_integer(run->checkpoint_bytes));
 	if (run->cancel_requested)
 		json_put(json, "cancel_requested", json_true());
 	if (run->event != NULL)

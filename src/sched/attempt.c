@@ -42,6 +42,7 @@ static void attempt_free(struct attempt *attempt)
 	metrics.runs_running = (int64_t)sched->attempt_count;
 	list_remove(&attempt->node);
 	attempt_result_fini(&attempt->result);
+	note_fini(attempt);
 	run_fini(&attempt->run);
 	free(attempt);
 	if (sched->has_pending)
@@ -95,7 +96,13 @@ static void on_retry(uv_timer_t *timer)
 	attempt_record_waiting(timer->data);
 }
 
-static void record_failed(struct attempt *attempt, const struct err *err)
+void attempt_retry_later(struct sched *sched)
+{
+	if (!uv_is_active((uv_handle_t *)&sched->retry))
+		uv_timer_start(&sched->retry, on_retry, RECORD_RETRY_MS, 0);
+}
+
+void attempt_record_failed(struct attempt *attempt, const struct err *err)
 {
 	struct sched *sched = attempt->sched;
 
@@ -112,7 +119,7 @@ static void record_failed(struct attempt *attempt, const struct err *err)
 		return;
 	log_warn("a result cannot be recorded now; trying again", kv_id("run", &attempt->run.id),
 		kv_str("error", err->text));
-	uv_timer_start(&sched->retry, on_retry, RECORD_RETRY_MS, 0);
+	attempt_retry_later(sched);
 }
 
 /* The end of this run has started others. */
@@ -134,7 +141,7 @@ static void on_recorded(struct store_req *req)
 			 "dropped",
 			kv_id("run", &attempt->run.id), kv_i64("epoch", attempt->run.epoch));
 	} else if (req->err.code != 0) {
-		record_failed(attempt, &req->err);
+		attempt_record_failed(attempt, &req->err);
 		return;
 	} else {
 		enum run_state state = attempt->finish.ret_state;
@@ -150,9 +157,12 @@ static void on_recorded(struct store_req *req)
 	attempt_free(attempt);
 }
 
-static void record(struct attempt *attempt)
+/* What was noted last first: afterwards nobody may write it. */
+void attempt_record(struct attempt *attempt)
 {
 	attempt->is_waiting = false;
+	if (attempt->is_noting || note_send(attempt))
+		return;
 	attempt->finish.req = (struct store_req){0};
 	store_finish(attempt->sched->opts.store, &attempt->finish, on_recorded);
 }
@@ -163,7 +173,9 @@ void attempt_record_waiting(struct sched *sched)
 		struct attempt *attempt = list_entry(node, struct attempt, node);
 
 		if (attempt->is_waiting)
-			record(attempt);
+			attempt_record(attempt);
+		else if (!attempt->has_ended)
+			(void)note_send(attempt);
 	}
 }
 
@@ -172,7 +184,8 @@ static void attempt_end(struct attempt *attempt, struct run_follow_up follow_up)
 	attempt->sched->recording[attempt->run.action->kind]++;
 	attempt->finish = (struct store_finish){
 		.run = &attempt->run, .result = &attempt->result, .follow_up = follow_up};
-	record(attempt);
+	attempt->has_ended = true;
+	attempt_record(attempt);
 }
 
 /* --- starting and ending --- */
@@ -227,9 +240,49 @@ void attempt_start(struct sched *sched, struct run *run, int64_t now_ms)
 		return;
 	}
 	note_lag(sched, &attempt->run, now_ms);
+	if (!checkpoint_fetch(attempt))
+		attempt_begin(attempt);
+}
+
+/* Ended before it began. A run that somebody cancelled must not start elsewhere. */
+static void end_unstarted(struct attempt *attempt)
+{
+	if (attempt->end_now != ATTEMPT_CANCELLED) {
+		hand_back_unstarted(attempt);
+		return;
+	}
+	attempt->result = (struct attempt_result){.outcome = ATTEMPT_CANCELLED,
+		.exit_code = -1,
+		.retry_after_ms = -1,
+		.started_at_ms = NO_TIME};
+	attempt_end(attempt, run_follow_up(&attempt->run, attempt->run.action, &attempt->result,
+				     REASON_HANDED_BACK, arc4random()));
+}
+
+void attempt_end_early(struct sched *sched, const struct id *run_id, enum attempt_outcome outcome)
+{
+	if (exec_end(sched->opts.exec, run_id, outcome))
+		return;
+	list_for_each (node, &sched->attempts) {
+		struct attempt *attempt = list_entry(node, struct attempt, node);
+
+		if (id_equal(&attempt->run.id, run_id) && attempt->is_fetching &&
+			attempt->end_now != ATTEMPT_CANCELLED)
+			attempt->end_now = outcome;
+	}
+}
+
+void attempt_begin(struct attempt *attempt)
+{
+	struct sched *sched = attempt->sched;
+
+	if (sched->is_paused || !lease_is_held(sched) || attempt->end_now != ATTEMPT_SUCCEEDED) {
+		end_unstarted(attempt);
+		return;
+	}
 	metrics.runs_started++;
 	log_debug("start", kv_str("action", attempt->run.action_name),
 		kv_id("run", &attempt->run.id), kv_i64("attempt", attempt->run.attempt),
-		kv_i64("lag_ms", now_ms - attempt->run.due_at_ms));
+		kv_i64("lag_ms", sched_now_ms(sched) - attempt->run.due_at_ms));
 	exec_start(sched->opts.exec, &attempt->run, attempt->run.started_at_ms, on_done, attempt);
 }

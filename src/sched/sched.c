@@ -252,8 +252,10 @@ static void on_run_max(uv_timer_t *timer)
 void sched_finish_within(struct sched *sched, int64_t run_max_ms)
 {
 	sched->is_stopping = true;
-	if (!uv_is_active((uv_handle_t *)&sched->run_max))
-		uv_timer_start(&sched->run_max, on_run_max, (uint64_t)run_max_ms, 0);
+	if (uv_is_active((uv_handle_t *)&sched->run_max))
+		return;
+	uv_timer_start(&sched->run_max, on_run_max, (uint64_t)run_max_ms, 0);
+	exec_finish_by(sched->opts.exec, sched_now_ms(sched) + run_max_ms);
 }
 
 void drain_check(struct sched *sched)
@@ -389,12 +391,12 @@ void sched_run_pending(struct sched *sched)
 
 void sched_cancel_run(struct sched *sched, const struct id *run_id)
 {
-	(void)exec_end(sched->opts.exec, run_id, ATTEMPT_CANCELLED);
+	attempt_end_early(sched, run_id, ATTEMPT_CANCELLED);
 }
 
 void sched_pause_run(struct sched *sched, const struct id *run_id)
 {
-	(void)exec_end(sched->opts.exec, run_id, ATTEMPT_INTERRUPTED);
+	attempt_end_early(sched, run_id, ATTEMPT_INTERRUPTED);
 }
 
 void sched_stats(const struct sched *sched, struct sched_stats *ret_stats)

@@ -87,5 +87,8 @@ struct sched_stats {
 };
 void sched_stats(const struct sched *sched, struct sched_stats *ret_stats);
 
+/* For exec_opts.on_note: what an attempt notes is kept in the ledger. */
+exec_note_fn sched_note;
+
 /* The database clock as far as known here: for computing cursors before a write. */
 int64_t sched_now_ms(const struct sched *sched);

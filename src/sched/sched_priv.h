@@ -32,6 +32,14 @@ struct attempt {
 	bool has_failed; /* it failed before; counted in sched.unrecorded */
 	struct attempt_result result;
 	struct store_finish finish;
+
+	struct store_get_checkpoint get; /* under way: is_fetching */
+	struct run_note note;            /* what the ledger does not know yet */
+	struct run_note noting;          /* on its way: is_noting */
+	struct store_note noting_req;
+	bool is_fetching, is_noting;
+	bool has_ended;               /* `finish` says how */
+	enum attempt_outcome end_now; /* while fetching: somebody asked; SUCCEEDED: nobody */
 };
 
 struct sched {
@@ -63,7 +71,7 @@ struct sched {
 	bool is_beating, is_on_duty;
 	int64_t beat_sent_boot_ms;
 	int64_t fence_boot_ms; /* our work ends then, unless the lease is extended */
-	int64_t duty_mono_ms; /* not before */
+	int64_t duty_mono_ms;  /* not before */
 
 	bool is_paused;
 	bool is_stopping; /* paused for good: attempts have a last moment */
@@ -148,6 +156,28 @@ int attempt_capacity(const struct sched *sched, int ret_capacity[static ACTION_K
 
 /* Takes over `run` (state running, ours) and starts it, or hands it back when paused. */
 void attempt_start(struct sched *sched, struct run *run, int64_t now_ms);
+
+/* The executor has it from here on; but see above. */
+void attempt_begin(struct attempt *attempt);
+
+/* Ends the attempt of this run, if it is ours: CANCELLED or INTERRUPTED. */
+void attempt_end_early(struct sched *sched, const struct id *run_id, enum attempt_outcome outcome);
+
+/* The result, and before it what is still to be noted, goes to the store. */
+void attempt_record(struct attempt *attempt);
+void attempt_record_failed(struct attempt *attempt, const struct err *err);
+/* attempt_record_waiting follows in a moment. */
+void attempt_retry_later(struct sched *sched);
+
+/* --- note.c --- */
+
+/* Where an attempt that may go on from a checkpoint gets it first: true, and attempt_begin follows.
+ */
+bool checkpoint_fetch(struct attempt *attempt);
+
+/* Sends what is to be noted. False: there is nothing. */
+bool note_send(struct attempt *attempt);
+void note_fini(struct attempt *attempt);
 
 /* Tries again to record what could not be recorded. */
 void attempt_record_waiting(struct sched *sched);

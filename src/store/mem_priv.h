@@ -41,6 +41,8 @@ struct mem_run {
 	int depth;
 	struct mem_attempt *attempts;
 	size_t attempt_count, attempt_room;
+	int64_t note_epoch; /* of the attempt that wrote the note; 0: none */
+	struct run_note note;
 };
 
 struct mem_event_key {
@@ -100,4 +102,6 @@ int mem_get_secrets(void *db, struct store_get_secrets *req, int64_t now_ms);
 int mem_delete_secret(void *db, struct store_delete_secret *req, int64_t now_ms);
 void mem_secrets_init(struct mem_db *rows);
 void mem_secrets_fini(struct mem_db *rows);
+int mem_note(void *db, struct store_note *req, int64_t now_ms);
+int mem_get_checkpoint(void *db, struct store_get_checkpoint *req, int64_t now_ms);
 int mem_stats(void *db, struct store_stats *req, int64_t now_ms);

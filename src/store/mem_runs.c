@@ -18,6 +18,7 @@ void mem_run_destroy(struct mem_db *rows, struct mem_run *run)
 	for (size_t i = 0; i < run->attempt_count; i++)
 		free(run->attempts[i].output);
 	free(run->attempts);
+	run_note_fini(&run->note);
 	run_fini(&run->run);
 	action_unref(run->definition);
 	free(run);
@@ -67,6 +68,10 @@ void mem_copy_run(const struct mem_run *row, struct run *ret_run)
 	ret_run->event = xstrdup(row->run.event);
 	ret_run->payload = xstrdup(row->run.payload);
 	ret_run->action = NULL;
+	if (row->note.has_progress)
+		run_apply_progress(
+			ret_run, row->note_epoch, row->note.percent, xstrdup(row->note.message));
+	ret_run->checkpoint_bytes = (int64_t)row->note.checkpoint_len;
 }
 
 struct open_runs mem_count_open(const struct mem_action *owner)
@@ -397,10 +402,53 @@ int mem_finish(void *db, struct store_finish *req, int64_t now_ms)
 		return req->req.err.code;
 	if (attempt_has_begun(req->result))
 		keep_attempt(run, attempt, req);
+	if (run_forgets_checkpoint(run->run.state)) {
+		free(take_ptr(run->note.checkpoint));
+		run->note.checkpoint_len = 0;
+	}
 	file_by_state(rows, run);
 	req->ret_state = run->run.state;
 	req->ret_has_sequels =
 		mem_announce_end(db, run, &req->ret_cancel, &req->ret_cancel_count, now_ms) > 0;
+	return 0;
+}
+
+/* --- notes --- */
+
+static struct run_note copy_note(const struct run_note *note)
+{
+	struct run_note copy = *note;
+
+	copy.message = xstrdup(note->message);
+	copy.checkpoint = note->checkpoint ? xmemdup(note->checkpoint, note->checkpoint_len) : NULL;
+	return copy;
+}
+
+int mem_note(void *db, struct store_note *req, int64_t now_ms)
+{
+	struct mem_run *run = sorted_get(&((struct mem *)db)->rows->runs, &req->run_id);
+	struct run_note note;
+
+	if (!run)
+		return err_run_gone(&req->req.err);
+	if (run_check_note(&run->run, req->epoch, &req->req.err) < 0)
+		return req->req.err.code;
+	if (run->note_epoch != req->epoch)
+		run->note.has_progress = false;
+	run->note_epoch = req->epoch;
+	note = copy_note(req->note);
+	run_note_merge(&run->note, &note);
+	return 0;
+}
+
+int mem_get_checkpoint(void *db, struct store_get_checkpoint *req, int64_t now_ms)
+{
+	const struct mem_run *run = sorted_get(&((struct mem *)db)->rows->runs, &req->run_id);
+
+	if (!run || run->note.checkpoint_len == 0)
+		return 0;
+	req->ret_checkpoint = xmemdup(run->note.checkpoint, run->note.checkpoint_len);
+	req->ret_len = run->note.checkpoint_len;
 	return 0;
 }
 

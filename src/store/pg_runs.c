@@ -11,7 +11,7 @@
 #define RUN_FROM " FROM gathering.run r" PG_RUN_JOIN
 
 static const struct pg_statement get_statement = {.name = "get run",
-	.text = "SELECT " PG_RUN_FIELDS PG_RUN_EVENT_FIELDS RUN_FROM PG_RUN_EVENT_JOIN
+	.text = "SELECT " PG_RUN_FIELDS PG_RUN_EVENT_FIELDS PG_NOTE_FIELDS RUN_FROM PG_RUN_EVENT_JOIN PG_NOTE_JOIN
 		" WHERE r.id = $1::uuid"};
 
 static void put_get(struct pg_call *call)
@@ -29,6 +29,7 @@ static int read_get(struct pg_call *call)
 		return err_no_run(&call->req->err);
 	pg_read_run(&row, &req->ret_run);
 	pg_read_run_event(&row, &req->ret_run);
+	pg_read_note(&row, &req->ret_run);
 	return 0;
 }
 
@@ -52,7 +53,9 @@ int pg_get_run(void *db, struct store_get_run *req, int64_t now_ms)
 #define OF_OPEN   " WHERE r.state IN ('pending','running') AND $6::uuid IS NULL AND" RUN_FILTER
 #define OF_TROUBLE                                                                                 \
 	" WHERE r.state IN ('failed','timed_out','held') AND $6::uuid IS NULL AND" RUN_FILTER
-#define LIST(of)  "SELECT " PG_RUN_FIELDS RUN_FROM of " ORDER BY r.id DESC LIMIT $7::bigint"
+#define LIST(of)                                                                                   \
+	"SELECT " PG_RUN_FIELDS PG_NOTE_FIELDS RUN_FROM PG_NOTE_JOIN of                            \
+	" ORDER BY r.id DESC LIMIT $7::bigint"
 #define COUNT(of) "SELECT count(*) FROM gathering.run r" of
 
 /* The same list by the index that fits the filter best. */
@@ -144,7 +147,8 @@ static int read_list(struct pg_call *call)
 		}
 		req->ret_runs =
 			grow_array(req->ret_runs, req->ret_count, &room, sizeof(*req->ret_runs));
-		pg_read_run(&row, &req->ret_runs[req->ret_count++]);
+		pg_read_run(&row, &req->ret_runs[req->ret_count]);
+		pg_read_note(&row, &req->ret_runs[req->ret_count++]);
 	}
 	if (req->want_total) {
 		row = pg_rows(&call->queries[1]);

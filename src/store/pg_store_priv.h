@@ -159,6 +159,12 @@ void pg_finish_flush(struct pg_store *pg);
 #define PG_RUN_EVENT_JOIN   " LEFT JOIN gathering.run_event x ON x.run_id = r.id"
 #define PG_RUN_JOIN         " LEFT JOIN gathering.action a ON a.id = r.action_id"
 
+/* What attempts have noted, behind the fields of a run; read by pg_read_note. */
+#define PG_NOTE_FIELDS                                                                             \
+	", n.epoch, n.has_progress, n.percent, n.message, octet_length(n.checkpoint)::bigint"
+#define PG_NOTE_JOIN " LEFT JOIN gathering.note n ON n.run_id = r.id"
+void pg_read_note(struct pg_row *row, struct run *run);
+
 void pg_read_stored_action(struct pg_row *row, struct stored_action *ret_row);
 /* Strings owned by the caller (run_fini). */
 void pg_read_run(struct pg_row *row, struct run *ret_run);

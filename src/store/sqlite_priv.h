@@ -211,6 +211,9 @@ struct firing {
 /* Due now, or at the first free millisecond after it. claiming->action_id names the action. 1:
  * *ret_run is written, with its own copy of the name; 0: no such action. */
 int claiming_fire(struct claiming *claiming, const struct firing *firing, struct run *ret_run);
+/* Adds to `run` what its attempts have noted (sqlite_notes.c). */
+int load_note(struct conn *conn, struct run *run, struct err *err);
+int drop_checkpoint(struct conn *conn, const struct id *run_id, struct err *err);
 
 /* --- verbs --- */
 

@@ -53,6 +53,8 @@ static int finish_loaded(
 		return err->code;
 	if (update_run(conn, run, err) < 0)
 		return err->code;
+	if (run_forgets_checkpoint(run->state) && drop_checkpoint(conn, &run->id, err) < 0)
+		return err->code;
 	req->ret_state = run->state;
 	return announce_end(db, run, &sequels, now_ms, err);
 }
@@ -95,6 +97,8 @@ int sqlite_get_run(void *data, struct store_get_run *req, int64_t now_ms)
 	struct conn *conn = &((struct sqlite_db *)data)->reader;
 
 	if (load_run(conn, &req->id, &req->ret_run, &req->req.err) < 0)
+		return req->req.err.code;
+	if (load_note(conn, &req->ret_run, &req->req.err) < 0)
 		return req->req.err.code;
 	return load_run_event(conn, &req->ret_run, NULL, &req->req.err);
 }
@@ -191,6 +195,8 @@ static int read_runs(struct statement *st, struct store_list_runs *req)
 		read_run(st, &req->ret_runs[req->ret_count++]);
 	}
 	statement_end(st);
+	for (size_t i = 0; status >= 0 && i < req->ret_count; i++)
+		status = load_note(st->conn, &req->ret_runs[i], &req->req.err);
 	return status < 0 ? status : 0;
 }
 

@@ -431,6 +431,28 @@ struct store_get_output {
 void store_get_output(struct store *store, struct store_get_output *req, store_done_fn *done);
 void store_get_output_fini(struct store_get_output *req);
 
+/* Notes down what a running attempt has written: progress and checkpoint, what of the two is there.
+ * Kept as long as the run; the checkpoint until it succeeds or is cancelled. Fenced: ERR_STALE
+ * unless the run is running with this epoch. */
+struct store_note {
+	struct store_req req;
+	struct id run_id;
+	int64_t epoch;
+	const struct run_note *note;
+};
+void store_note(struct store *store, struct store_note *req, store_done_fn *done);
+
+/* The last checkpoint of a run, by whichever attempt; NULL: none. No run is none, too. */
+struct store_get_checkpoint {
+	struct store_req req;
+	struct id run_id;
+	char *ret_checkpoint;
+	size_t ret_len;
+};
+void store_get_checkpoint(
+	struct store *store, struct store_get_checkpoint *req, store_done_fn *done);
+void store_get_checkpoint_fini(struct store_get_checkpoint *req);
+
 /* --- secrets: sealed values by name (vault.h); the store cannot read them --- */
 
 #define STORE_SECRETS_MAX 1000

@@ -47,6 +47,8 @@ enum store_lane {
 	X(cancel_run)                                                                              \
 	X(change_run)                                                                              \
 	X(get_output)                                                                              \
+	X(note)                                                                                    \
+	X(get_checkpoint)                                                                          \
 	X(put_secret)                                                                              \
 	X(get_secrets)                                                                             \
 	X(delete_secret)                                                                           \
@@ -310,6 +312,13 @@ int run_apply_finish(
 
 /* False for a run handed back before anything was started: there is no attempt to keep. */
 bool attempt_has_begun(const struct attempt_result *result);
+
+/* May the attempt of this epoch note something down? ERR_STALE. */
+int run_check_note(const struct run *run, int64_t epoch, struct err *err);
+/* What a run shows of a note made by the attempt `epoch`. Takes the message. */
+void run_apply_progress(struct run *run, int64_t epoch, int percent, char *message_take);
+/* Does a run that ended so need its checkpoint no more? */
+bool run_forgets_checkpoint(enum run_state state);
 
 /* A person's cancel. ERR_CONFLICT when it has ended. */
 int run_apply_cancel(struct run *run, int64_t now_ms, struct err *err);

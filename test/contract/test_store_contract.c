@@ -14,6 +14,7 @@ int main(int argc, char **argv)
 	failed += _cmocka_run_group_tests("claim", claim_tests, claim_test_count, NULL, NULL);
 	failed += _cmocka_run_group_tests("take", take_tests, take_test_count, NULL, NULL);
 	failed += _cmocka_run_group_tests("finish", finish_tests, finish_test_count, NULL, NULL);
+	failed += _cmocka_run_group_tests("notes", note_tests, note_test_count, NULL, NULL);
 	failed += _cmocka_run_group_tests("runs", run_tests, run_test_count, NULL, NULL);
 	failed += _cmocka_run_group_tests("events", event_tests, event_test_count, NULL, NULL);
 	failed += _cmocka_run_group_tests(

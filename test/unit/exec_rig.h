@@ -28,6 +28,7 @@ struct rig {
 	struct exec_opts opts;
 	struct exec *exec;
 	bool is_closed;
+	char folder[32];
 };
 
 static inline void rig_on_watchdog(uv_timer_t *timer)
@@ -44,6 +45,8 @@ static inline void rig_init(struct rig *rig)
 	assert_int_equal(uv_timer_init(&rig->loop, &rig->watchdog), 0);
 	uv_timer_start(&rig->watchdog, rig_on_watchdog, RIG_PATIENCE_MS, 0);
 	uv_unref((uv_handle_t *)&rig->watchdog);
+	(void)snprintf(rig->folder, sizeof(rig->folder), "/tmp/test-exec-XXXXXX");
+	assert_non_null(mkdtemp(rig->folder));
 	rig->opts = (struct exec_opts){
 		.loop = &rig->loop,
 		.max_running = 1000,
@@ -53,6 +56,7 @@ static inline void rig_init(struct rig *rig)
 		.exec_users = "",
 		.term_grace_ms = 100,
 		.output_max = RIG_OUTPUT_MAX,
+		.state_dir = rig->folder,
 		.user_agent = "gathering/test",
 	};
 }
@@ -78,6 +82,16 @@ static inline void rig_wait(struct rig *rig, const bool *flag)
 		(void)uv_run(&rig->loop, UV_RUN_ONCE);
 }
 
+/* Nothing of any program may be left there. */
+static inline void rig_remove_folder(struct rig *rig)
+{
+	auto_free char *tmp = xasprintf("%s/tmp", rig->folder);
+
+	if (rig->opts.exec_enabled)
+		assert_int_equal(rmdir(tmp), 0);
+	assert_int_equal(rmdir(rig->folder), 0);
+}
+
 /* The loop must be empty afterwards: nothing of the executor may be left in it. */
 static inline void rig_close(struct rig *rig)
 {
@@ -88,6 +102,7 @@ static inline void rig_close(struct rig *rig)
 	uv_close((uv_handle_t *)&rig->watchdog, NULL);
 	(void)uv_run(&rig->loop, UV_RUN_DEFAULT);
 	assert_int_equal(uv_loop_close(&rig->loop), 0);
+	rig_remove_folder(rig);
 }
 
 /* --- jobs --- */

@@ -395,6 +395,24 @@ static void test_no_input_is_an_empty_one(void **state)
 
 /* --- what a program inherits --- */
 
+/* Where they stand has a random name. */
+static void assert_private_files(const char *lines)
+{
+	static const char *const files[][2] = {{"GATHERING_CHECKPOINT_FILE=/", "/checkpoint"},
+		{"GATHERING_PROGRESS_FILE=/", "/progress"},
+		{"GATHERING_FINISH_BY_FILE=/", "/finish_by"}};
+
+	for (size_t i = 0; i < COUNT_OF(files); i++) {
+		const char *end = strchr(lines, '\n');
+
+		assert_non_null(end);
+		assert_memory_equal(lines, files[i][0], strlen(files[i][0]));
+		assert_memory_equal(end - strlen(files[i][1]), files[i][1], strlen(files[i][1]));
+		lines = end + 1;
+	}
+	assert_string_equal(lines, "");
+}
+
 static void test_environment_is_exactly_as_specified(void **state)
 {
 	struct name_value env[] = {
@@ -422,7 +440,9 @@ static void test_environment_is_exactly_as_specified(void **state)
 		own->pw_dir, own->pw_name, own->pw_name, id_format(&job.run.id, run_id),
 		id_format(&job.action.id, action_id));
 	run_once(&job);
-	job_assert_output(&job, expected);
+	assert_non_null(job.result.output);
+	assert_memory_equal(job.result.output, expected, strlen(expected));
+	assert_private_files(job.result.output + strlen(expected));
 	job_fini(&job);
 }
 

@@ -74,6 +74,8 @@ static void open_parts(struct rig *rig, int64_t poll_ms)
 		.allow_private_targets = true,
 		.term_grace_ms = 100,
 		.output_max = 1000,
+		.state_dir = rig->folder,
+		.on_note = sched_note,
 		.user_agent = "gathering/test"};
 	struct sched_opts sched_opts = {.loop = &rig->loop,
 		.window_max = WINDOW_MAX,
@@ -121,6 +123,7 @@ static int setup_without_poll(void **state)
 
 static void remove_folder(const char *folder)
 {
+	auto_free char *tmp = xasprintf("%s/tmp", folder);
 	static const char *const names[] = {
 		"store.db", "store.db-wal", "store.db-shm", "store.db.lock", "store.db-lock", "go"};
 
@@ -129,6 +132,7 @@ static void remove_folder(const char *folder)
 
 		(void)unlink(path);
 	}
+	(void)rmdir(tmp);
 	(void)rmdir(folder);
 }
 

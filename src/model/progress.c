@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a running attempt notes down, and the text of its progress. Programs in any language write
+ * it, so nothing is an error: what cannot be read as a percentage is a message. */
+#include <ctype.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/text.h"
+#include "model/model_priv.h"
+
+void run_note_fini(struct run_note *note)
+{
+	free(take_ptr(note->message));
+	free(take_ptr(note->checkpoint));
+	*note = (struct run_note){0};
+}
+
+bool run_note_is_empty(const struct run_note *note)
+{
+	return !note->has_progress && note->checkpoint == NULL;
+}
+
+void run_note_merge(struct run_note *note, struct run_note *newer_take)
+{
+	if (newer_take->has_progress) {
+		free(note->message);
+		note->has_progress = true;
+		note->percent = newer_take->percent;
+		note->message = take_ptr(newer_take->message);
+	}
+	if (newer_take->checkpoint != NULL) {
+		free(note->checkpoint);
+		note->checkpoint = take_ptr(newer_take->checkpoint);
+		note->checkpoint_len = newer_take->checkpoint_len;
+	}
+	run_note_fini(newer_take);
+}
+
+/* --- progress --- */
+
+static int percent_of(double number)
+{
+	if (!(number > 0)) /* not a number, too */
+		return 0;
+	return number >= 100 ? 100 : (int)floor(number);
+}
+
+/* Cut where a character begins, without spaces around. NULL when nothing is left. */
+static char *message_of(const char *text, size_t len)
+{
+	struct buf clean;
+
+	while (len > 0 && isspace((unsigned char)text[len - 1]))
+		len--;
+	while (len > 0 && isspace((unsigned char)*text)) {
+		text++;
+		len--;
+	}
+	if (len == 0)
+		return NULL;
+	if (len > PROGRESS_MESSAGE_MAX) {
+		len = PROGRESS_MESSAGE_MAX;
+		while (len > 0 && ((unsigned char)text[len] & 0xC0) == 0x80)
+			len--;
+	}
+	buf_init(&clean, 3 * len + 1);
+	utf8_clean(text, len, &clean);
+	return buf_take(&clean);
+}
+
+static bool parse_object(const char *text, size_t len, struct run_note *note)
+{
+	struct err err = {0};
+	const json_t *percent, *message;
+	json_t *json;
+
+	if (json_from_text(text, len, &json, &err) != 0)
+		return false;
+	percent = json_object_get(json, "percent");
+	message = json_object_get(json, "message");
+	if (json_is_object(json)) {
+		note->percent =
+			json_is_number(percent) ? percent_of(json_number_value(percent)) : -1;
+		note->message = json_is_string(message) ? message_of(json_string_value(message),
+								  json_string_length(message))
+							: NULL;
+		note->has_progress = note->percent >= 0 || note->message != NULL;
+	}
+	json_decref(json);
+	return note->has_progress;
+}
+
+/* "42", "42%", "42.5 % copying"; a number that runs on ("42nd file") is a word. */
+static size_t read_percent(const char *line, size_t len, int *ret_percent)
+{
+	double number = 0, unit = 1;
+	size_t at = 0;
+
+	while (at < len && isdigit((unsigned char)line[at]))
+		number = number * 10 + (line[at++] - '0');
+	if (at == 0)
+		return 0;
+	if (at + 1 < len && line[at] == '.' && isdigit((unsigned char)line[at + 1]))
+		for (at++; at < len && isdigit((unsigned char)line[at]); at++)
+			number += (line[at] - '0') * (unit /= 10);
+	if (at < len && line[at] == '%')
+		at++;
+	else if (at < len && !isspace((unsigned char)line[at]))
+		return 0;
+	*ret_percent = percent_of(number);
+	return at;
+}
+
+static bool parse_line(const char *line, size_t len, struct run_note *note)
+{
+	size_t at;
+
+	if (line[0] == '{' && parse_object(line, len, note))
+		return true;
+	note->percent = -1;
+	at = read_percent(line, len, &note->percent);
+	note->message = message_of(line + at, len - at);
+	return note->has_progress = true;
+}
+
+bool progress_parse(const char *text, size_t len, struct run_note *note)
+{
+	size_t begin;
+
+	*note = (struct run_note){.percent = -1};
+	while (len > 0 && isspace((unsigned char)text[len - 1]))
+		len--;
+	while (len > 0 && isspace((unsigned char)*text)) {
+		text++;
+		len--;
+	}
+	if (len == 0)
+		return false;
+	if (text[0] == '{' && text[len - 1] == '}' && parse_object(text, len, note))
+		return true;
+	for (begin = len; begin > 0 && text[begin - 1] != '\n'; begin--)
+		continue;
+	while (begin < len && isspace((unsigned char)text[begin]))
+		begin++;
+	return parse_line(text + begin, len - begin, note);
+}
