@@ -129,6 +129,15 @@ def test_every_path_and_command_in_the_manifests_exists(servers, manifests):
     server.stop()
 
 
+def test_what_the_documentation_sets_is_accepted():
+    with open(os.path.join(ROOT, "doc/deploy.md"), encoding="utf-8") as file:
+        found = [(name.lower(), value) for name, value in re.findall(r"GATHERING_([A-Z_]+)=(\w+)", file.read())]
+    assert len(found) >= 6
+    for name, value in found:
+        done = run(BINARY, "check-config", "--set", f"{name}={value}")
+        assert done.returncode == 0, done.stderr
+
+
 # --- Docker: no daemon here ---
 
 INSTRUCTIONS = {"FROM", "RUN", "COPY", "WORKDIR", "USER", "VOLUME", "ENV", "EXPOSE", "STOPSIGNAL", "ENTRYPOINT", "CMD"}

@@ -5,6 +5,7 @@ import concurrent.futures
 import contextlib
 import http.client
 import json
+import os
 import re
 import select
 import signal
@@ -332,6 +333,7 @@ def stop_in_a_storm(servers, folder, kind):
 
 @pytest.mark.parametrize("kind, stops", [("ipv4", 20), ("ipv6", 8), ("unix", 8)])
 def test_stops_in_a_storm_lose_no_connection(servers, tmp_path, kind, stops):
+    stops = int(os.environ.get("STORM_STOPS", stops))  # make soak
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         results = list(pool.map(lambda n: stop_in_a_storm(servers, tmp_path / f"storm{n}", kind), range(stops)))
     print("answered:", [answered for _, answered, _ in results])
