@@ -372,12 +372,10 @@ void attempt_arm_deadline(struct attempt *attempt)
 /* Puts the values in and lets the kind begin. */
 static void begin(struct attempt *attempt)
 {
-	const struct template_values values = {.run = attempt->run,
-		.secrets = attempt->secrets,
-		.secret_count = attempt->secret_count};
 	struct err err = {0};
 
-	if (target_render(attempt->action, &values, &attempt->target, &err) == 0) {
+	if (target_render(attempt->action, attempt->run, attempt->secrets, attempt->secret_count,
+		    &attempt->target, &err) == 0) {
 		attempt->kind->start(attempt);
 		return;
 	}

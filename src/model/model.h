@@ -460,9 +460,11 @@ struct rendered_target {
 	struct exec_target exec;
 };
 
-/* As template_render; the text names the member. Nothing to free after an error. */
-int target_render(const struct action *action, const struct template_values *values,
-	struct rendered_target *ret_target, struct err *err);
+/* As template_render, with the run's payload; the text names the member. Nothing to free after an
+ * error. */
+int target_render(const struct action *action, const struct run *run,
+	const struct name_value *secrets, size_t secret_count, struct rendered_target *ret_target,
+	struct err *err);
 void rendered_target_fini(struct rendered_target *target);
 
 /* Does the body, as its author wrote it, hold a secret? */

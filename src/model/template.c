@@ -32,6 +32,8 @@
 #define PAYLOAD "payload"
 #define SECRET  "secret."
 
+#define EXCERPT_MAX 80 /* bytes of a name in a message */
+
 /* --- facts of the run --- */
 
 static void put_due_at(const struct run *run, struct buf *out)
@@ -322,7 +324,8 @@ static int put_text(struct rendering *rendering, const struct piece *piece, cons
 			"the value of '%.*s' has a line break or another control character, which "
 			"a "
 			"header cannot hold",
-			(int)(piece->name_len < 80 ? piece->name_len : 80), piece->name);
+			(int)(piece->name_len < EXCERPT_MAX ? piece->name_len : EXCERPT_MAX),
+			piece->name);
 	if (is_bare && !is_value)
 		buf_putc(rendering->out, '"');
 	escape_append(is_bare && is_value ? ESCAPE_NONE : forms[rendering->form].escape, text, len,
@@ -387,17 +390,16 @@ static int put_json(
 static int put_payload(struct rendering *rendering, const struct piece *piece, struct err *err)
 {
 	const json_t *field = find_field(rendering->values->payload, piece->name, piece->name_len);
+	int len = (int)(piece->name_len < EXCERPT_MAX ? piece->name_len : EXCERPT_MAX);
 
 	if (field != NULL)
 		return put_json(rendering, piece, field, err);
 	if (piece->fallback != NULL) /* the author's own words */
 		return put_text(rendering, piece, piece->fallback, piece->fallback_len, true, err);
 	return err_set(err, ERR_INVALID,
-		"the payload of this run has no '%.*s'; write {{payload%.*s|...}} to say what "
-		"stands in its place",
-		(int)(piece->name_len < 80 ? piece->name_len : 80),
-		piece->name + (piece->name_len > 0),
-		(int)(piece->name_len < 80 ? piece->name_len : 80), piece->name);
+		"this run has no 'payload%.*s'; write {{payload%.*s|...}} to say what stands in "
+		"its place",
+		len, piece->name, len, piece->name);
 }
 
 const char *secret_find(const struct template_values *values, const char *name, size_t len)

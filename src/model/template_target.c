@@ -172,7 +172,7 @@ static int render_pairs(enum template_form form, struct name_value **pairs, size
 	return code;
 }
 
-int target_render(const struct action *action, const struct template_values *values,
+static int render_all(const struct action *action, const struct template_values *values,
 	struct rendered_target *ret_target, struct err *err)
 {
 	struct rendered_target target = {action, action->http, action->exec};
@@ -194,6 +194,51 @@ int target_render(const struct action *action, const struct template_values *val
 		*ret_target = target;
 	else
 		rendered_target_fini(&target);
+	return code;
+}
+
+static bool has_template(const struct name_value *pairs, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (template_is(pairs[i].value))
+			return true;
+	return false;
+}
+
+static bool is_template(const char *text)
+{
+	return text != NULL && template_is(text);
+}
+
+/* Most targets have none, and are as they are. */
+static bool target_has_template(const struct action *action)
+{
+	const struct http_target *http = &action->http;
+	const struct exec_target *exec = &action->exec;
+
+	return is_template(http->url) || is_template(http->body) || is_template(exec->stdin_text) ||
+	       has_template(http->headers, http->header_count) ||
+	       has_template(exec->env, exec->env_count);
+}
+
+int target_render(const struct action *action, const struct run *run,
+	const struct name_value *secrets, size_t secret_count, struct rendered_target *ret_target,
+	struct err *err)
+{
+	struct template_values values = {
+		.run = run, .secrets = secrets, .secret_count = secret_count};
+	json_t *payload = NULL;
+	int code;
+
+	if (!target_has_template(action)) {
+		*ret_target = (struct rendered_target){NULL, action->http, action->exec};
+		return 0;
+	}
+	if (run->payload != NULL)
+		payload = json_loads(run->payload, JSON_DECODE_ANY, NULL);
+	values.payload = payload;
+	code = render_all(action, &values, ret_target, err);
+	json_decref(payload);
 	return code;
 }
 
