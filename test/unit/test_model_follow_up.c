@@ -245,6 +245,54 @@ static void test_every_run_comes_to_an_end(void **state)
 	}
 }
 
+static void test_only_what_a_rule_names_is_tried_again(void **state)
+{
+	static struct retry_rule statuses[] = {
+		{RETRY_CAUSE_STATUS, {429, 429}}, {RETRY_CAUSE_STATUS, {500, 599}}};
+	static struct retry_rule lines[] = {{RETRY_CAUSE_TIMEOUT}, {RETRY_CAUSE_CONNECTION}};
+	static struct retry_rule exits[] = {{RETRY_CAUSE_EXIT, {75, 78}}};
+	static struct retry_rule others[] = {{RETRY_CAUSE_OTHER}};
+	static const struct {
+		struct retry_rule *on;
+		size_t count;
+		struct attempt_result result;
+		bool is_retried;
+	} cases[] = {
+		{NULL, 0, {ATTEMPT_FAILED, .http_status = 404, .exit_code = -1}, true},
+		{statuses, 2, {ATTEMPT_FAILED, .http_status = 429, .exit_code = -1}, true},
+		{statuses, 2, {ATTEMPT_FAILED, .http_status = 599, .exit_code = -1}, true},
+		{statuses, 2, {ATTEMPT_FAILED, .http_status = 404, .exit_code = -1}, false},
+		{statuses, 2, {ATTEMPT_TIMED_OUT, .http_status = 503, .exit_code = -1}, false},
+		{statuses, 2, {ATTEMPT_FAILED, .exit_code = -1}, false},
+		/* an answer that broke off is a connection's failure, whatever its status */
+		{lines, 2,
+			{ATTEMPT_FAILED, .http_status = 200, .exit_code = -1,
+				.is_unanswered = true},
+			true},
+		{lines, 2, {ATTEMPT_TIMED_OUT, .exit_code = 143}, true},
+		{lines, 2, {ATTEMPT_FAILED, .http_status = 500, .exit_code = -1}, false},
+		{exits, 1, {ATTEMPT_FAILED, .exit_code = 75}, true},
+		{exits, 1, {ATTEMPT_FAILED, .exit_code = 1}, false},
+		{exits, 1, {ATTEMPT_FAILED, .exit_code = -1}, false},
+		{others, 1, {ATTEMPT_FAILED, .exit_code = -1}, true},
+		{others, 1, {ATTEMPT_FAILED, .exit_code = 1}, false},
+		/* an interruption is no failure of the action */
+		{exits, 1, {ATTEMPT_INTERRUPTED, .exit_code = -1, .started_at_ms = BEGUN}, true},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct run run = {.attempt = 1, .interruptions = INTERRUPTIONS_MAX};
+		struct action action = {
+			.retry = {
+				.max_attempts = 2, .on = cases[i].on, .on_count = cases[i].count}};
+		enum run_state to =
+			run_follow_up(&run, &action, &cases[i].result, REASON_HANDED_BACK, 0).state;
+
+		if ((to == RUN_PENDING) != cases[i].is_retried)
+			fail_msg("case %zu: %s", i, run_state_names[to]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -255,6 +303,7 @@ int main(void)
 		cmocka_unit_test(test_jitter_takes_away_at_most_its_share),
 		cmocka_unit_test(test_retry_after_is_a_minimum_bounded_by_a_day),
 		cmocka_unit_test(test_every_run_comes_to_an_end),
+		cmocka_unit_test(test_only_what_a_rule_names_is_tried_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
