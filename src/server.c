@@ -27,8 +27,8 @@
 #define STORE_BATCH_MAX    500
 #define WINDOW_MAX         5000
 #define WINDOW_MS          60000
-#define POLL_MS            30000
-#define SHARED_POLL_MS     5000 /* what a dead instance looked after is late by this at most */
+#define POLL_MS            45000
+#define DEAF_POLL_MS       5000 /* what nobody can tell us is late by this at most */
 #define CLAIM_MAX          500
 #define NOOP_RUNNING_MAX   2000 /* started and not yet recorded; four claims */
 #define SCHED_DRAIN_MARGIN 1000
@@ -180,7 +180,8 @@ static void sched_part_start(void *data)
 		.exec = server->exec,
 		.window_max = WINDOW_MAX,
 		.window_ms = WINDOW_MS,
-		.poll_ms = store_is_shared(server->store) ? SHARED_POLL_MS : POLL_MS,
+		.poll_ms = POLL_MS,
+		.deaf_poll_ms = DEAF_POLL_MS,
 		.claim_max = CLAIM_MAX,
 		.heartbeat_ms = server->conf.heartbeat,
 		.lease_ms = server->conf.lease,

@@ -81,8 +81,6 @@ CREATE TABLE gathering.event_key (
 );
 CREATE INDEX event_key_sent ON gathering.event_key (sent_at);
 
--- The running server processes. A row goes when its process ends politely, or when the others have found it dead;
--- runs whose owner has no row, or whose lease has ended, are anybody's to recover.
 -- Values sealed with a key that is not in this database (src/vault).
 CREATE TABLE gathering.secret (
 	name       text COLLATE "C" PRIMARY KEY,
@@ -91,6 +89,9 @@ CREATE TABLE gathering.secret (
 	updated_at timestamptz NOT NULL
 );
 
+-- The running server processes. A row goes when its process ends politely, or when the others have found it dead; the
+-- leases of its runs end with it. A run whose lease has ended is anybody's to recover: nothing else makes it so, for an
+-- instance that the others have taken for dead may be alive and claim again.
 CREATE TABLE gathering.instance (
 	id           uuid PRIMARY KEY,
 	host         text NOT NULL,
@@ -831,20 +832,19 @@ BEGIN
 END
 $remove$;
 
--- May anybody recover a running run: its lease has ended, or its owner is not in the table.
-CREATE FUNCTION gathering.is_orphan(in_owner uuid, in_lease_until timestamptz) RETURNS boolean
-LANGUAGE sql STABLE AS $orphan$
-	SELECT in_lease_until <= gathering.clock()
-		OR NOT EXISTS (SELECT 1 FROM gathering.instance i WHERE i.id = in_owner)
-$orphan$;
+-- Time in which the server was down counts for nobody: then no one could speak.
+CREATE FUNCTION gathering.is_silent(in_heartbeat timestamptz, in_for interval) RETURNS boolean LANGUAGE sql STABLE
+	AS $$ SELECT greatest(in_heartbeat, pg_postmaster_start_time()) < gathering.clock() - in_for $$;
 
--- We live, and so do the runs named. ret_lost: those that are not ours any more; ret_cancel, ret_pause: ours that
--- somebody asked to end or to pause.
+-- We live, and so do the runs named. ret_lost: those that are not ours any more; ret_cancel, ret_pause: ours
+-- that somebody asked to end or to pause; ret_silent: others that may be reaped; ret_lease_end: when the first lease of all ends; ret_is_first:
+-- of those that are at work and have been heard of within a lease we are the oldest.
 CREATE FUNCTION gathering.heartbeat(
 	in_me uuid, in_host text, in_pid integer, in_version text, in_state text, in_lease interval, in_ids uuid[],
 	in_epochs bigint[],
-	OUT ret_clock timestamptz, OUT ret_instances bigint, OUT ret_orphans bigint, OUT ret_was_gone boolean,
-	OUT ret_lost uuid[], OUT ret_cancel uuid[], OUT ret_pause uuid[])
+	OUT ret_clock timestamptz, OUT ret_instances bigint, OUT ret_silent bigint, OUT ret_is_first boolean,
+	OUT ret_orphans bigint, OUT ret_lease_end timestamptz, OUT ret_was_gone boolean, OUT ret_lost uuid[],
+	OUT ret_cancel uuid[], OUT ret_pause uuid[])
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $heartbeat$
 BEGIN
 	ret_clock := gathering.clock();
@@ -865,10 +865,153 @@ BEGIN
 	SELECT array_agg(g) FILTER (WHERE e.id IS NULL), array_agg(g) FILTER (WHERE e.cancel_requested),
 		array_agg(g) FILTER (WHERE NOT e.cancel_requested AND e.reason = 'paused')
 	INTO ret_lost, ret_cancel, ret_pause FROM unnest(in_ids) g LEFT JOIN extended e ON e.id = g;
-	SELECT count(*) INTO ret_instances FROM gathering.instance;
-	SELECT count(*) INTO ret_orphans FROM gathering.run r
-	WHERE r.state = 'running' AND gathering.is_orphan(r.instance_id, r.lease_until);
+	SELECT count(*), count(*) FILTER (WHERE i.id <> in_me AND gathering.is_silent(i.heartbeat_at, 2 * in_lease)),
+		in_me = (array_agg(i.id ORDER BY i.started_at, i.id) FILTER (WHERE i.state = 'ready'
+			AND i.heartbeat_at > ret_clock - in_lease))[1]
+	INTO ret_instances, ret_silent, ret_is_first FROM gathering.instance i;
+	SELECT count(*) FILTER (WHERE r.lease_until <= ret_clock), min(r.lease_until) INTO ret_orphans, ret_lease_end
+	FROM gathering.run r WHERE r.state = 'running';
 END
 $heartbeat$;
+
+-- What these instances were working on is anybody's from now on.
+CREATE FUNCTION gathering.end_leases(in_owners uuid[]) RETURNS void LANGUAGE sql AS $end_leases$
+	UPDATE gathering.run SET lease_until = least(lease_until, gathering.clock()) WHERE id = ANY (ARRAY(
+		SELECT r.id FROM gathering.run r WHERE r.state = 'running' AND r.instance_id = ANY (in_owners)
+		ORDER BY r.id FOR NO KEY UPDATE))
+$end_leases$;
+
+CREATE FUNCTION gathering.leave(in_me uuid) RETURNS void LANGUAGE sql AS $leave$
+	DELETE FROM gathering.instance WHERE id = in_me;
+	SELECT gathering.end_leases(ARRAY[in_me]);
+$leave$;
+
+-- Coordination through advisory locks in the two-integer form. All of it divides work and proves life; none of it
+-- decides who runs what. The namespaces, of which pg_store_priv.h has the same table:
+--   1198811250  duties: what one instance at a time does (1: migrate; 16 and up: enum store_duty)
+--   1198811251  life: held by each instance in the session it listens in; the key is made of its id
+--   1198811252  members: held by each instance that wants a share of the work
+--   1198811253  shards
+CREATE FUNCTION gathering.instance_key(in_id uuid) RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE
+	AS $$ SELECT ('x' || right(in_id::text, 8))::bit(32)::integer $$;
+
+-- Held by somebody's session? Tried in passing, so that no list of all locks has to be made.
+CREATE FUNCTION gathering.is_held(in_id uuid) RETURNS boolean LANGUAGE sql VOLATILE
+	AS $$ SELECT NOT pg_try_advisory_xact_lock_shared(1198811251, gathering.instance_key(in_id)) $$;
+
+-- Takes the dead out of the table: of in_gone, whose sessions were seen to end at in_gone_at, those who have neither
+-- been heard of since nor taken their lock again; and whoever has been silent for in_dead (0: nobody). Never ourselves.
+CREATE FUNCTION gathering.reap(in_me uuid, in_gone uuid[], in_gone_at timestamptz, in_dead interval) RETURNS uuid[]
+LANGUAGE plpgsql AS $reap$
+DECLARE
+	dead uuid[];
+BEGIN
+	WITH gone AS (
+		DELETE FROM gathering.instance i WHERE i.id <> in_me AND CASE
+			WHEN in_dead > interval '0' AND gathering.is_silent(i.heartbeat_at, in_dead) THEN true
+			WHEN i.id = ANY (in_gone) AND greatest(i.heartbeat_at, pg_postmaster_start_time()) < in_gone_at
+				THEN NOT gathering.is_held(i.id)
+			ELSE false END
+		RETURNING i.id
+	)
+	SELECT array_agg(id) INTO dead FROM gone;
+	IF dead IS NOT NULL THEN
+		PERFORM gathering.end_leases(dead);
+	END IF;
+	RETURN dead;
+END
+$reap$;
+
+-- Watches the others until one of those seen to hold their lock of life holds it no more (io_gone, at io_gone_at), for
+-- in_for at most. Nobody to watch: returns at once. A session that ends wakes the one that waits for its lock, which is
+-- its predecessor in the ring of ids; a round of the others follows each wait. One round is a transaction and lasts
+-- less than a second: a snapshot held for longer would keep VACUUM, and the claims behind it, from forgetting dead rows,
+-- and a wait beyond deadlock_timeout would fill the log of a server with log_lock_waits.
+CREATE PROCEDURE gathering.lookout(
+	in_me uuid, in_for interval, INOUT io_seen uuid[], INOUT io_gone uuid[], INOUT io_gone_at timestamptz)
+LANGUAGE plpgsql AS $lookout$
+DECLARE
+	stop_at timestamptz := clock_timestamp() + in_for;
+	held uuid[];
+	nearest uuid;
+BEGIN
+	LOOP
+		SELECT coalesce(array_agg(i.id) FILTER (WHERE gathering.is_held(i.id)), '{}') INTO held
+		FROM gathering.instance i WHERE i.id <> in_me;
+		io_gone := ARRAY(SELECT i.id FROM gathering.instance i WHERE i.id = ANY (io_seen) AND i.id <> ALL (held));
+		io_seen := held || io_gone;
+		COMMIT;
+		io_gone_at := gathering.clock();
+		EXIT WHEN io_gone <> '{}' OR held = '{}' OR clock_timestamp() >= stop_at;
+		SELECT h INTO nearest FROM unnest(held) h ORDER BY h < in_me, h LIMIT 1;
+		BEGIN
+			PERFORM set_config('lock_timeout', '900', true);
+			PERFORM pg_advisory_xact_lock_shared(1198811251, gathering.instance_key(nearest));
+		EXCEPTION WHEN lock_not_available THEN
+			NULL;
+		END;
+		COMMIT;
+	END LOOP;
+END
+$lookout$;
+
+-- Brings the locks that our session holds in line with our share: what is too much is given up, what is free and due to
+-- us is taken, nothing is waited for. in_owned, in_duties, in_is_member: what it holds already (session locks count,
+-- so what is held must not be taken twice). ret_freed: there is something for others to take.
+CREATE FUNCTION gathering.balance(
+	in_me uuid, in_wants boolean, in_is_member boolean, in_owned bigint, in_duties integer, in_duty_count integer,
+	OUT ret_members bigint, OUT ret_is_member boolean, OUT ret_owned bigint, OUT ret_duties integer, OUT ret_freed boolean)
+LANGUAGE plpgsql AS $balance$
+DECLARE
+	share integer;
+	mine integer := 0;
+	first integer := floor(random() * 64);
+	s integer;
+BEGIN
+	ret_is_member := in_is_member;
+	ret_owned := in_owned;
+	ret_duties := in_duties;
+	ret_freed := false;
+	IF in_wants AND NOT in_is_member THEN
+		ret_is_member := pg_try_advisory_lock(1198811252, gathering.instance_key(in_me));
+	ELSIF in_is_member AND NOT in_wants THEN
+		PERFORM pg_advisory_unlock(1198811252, gathering.instance_key(in_me));
+		ret_is_member := false;
+		ret_freed := true;
+	END IF;
+	SELECT count(*) INTO ret_members FROM pg_locks l
+	WHERE l.locktype = 'advisory' AND l.classid = 1198811252 AND l.objsubid = 2 AND l.granted
+		AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
+	share := CASE WHEN in_wants THEN ceil(64.0 / greatest(ret_members, 1)) ELSE 0 END;
+	FOR n IN 0..63 LOOP
+		s := n;
+		CONTINUE WHEN (ret_owned >> s) & 1 = 0;
+		mine := mine + 1;
+		IF mine > share THEN
+			PERFORM pg_advisory_unlock(1198811253, s);
+			ret_owned := ret_owned & ~(1::bigint << s);
+			ret_freed := true;
+		END IF;
+	END LOOP;
+	FOR i IN 0..63 LOOP
+		EXIT WHEN mine >= share;
+		s := (first + i) % 64;
+		IF (ret_owned >> s) & 1 = 0 AND pg_try_advisory_lock(1198811253, s) THEN
+			ret_owned := ret_owned | (1::bigint << s);
+			mine := mine + 1;
+		END IF;
+	END LOOP;
+	FOR d IN 0..in_duty_count - 1 LOOP
+		IF in_wants AND (ret_duties >> d) & 1 = 0 THEN
+			IF pg_try_advisory_lock(1198811250, 16 + d) THEN
+				ret_duties := ret_duties | (1 << d);
+			END IF;
+		ELSIF NOT in_wants AND (ret_duties >> d) & 1 = 1 THEN
+			PERFORM pg_advisory_unlock(1198811250, 16 + d);
+			ret_duties := ret_duties & ~(1 << d);
+		END IF;
+	END LOOP;
+END
+$balance$;
 
 INSERT INTO gathering.migration (version, name, min_version) VALUES (1, '0001_init.sql', 1);

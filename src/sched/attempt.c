@@ -235,6 +235,8 @@ void attempt_start(struct sched *sched, struct run *run, int64_t now_ms)
 	*run = (struct run){0};
 	list_push(&sched->attempts, &attempt->node);
 	metrics.runs_running = (int64_t)++sched->attempt_count;
+	if (sched->attempt_count == 1)
+		lease_work_begins(sched);
 	if (sched->is_paused || !lease_is_held(sched)) {
 		hand_back_unstarted(attempt);
 		return;

@@ -34,9 +34,14 @@ static size_t gather(struct sched *sched, int64_t now_ms)
 
 	while (count < (size_t)sched->opts.claim_max && rows < CLAIM_ROWS_MAX &&
 		(action = window_pop(sched->window, now_ms, &due))) {
-		struct claim_item *item = &sched->claim_items[count++];
+		struct claim_item *item = &sched->claim_items[count];
 		struct planned_due *dues;
 
+		if (!sched_owns(sched, &action->id)) {
+			action_unref(action);
+			continue;
+		}
+		count++;
 		*item = (struct claim_item){.action = action, .expected_ms = due};
 		item->due_count = misfire_plan(
 			action->schedule, &action->misfire, due, now_ms, &dues, &item->next_due_ms);

@@ -21,6 +21,9 @@
 /* So long before the lease ends, attempts get TERM; KILL follows after the executor's grace. */
 #define FENCE_MARGIN_MS 5000
 #define BEAT_AGAIN_MS   500
+#define EXPOSED_BEAT_MS 300 /* several within the grace that the others give us */
+#define LEASE_END_MS    50  /* after a lease has ended we look */
+#define SILENT_LEASES   2 /* who has no work is gone after so many; the heartbeat counts with it */
 
 bool lease_is_held(const struct sched *sched)
 {
@@ -32,7 +35,7 @@ static void on_fence(uv_timer_t *timer)
 	struct sched *sched = timer->data;
 	size_t ended;
 
-	if (RULE_IS_OFF(FENCED))
+	if (RULE_IS_OFF(FENCED) || sched->attempt_count == 0)
 		return;
 	ended = exec_end_all(sched->opts.exec, ATTEMPT_INTERRUPTED);
 	log_error("the lease cannot be extended: our runs are ended before others take them over",
@@ -41,9 +44,13 @@ static void on_fence(uv_timer_t *timer)
 
 /* --- the runs of those who are gone --- */
 
-static void duty_end(struct sched *sched)
+static void recover(struct sched *sched);
+
+static void reap_end(struct sched *sched)
 {
-	sched->is_on_duty = false;
+	sched->is_reaping = false;
+	if (sched->recover_wanted && !sched->is_paused && !sched->is_destroyed)
+		recover(sched);
 	drain_check(sched);
 }
 
@@ -57,7 +64,26 @@ static void on_orphans_recovered(struct store_req *req)
 		sched->has_pending = sched->take_wanted = true;
 		sched_turn(sched);
 	}
-	duty_end(sched);
+	reap_end(sched);
+}
+
+static void recover(struct sched *sched)
+{
+	sched->is_reaping = true;
+	sched->recover_wanted = false;
+	sched->orphans = (struct store_recover){.req.data = sched};
+	store_recover(sched->opts.store, &sched->orphans, on_orphans_recovered);
+}
+
+/* A retry that only the dead one knew of may wait, so there is a look too. */
+void lease_recover(struct sched *sched)
+{
+	if (sched->is_paused || sched->is_destroyed)
+		return;
+	sched->look_wanted = sched->recover_wanted = true;
+	if (!sched->is_reaping)
+		recover(sched);
+	sched_turn(sched);
 }
 
 static void on_reaped(struct store_req *req)
@@ -66,28 +92,25 @@ static void on_reaped(struct store_req *req)
 
 	for (size_t i = 0; i < sched->reap.ret_dead_count; i++)
 		log_warn("an instance is gone", kv_id("instance", &sched->reap.ret_dead[i]));
-	if (sched->reap.ret_dead_count > 0)
-		sched->look_wanted = true; /* nobody looks after what it had in its window */
+	sched->recover_wanted |= sched->reap.ret_dead_count > 0;
 	store_reap_fini(&sched->reap);
-	if (sched->is_paused || sched->is_destroyed) {
-		duty_end(sched);
-		return;
-	}
-	sched->orphans = (struct store_recover){.req.data = sched};
-	store_recover(sched->opts.store, &sched->orphans, on_orphans_recovered);
+	reap_end(sched);
 }
 
-/* Twice in a lease. Without liveness locks silence is all there is to go by. */
-static void look_for_the_dead(struct sched *sched)
+/* As the heartbeat says there is somebody, or something. */
+static void look_for_the_dead(struct sched *sched, const struct store_heartbeat *beat)
 {
-	int64_t now = clock_mono_ms();
-
-	if (sched->is_on_duty || sched->is_paused || now < sched->duty_mono_ms)
+	if (sched->is_reaping || sched->is_paused || sched->is_destroyed)
 		return;
-	sched->is_on_duty = true;
-	sched->duty_mono_ms = now + sched->opts.lease_ms / 2;
-	sched->reap = (struct store_reap){.req.data = sched, .dead_ms = sched->opts.lease_ms};
-	store_reap(sched->opts.store, &sched->reap, on_reaped);
+	if (beat->ret_silent > 0) {
+		sched->is_reaping = true;
+		sched->recover_wanted = beat->ret_orphans > 0;
+		sched->reap = (struct store_reap){
+			.req.data = sched, .dead_ms = SILENT_LEASES * sched->opts.lease_ms};
+		store_reap(sched->opts.store, &sched->reap, on_reaped);
+	} else if (beat->ret_orphans > 0) {
+		recover(sched);
+	}
 }
 
 /* --- our own --- */
@@ -125,8 +148,66 @@ static void renew(struct sched *sched, const struct store_heartbeat *beat)
 		sched_cancel_run(sched, &beat->ret_cancel[i]);
 	for (size_t i = 0; i < beat->ret_pause_count; i++)
 		sched_pause_run(sched, &beat->ret_pause[i]);
-	look_for_the_dead(sched);
+	look_for_the_dead(sched, beat);
 }
+
+/* --- when the next one is due --- */
+
+static void arm_beat(struct sched *sched, int64_t due_boot_ms)
+{
+	int64_t in_ms = due_boot_ms - clock_boot_ms();
+
+	sched->beat_due_boot_ms = due_boot_ms;
+	if (!sched->is_beating && !sched->is_destroyed)
+		uv_timer_start(&sched->heartbeat, lease_beat, in_ms > 0 ? (uint64_t)in_ms : 0, 0);
+}
+
+/* An instance without work has nothing to extend, and others see its end in its session. */
+static int64_t beat_every_ms(const struct sched *sched)
+{
+	int64_t busy_ms = sched->opts.heartbeat_ms, idle_ms = sched->opts.lease_ms * 2 / 3;
+
+	if (sched->is_exposed)
+		return busy_ms < EXPOSED_BEAT_MS ? busy_ms : EXPOSED_BEAT_MS;
+	if (!sched->is_listening || sched->attempt_count > 0 || idle_ms < busy_ms)
+		return busy_ms;
+	return idle_ms;
+}
+
+/* Not later than the first lease of others ends: if it does, there is something to recover. */
+static int64_t next_beat_ms(const struct sched *sched, const struct store_heartbeat *beat)
+{
+	int64_t in_ms = beat_every_ms(sched), left;
+
+	if (beat->ret_lease_end_ms == NO_TIME)
+		return in_ms;
+	left = beat->ret_lease_end_ms - beat->ret_now_ms + LEASE_END_MS;
+	if (left < BEAT_AGAIN_MS)
+		left = BEAT_AGAIN_MS;
+	return left < in_ms ? left : in_ms;
+}
+
+void lease_work_begins(struct sched *sched)
+{
+	int64_t due = sched->beat_sent_boot_ms + beat_every_ms(sched);
+
+	if (!store_is_shared(sched->opts.store))
+		return;
+	extend(sched, sched->asked_boot_ms);
+	if (due < sched->beat_due_boot_ms)
+		arm_beat(sched, due);
+}
+
+void lease_exposed(struct sched *sched, bool is_exposed)
+{
+	bool is_new = is_exposed && !sched->is_exposed;
+
+	sched->is_exposed = is_exposed;
+	if (is_new)
+		arm_beat(sched, clock_boot_ms());
+}
+
+/* --- heartbeats --- */
 
 static void on_beat(struct store_req *req)
 {
@@ -140,10 +221,9 @@ static void on_beat(struct store_req *req)
 		renew(sched, beat);
 	else
 		log_warn("a heartbeat failed; trying again", kv_str("error", req->err.text));
+	arm_beat(sched, is_ok ? sched->beat_sent_boot_ms + next_beat_ms(sched, beat)
+			      : clock_boot_ms() + BEAT_AGAIN_MS);
 	store_heartbeat_fini(beat);
-	if (!sched->is_destroyed)
-		uv_timer_start(&sched->heartbeat, lease_beat,
-			(uint64_t)(is_ok ? sched->opts.heartbeat_ms : BEAT_AGAIN_MS), 0);
 	sched_turn(sched);
 	drain_check(sched);
 }

@@ -70,6 +70,7 @@ bool look_try(struct sched *sched)
 	exchange_begin(sched, EXCHANGE_LOOK);
 	sched->look = (struct store_look){.req.data = sched,
 		.horizon_ms = sched->opts.window_ms,
+		.shards = sched->shards == ALL_SHARDS ? 0 : sched->shards,
 		.limit = sched->opts.window_max};
 	store_look(sched->opts.store, &sched->look, on_looked);
 	return true;

@@ -32,9 +32,9 @@ static void on_poll(uv_timer_t *timer)
 /* The safety poll, spread so that instances do not look in step. */
 void sched_arm_poll(struct sched *sched)
 {
-	uint32_t quarter = (uint32_t)(sched->opts.poll_ms / 4);
-	uint64_t wait =
-		(uint64_t)sched->opts.poll_ms - quarter + arc4random_uniform(2 * quarter + 1);
+	int64_t poll_ms = sched_poll_ms(sched);
+	uint32_t quarter = (uint32_t)(poll_ms / 4);
+	uint64_t wait = (uint64_t)poll_ms - quarter + arc4random_uniform(2 * quarter + 1);
 
 	uv_timer_start(&sched->poll, on_poll, wait, 0);
 }
@@ -61,11 +61,14 @@ int sched_create(const struct sched_opts *opts, struct sched **ret_sched, struct
 	sched->record_deadline_mono_ms = sched->last_claim_mono_ms = NO_TIME;
 	sched->backoff_ms = BACKOFF_MIN_MS;
 	list_init(&sched->attempts);
+	list_init(&sched->duties);
 	init_timer(sched, &sched->poll);
 	init_timer(sched, &sched->retry);
 	init_timer(sched, &sched->heartbeat);
 	init_timer(sched, &sched->fence);
 	init_timer(sched, &sched->run_max);
+	init_timer(sched, &sched->duty_timer);
+	init_timer(sched, &sched->look_gap);
 	*ret_sched = sched;
 	return 0;
 }
@@ -144,6 +147,7 @@ void exchange_begin(struct sched *sched, enum exchange exchange)
 {
 	sched->exchange = sched->last = exchange;
 	sched->asked_ms = clock_wall_ms();
+	sched->asked_boot_ms = clock_boot_ms();
 }
 
 bool exchange_end(struct sched *sched, const struct err *err, const char *what)
@@ -209,6 +213,8 @@ void sched_start(struct sched *sched, sched_done_fn *started, void *data)
 {
 	sched->started = started;
 	sched->started_data = data;
+	news_begin(sched);
+	store_want_work(sched->opts.store, !sched->is_paused);
 	lease_start(sched);
 	recover(sched);
 }
@@ -222,6 +228,8 @@ void sched_pause(struct sched *sched)
 	sched->is_paused = true;
 	uv_timer_stop(&sched->poll);
 	wake_timer_set(sched->wake, NO_TIME);
+	duty_turn(sched);
+	store_want_work(sched->opts.store, false);
 }
 
 void sched_resume(struct sched *sched)
@@ -230,6 +238,8 @@ void sched_resume(struct sched *sched)
 		return;
 	sched->is_paused = sched->is_backing_off = false; /* pausing has stopped the poll timer */
 	sched->look_wanted = sched->take_wanted = true;
+	duty_turn(sched);
+	store_want_work(sched->opts.store, true);
 	sched_turn(sched);
 }
 
@@ -264,7 +274,8 @@ void drain_check(struct sched *sched)
 		return;
 	if (sched->claims_drained)
 		take_ptr(sched->claims_drained)(sched->drain_data);
-	if (sched->is_destroyed && (sched->is_beating || sched->is_on_duty))
+	if (sched->is_destroyed && (sched->is_beating || sched->is_reaping ||
+					   sched->duties_working > 0 || sched->fetches > 0))
 		return;
 	if (sched->attempt_count == 0 && sched->runs_drained)
 		take_ptr(sched->runs_drained)(sched->drain_data);
@@ -333,6 +344,8 @@ static void close_handles(void *data)
 	uv_close((uv_handle_t *)&sched->heartbeat, on_handle_closed);
 	uv_close((uv_handle_t *)&sched->fence, on_handle_closed);
 	uv_close((uv_handle_t *)&sched->run_max, on_handle_closed);
+	uv_close((uv_handle_t *)&sched->duty_timer, on_handle_closed);
+	uv_close((uv_handle_t *)&sched->look_gap, on_handle_closed);
 	wake_timer_destroy(sched->wake);
 }
 
@@ -361,7 +374,8 @@ static bool sched_covers(const struct sched *sched, int64_t due_ms)
  * look is under way, as its answer will say what the window covers. */
 void sched_put(struct sched *sched, struct action *action, int64_t due_ms)
 {
-	bool is_near = due_ms != NO_TIME && sched_covers(sched, due_ms);
+	bool is_near =
+		due_ms != NO_TIME && sched_covers(sched, due_ms) && sched_owns(sched, &action->id);
 
 	if (is_near && sched->exchange != EXCHANGE_LOOK &&
 		window_count(sched->window) >= (size_t)sched->opts.window_max) {

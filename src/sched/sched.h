@@ -19,12 +19,15 @@ struct sched_opts {
 	uv_loop_t *loop;
 	struct store *store;
 	struct exec *exec;
-	int window_max;    /* actions held in memory ahead of time */
-	int64_t window_ms; /* how far ahead is looked */
-	int64_t poll_ms;   /* the safety poll; jittered by a quarter */
-	int claim_max;     /* actions in one claim */
-	int64_t heartbeat_ms,
-		lease_ms;  /* shared store: how often we say that we live, for how long */
+	int window_max;       /* actions held in memory ahead of time */
+	int64_t window_ms;    /* how far ahead is looked */
+	int64_t poll_ms;      /* the safety poll; jittered by a quarter ... */
+	int64_t deaf_poll_ms; /* ... and where others share the store and cannot tell us what they
+				 do */
+	int claim_max;        /* actions in one claim */
+	/* Shared store: how often we say that we live while there is work, for how long it counts.
+	 * Without work two thirds of a lease are often enough. */
+	int64_t heartbeat_ms, lease_ms;
 	int64_t db_max_ms; /* draining: how long a result is tried to be recorded */
 };
 
@@ -75,6 +78,35 @@ void sched_cancel_run(struct sched *sched, const struct id *run_id);
 
 /* A running run is to be paused: ends its attempt if that runs here; the store holds it then. */
 void sched_pause_run(struct sched *sched, const struct id *run_id);
+
+/* --- duties: work for all instances that one of them does at a time ---
+ *
+ * Retention, notices and the like. Each instance adds the same duties; `work` is called in the one
+ * that holds the duty (store_held: one instance with PostgreSQL, this one with SQLite), every
+ * period_ms (jittered by an eighth, counted from the end of the last round), never while paused or
+ * draining. Two instances may overlap for a moment when a session is lost, so a round must be
+ * harmless when done twice. An error means: not this time. */
+struct sched_duty {
+	enum store_duty duty;
+	int64_t period_ms;
+	/* Begins a round; sched_duty_done must follow, also after an error, and may be called at
+	 * once. */
+	void (*work)(struct sched_duty *duty);
+	void *data; /* the caller's */
+	/* private to sched/ */
+	struct list node;
+	struct sched *sched;
+	bool is_working;
+	int64_t next_mono_ms;
+};
+
+/* `duty` is the caller's and stays until sched_destroy has called back, which waits for the round
+ * under way. */
+void sched_duty_add(struct sched *sched, struct sched_duty *duty);
+
+/* The round has ended; the next one in a period, or (not NO_TIME) in again_ms, when something was
+ * left over. */
+void sched_duty_done(struct sched_duty *duty, int64_t again_ms);
 
 /* The executor's, passed through for health and the API. */
 struct sched_stats {

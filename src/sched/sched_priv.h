@@ -51,10 +51,20 @@ struct sched {
 	uv_timer_t heartbeat; /* shared store: says that we live */
 	uv_timer_t fence;     /* ends our work before our lease does */
 	uv_timer_t run_max;   /* shutdown: ends the attempts */
+	uv_timer_t duty_timer;
+	uv_timer_t look_gap; /* many actions were changed elsewhere */
+
+	uint64_t shards;   /* store_held's, as of the last change; 0: others have all */
+	bool is_listening; /* the same */
+	size_t fetches;    /* of single actions, under way */
+
+	struct list duties; /* of sched_duty */
+	size_t duties_working;
 
 	enum exchange exchange; /* under way */
 	enum exchange last;     /* the turn goes round from here */
-	int64_t asked_ms;       /* wall clock when it began */
+	int64_t asked_ms;       /* wall clock when it began ... */
+	int64_t asked_boot_ms;  /* ... and the clock of leases */
 	union {
 		struct store_recover recover;
 		struct store_look look;
@@ -66,12 +76,14 @@ struct sched {
 
 	struct store_heartbeat beat; /* under way: is_beating */
 	struct store_lease *leases;  /* owned; what it names */
-	struct store_reap reap;      /* these two, one after the other: is_on_duty */
+	struct store_reap reap;      /* these two, one after the other: is_reaping */
 	struct store_recover orphans;
-	bool is_beating, is_on_duty;
+	bool is_beating, is_reaping;
+	bool recover_wanted; /* once more, when what is under way has ended */
+	bool is_exposed;     /* our lock of life is gone */
 	int64_t beat_sent_boot_ms;
-	int64_t fence_boot_ms; /* our work ends then, unless the lease is extended */
-	int64_t duty_mono_ms;  /* not before */
+	int64_t beat_due_boot_ms; /* the next one, unless one is under way */
+	int64_t fence_boot_ms;    /* our work ends then, unless the lease is extended */
 
 	bool is_paused;
 	bool is_stopping; /* paused for good: attempts have a last moment */
@@ -147,6 +159,32 @@ void lease_beat(uv_timer_t *timer);
 /* May work be started? Not from when our own was ended for the lease's sake until it is extended;
  * always when the store is not shared. */
 bool lease_is_held(const struct sched *sched);
+
+/* Work begins where there was none: it is leased since the exchange that has just ended was asked
+ * for, and our heartbeats may have been rare. */
+void lease_work_begins(struct sched *sched);
+
+/* Nobody but heartbeats tells that we live, or our lock of life does again. */
+void lease_exposed(struct sched *sched, bool is_exposed);
+
+/* Somebody's leases have ended. */
+void lease_recover(struct sched *sched);
+
+/* --- news.c --- */
+
+/* Takes part in the division of the work from now on. */
+void news_begin(struct sched *sched);
+
+/* Is this action's shard ours to look after? */
+bool sched_owns(const struct sched *sched, const struct id *action_id);
+
+/* The safety poll: often when nobody can tell us anything. */
+int64_t sched_poll_ms(const struct sched *sched);
+
+/* --- duty.c --- */
+
+/* The scheduler was paused or resumed. */
+void duty_turn(struct sched *sched);
 
 /* --- attempt.c --- */
 

@@ -99,9 +99,12 @@ static void put_create(struct pg_call *call)
 }
 #undef PUT_EACH
 
-static void add_created(struct store_create_actions *req, int64_t now_ms)
+static void add_created(struct pg_call *call, int64_t now_ms)
 {
-	for (size_t i = 0; i < req->count; i++)
+	struct store_create_actions *req = create_of(call);
+
+	for (size_t i = 0; i < req->count; i++) {
+		pg_tell_action(call->pg, &req->req.scratch->ids[i]);
 		*scratch_add_row(req->req.scratch) = (struct stored_action){
 			.id = req->req.scratch->ids[i],
 			.version = 1,
@@ -110,6 +113,7 @@ static void add_created(struct store_create_actions *req, int64_t now_ms)
 			.created_at_ms = now_ms,
 			.updated_at_ms = now_ms,
 		};
+	}
 }
 
 static int read_create(struct pg_call *call)
@@ -128,7 +132,7 @@ static int read_create(struct pg_call *call)
 		req->ret_index = (size_t)refused - 1;
 		return err_chain(&req->req.err, chain, pg_read_bool(&row));
 	}
-	add_created(req, now_ms);
+	add_created(call, now_ms);
 	return 0;
 }
 
@@ -194,7 +198,7 @@ static int read_taken(struct pg_call *call)
 	bool is_name;
 
 	if (call->is_again && all_are_ours(call, &created_at_ms)) {
-		add_created(req, created_at_ms);
+		add_created(call, created_at_ms);
 		return 0;
 	}
 	for (size_t i = 0; i < req->count; i++)
@@ -385,6 +389,7 @@ static int read_changed(struct pg_call *call, int64_t expected, bool has_body)
 	}
 	if (!has_body)
 		free(take_ptr(changed.text));
+	pg_tell_action(call->pg, &changed.id);
 	*scratch_add_row(call->req->scratch) = changed;
 	return 0;
 }
@@ -501,6 +506,8 @@ static int read_delete(struct pg_call *call)
 	if (!pg_read_bool(&row))
 		return err_version(&req->req.err, version, req->expected_version);
 	pg_read_ids(&row, &req->ret_running, &req->ret_running_count);
+	pg_tell_action(call->pg, &req->id);
+	pg_tell_cancels(call->pg, req->ret_running, req->ret_running_count);
 	return 0;
 }
 

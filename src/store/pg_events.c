@@ -47,11 +47,13 @@ static int read_send(struct pg_call *call)
 	req->ret_event_id = pg_read_id(&row);
 	req->ret_is_duplicate = pg_read_bool(&row);
 	pg_read_ids(&row, &req->ret_cancel, &req->ret_cancel_count);
+	pg_tell_cancels(call->pg, req->ret_cancel, req->ret_cancel_count);
 	while (pg_row_next(&row)) {
 		skip_head(&row);
 		req->ret_runs =
 			grow_array(req->ret_runs, req->ret_count, &room, sizeof(*req->ret_runs));
 		pg_read_run(&row, &req->ret_runs[req->ret_count++]);
+		pg_tell_pending(call->pg);
 	}
 	return 0;
 }

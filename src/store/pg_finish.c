@@ -168,27 +168,35 @@ static void put_finishes(struct pg_call *call)
 }
 
 /* The last row, when there is one more: others were started. One request of the batch tells. */
-static void read_sequels(struct pg_row *row, struct store_finish *req)
+static void read_sequels(struct pg_call *call, struct pg_row *row)
 {
+	struct store_finish *req = finish_of(call->list.next);
+
 	for (int column = 0; column < 4; column++)
 		pg_skip(row);
 	req->ret_has_sequels = true;
 	pg_read_ids(row, &req->ret_cancel, &req->ret_cancel_count);
+	pg_tell_pending(call->pg);
+	pg_tell_cancels(call->pg, req->ret_cancel, req->ret_cancel_count);
 }
 
 static int read_finishes(struct pg_call *call)
 {
 	struct pg_row row = pg_rows(&call->queries[0]);
+	bool is_pending = false;
 
 	list_for_each (node, &call->list) {
 		struct store_finish *req = finish_of(node);
 		struct ending ending = {.run = req->run};
 
 		must(pg_row_next(&row));
-		(void)read_ending(&row, &ending, &req->ret_state, &req->req.err);
+		if (read_ending(&row, &ending, &req->ret_state, &req->req.err) == 0)
+			is_pending |= req->ret_state == RUN_PENDING && req->follow_up.delay_ms == 0;
 	}
 	if (pg_row_next(&row))
-		read_sequels(&row, finish_of(call->list.next));
+		read_sequels(call, &row);
+	if (is_pending)
+		pg_tell_pending(call->pg);
 	return 0;
 }
 
@@ -237,29 +245,31 @@ void pg_finish_flush(struct pg_store *pg)
 
 /* --- recover --- */
 
-/* Runs whose instance is known to be gone: its row is, or it let the lease end. Ours are among them
- * when a claim came through whose answer did not: nobody works on those, and each heartbeat extends
- * what it names alone. */
+/* Runs whose lease has ended. Ours are among them when a claim came through whose answer did not:
+ * nobody works on those, and each heartbeat extends what it names alone. */
 static const struct pg_statement orphans_statement = {.name = "orphans",
 	.text = "SELECT " PG_RUN_FIELDS ", " PG_RUN_ACTION_FIELDS
 		" FROM gathering.run r" PG_RUN_ACTION_JOINS
-		" WHERE r.state = 'running' AND gathering.is_orphan(r.instance_id, r.lease_until)"
+		" WHERE r.state = 'running' AND r.lease_until <= gathering.clock()"
 		" ORDER BY r.id LIMIT $1::bigint"};
 
 /* With ONLY_THE_DEAD_RECOVERED off: whatever runs elsewhere. */
 static const struct pg_statement others_statement = {.name = "others",
 	.text = "SELECT " PG_RUN_FIELDS ", " PG_RUN_ACTION_FIELDS
 		" FROM gathering.run r" PG_RUN_ACTION_JOINS
-		" WHERE r.state = 'running' AND r.instance_id <> $1::uuid LIMIT $2::bigint"};
+		" WHERE r.state = 'running' AND r.instance_id <> $2::uuid LIMIT $1::bigint"};
 
 #define ORPHANS_MAX 5000 /* of one recover; the next one takes the rest */
 
 static void put_orphans(struct pg_call *call)
 {
-	struct pg_params *params = pg_call_add(call,
-		RULE_IS_OFF(ONLY_THE_DEAD_RECOVERED) ? &others_statement : &orphans_statement);
+	bool is_off = RULE_IS_OFF(ONLY_THE_DEAD_RECOVERED);
+	struct pg_params *params =
+		pg_call_add(call, is_off ? &others_statement : &orphans_statement);
 
 	pg_put_i64(params, ORPHANS_MAX);
+	if (is_off)
+		pg_put_id(params, &call->pg->store->instance_id);
 }
 
 static int read_orphans(struct pg_call *call)
@@ -314,6 +324,8 @@ static int read_moves(struct pg_call *call)
 		must(pg_row_next(&row));
 		scratch->moved_count += read_ending(&row, &ending, &state, &stale) == 0;
 	}
+	if (scratch->moved_count > 0)
+		pg_tell_pending(call->pg);
 	return 0;
 }
 

@@ -12,7 +12,8 @@
 const struct pg_statement pg_heartbeat_statement = {.name = "heartbeat",
 	.text = "SELECT ret_clock, ret_clock + $6::bigint * interval '1 millisecond', "
 		"ret_instances,"
-		" ret_orphans, ret_was_gone, ret_lost, ret_cancel, ret_pause"
+		" ret_silent, ret_is_first, ret_orphans, ret_lease_end, ret_was_gone, ret_lost,"
+		" ret_cancel, ret_pause"
 		" FROM gathering.heartbeat($1::uuid, $2::text, $3::integer,"
 		" $4::text, $5::text, $6 * interval '1 millisecond', $7::uuid[], $8::bigint[])"};
 
@@ -60,11 +61,15 @@ static int read_heartbeat(struct pg_call *call)
 	req->ret_now_ms = pg_read_time(&row);
 	req->ret_lease_until_ms = pg_read_time(&row);
 	req->ret_instances = pg_read_i64(&row);
+	req->ret_silent = pg_read_i64(&row);
+	req->ret_is_first = pg_read_bool(&row);
 	req->ret_orphans = pg_read_i64(&row);
+	req->ret_lease_end_ms = pg_read_time(&row);
 	req->ret_was_gone = pg_read_bool(&row);
 	pg_read_ids(&row, &req->ret_lost, &req->ret_lost_count);
 	pg_read_ids(&row, &req->ret_cancel, &req->ret_cancel_count);
 	pg_read_ids(&row, &req->ret_pause, &req->ret_pause_count);
+	pg_session_note_first(call->pg, req->ret_is_first);
 	return 0;
 }
 
@@ -128,12 +133,8 @@ int pg_list_instances(void *db, struct store_list_instances *req, int64_t now_ms
 /* --- reap --- */
 
 static const struct pg_statement reap_statement = {.name = "reap",
-	.text = "DELETE FROM gathering.instance i WHERE i.id <> $1::uuid"
-		" AND (i.id = ANY ($2::uuid[]) AND greatest(i.heartbeat_at,"
-		" pg_postmaster_start_time()) < gathering.clock()"
-		" - $3::bigint * interval '1 millisecond'"
-		" OR $4::bigint > 0 AND greatest(i.heartbeat_at, pg_postmaster_start_time())"
-		" < gathering.clock() - $4 * interval '1 millisecond') RETURNING i.id"};
+	.text = "SELECT gathering.reap($1::uuid, NULL, NULL,"
+		" $2::bigint * interval '1 millisecond')"};
 
 static struct store_reap *reap_of(const struct pg_call *call)
 {
@@ -142,16 +143,10 @@ static struct store_reap *reap_of(const struct pg_call *call)
 
 static void put_reap(struct pg_call *call)
 {
-	const struct store_reap *req = reap_of(call);
 	struct pg_params *params = pg_call_add(call, &reap_statement);
 
 	pg_put_id(params, &call->pg->store->instance_id);
-	pg_array_begin(params, PG_ID);
-	for (size_t i = 0; i < req->count; i++)
-		pg_array_id(params, &req->ids[i]);
-	pg_array_end(params);
-	pg_put_i64(params, req->grace_ms);
-	pg_put_i64(params, req->dead_ms);
+	pg_put_i64(params, reap_of(call)->dead_ms);
 }
 
 static int read_reap(struct pg_call *call)
@@ -159,11 +154,8 @@ static int read_reap(struct pg_call *call)
 	struct store_reap *req = reap_of(call);
 	struct pg_row row = pg_rows(&call->queries[0]);
 
-	while (pg_row_next(&row)) {
-		struct id id = pg_read_id(&row);
-
-		ids_add(&req->ret_dead, &req->ret_dead_count, &id);
-	}
+	must(pg_row_next(&row));
+	pg_read_ids(&row, &req->ret_dead, &req->ret_dead_count);
 	return 0;
 }
 

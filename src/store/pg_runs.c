@@ -191,8 +191,11 @@ static int read_cancel(struct pg_call *call)
 	if (!pg_row_next(&row))
 		return err_no_run(&req->req.err);
 	pg_read_run(&row, run);
+	if (run->state == RUN_RUNNING)
+		pg_tell_cancels(call->pg, &run->id, 1);
 	if (pg_read_bool(&row)) {
 		pg_read_ids(&row, &req->ret_cancel, &req->ret_cancel_count);
+		pg_tell_cancels(call->pg, req->ret_cancel, req->ret_cancel_count);
 		return 0;
 	}
 	if (call->is_again && run->state == RUN_CANCELLED && run->reason == REASON_USER)

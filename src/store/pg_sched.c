@@ -255,6 +255,9 @@ static int read_claim(struct pg_call *call)
 	pg_read_ids(&row, &req->ret_cancel, &req->ret_cancel_count);
 	req->ret_queued = (size_t)pg_read_i64(&row);
 	req->ret_skipped = (size_t)pg_read_i64(&row);
+	pg_tell_cancels(call->pg, req->ret_cancel, req->ret_cancel_count);
+	if (req->ret_queued > 0)
+		pg_tell_pending(call->pg);
 	return 0;
 }
 
@@ -358,6 +361,9 @@ static int read_trigger(struct pg_call *call)
 		return err_no_action(&req->req.err);
 	pg_read_run(&row, &req->ret_run);
 	pg_read_ids(&row, &req->ret_cancel, &req->ret_cancel_count);
+	pg_tell_cancels(call->pg, req->ret_cancel, req->ret_cancel_count);
+	if (req->ret_run.state == RUN_PENDING)
+		pg_tell_pending(call->pg);
 	return 0;
 }
 

@@ -132,6 +132,7 @@ static void on_enrolled(struct pg_query *query)
 		return;
 	}
 	pg->state = PG_STORE_OPEN;
+	pg->store->held.is_pooled = pg->is_pooled;
 	store_opened(pg->store, NULL);
 	store_turn_later(pg->store);
 }
@@ -180,7 +181,6 @@ static void open_pools(struct pg_store *pg)
 		opts.max = places[i].max;
 		must(open_pool(pg, &opts, &pg->pools[i], &err) == 0);
 	}
-	free(take_ptr(pg->url));
 }
 
 static void on_first_pool_closed(void *data)
@@ -260,7 +260,7 @@ static int pg_open(
 /* --- closing --- */
 
 static const struct pg_statement leave_statement = {
-	.name = "leave", .text = "DELETE FROM gathering.instance WHERE id = $1::uuid"};
+	.name = "leave", .text = "SELECT gathering.leave($1::uuid)"};
 
 static void closed_all(struct pg_store *pg)
 {
@@ -271,12 +271,15 @@ static void closed_all(struct pg_store *pg)
 	store_backend_closed(store);
 }
 
-static void on_pool_closed(void *data)
+void pg_store_part_closed(struct pg_store *pg)
 {
-	struct pg_store *pg = data;
-
 	if (--pg->pools_open == 0)
 		closed_all(pg);
+}
+
+static void on_pool_closed(void *data)
+{
+	pg_store_part_closed(data);
 }
 
 static void close_pools(struct pg_store *pg)
@@ -288,6 +291,7 @@ static void close_pools(struct pg_store *pg)
 		return;
 	}
 	memcpy(pools, pg->pools, sizeof(pools)); /* the last one takes `pg` along */
+	pg->pools_open += pg_session_close(pg);
 	for (int i = 0; i < PG_PLACE_COUNT; i++)
 		pg_pool_close(pools[i], CLOSE_GRACE_MS, on_pool_closed, pg);
 }
@@ -317,7 +321,7 @@ void pg_store_step(struct pg_store *pg)
 	if (pg->state != PG_STORE_CLOSING || pg->is_leaving)
 		return;
 	cancel_waiting(pg); /* one that wanted to go round once more */
-	if (pg->calls > 0 || pg->migration || pg->first_pool)
+	if (pg->calls > 0 || pg->migration || pg->first_pool || pg_news_is_busy(pg))
 		return;
 	pg->is_leaving = true;
 	if (pg->was_open)
@@ -386,4 +390,6 @@ const struct store_backend postgres_backend = {
 	.close = pg_close,
 	.pools = pg_store_pools,
 	.migrate = pg_store_migrate,
+	.watch = pg_session_open,
+	.want_work = pg_session_want_work,
 };

@@ -3,6 +3,9 @@
  * The inside of the PostgreSQL backend.
  *
  *   pg_store.c    life: pools, opening (connect, migrate, enrol), closing
+ *   pg_session.c  what we hold: the lock of life, shards, duties
+ *   pg_news.c     what the instances tell each other
+ *   pg_lookout.c  who has died
  *   pg_call.c     one request's way to the database and back: statements, retries, unknown outcomes
  *   pg_actions.c  pg_sched.c  pg_runs.c  pg_finish.c  pg_events.c  pg_instances.c   the verbs: what
  * each sends and reads pg_rows.c     rows to structs pg_migrate.c  the schema
@@ -47,13 +50,56 @@ enum pg_store_state {
 
 struct pg_migration;
 
+/* --- coordination --- */
+
+struct pg_session {
+	struct pg_store *pg;
+	struct pg_conn *conn; /* NULL: not begun, or a pooler is in between */
+	struct pg_query query;
+	uv_timer_t timer;
+	int64_t due_mono_ms; /* of the timer; INT64_MAX: not armed */
+	bool is_asking, is_closing;
+	bool is_held; /* the lock of life */
+	bool is_member, wanted;
+	int members;
+	uint64_t owned;
+	uint32_t duties;
+};
+
+struct pg_news {
+	struct pg_store *pg;
+	struct pg_query query;
+	uv_timer_t gap;
+	bool is_telling, is_closing;
+	/* the next message */
+	bool has_pending, has_members, has_many;
+	size_t actions;
+	struct buf words;
+};
+
+struct pg_ids {
+	struct id *ids; /* owned */
+	size_t count;
+};
+
+struct pg_lookout {
+	struct pg_store *pg;
+	struct pg_conn *conn;
+	struct pg_query query;
+	uv_timer_t timer;
+	uv_timer_cb on_timer; /* what a failed answer goes on with */
+	bool is_asking, is_alone, is_closing;
+	struct pg_ids seen, gone; /* in this session */
+	int64_t gone_at_ms, grace_ms;
+};
+
 struct pg_store {
 	struct store *store;
 	enum pg_store_state state;
 	struct pg_pool *pools[PG_PLACE_COUNT];
 	struct pg_pool *first_pool;     /* to migrate with, before the others are there */
 	struct pg_migration *migration; /* owned while under way */
-	char *url;                      /* owned until the pools are there */
+	char *url;                      /* owned */
 	bool is_pooled;                 /* a transaction pooler stands in between */
 	struct pg_query enrol;          /* also to leave */
 	struct err open_err;
@@ -62,11 +108,48 @@ struct pg_store {
 	size_t calls;              /* under way */
 	bool is_finishing;         /* a batch of finishes is under way */
 	bool was_open, is_leaving; /* while closing */
-	int pools_open;
+	int pools_open;            /* and other parts that take their time to close */
+	struct pg_session session;
+	struct pg_news news;
+	struct pg_lookout lookout;
 };
 
 /* Goes on with closing, when that is under way and nothing else is. */
 void pg_store_step(struct pg_store *pg);
+
+/* One of what pools_open counts has closed. */
+void pg_store_part_closed(struct pg_store *pg);
+
+/* --- coordination (pg_session.c, pg_news.c, pg_lookout.c) --- */
+
+/* The backend's watch and want_work. */
+void pg_session_open(struct store *store);
+void pg_session_want_work(struct store *store);
+/* Closes all three; how many parts will report (pg_store_part_closed). */
+int pg_session_close(struct pg_store *pg);
+/* A direct connection that idles for long. */
+struct pg_conn *pg_session_connect(struct pg_store *pg, const char *name,
+	const char *const *channels, pg_state_fn *on_state_fn, pg_notify_fn *on_notify_fn,
+	void *data);
+/* Members came or went, or gave something up. */
+void pg_session_members_changed(struct pg_store *pg);
+/* From the heartbeat. */
+void pg_session_note_first(struct pg_store *pg, bool is_first);
+
+#define PG_NEWS_CHANNEL "gathering"
+void pg_news_open(struct pg_store *pg);
+int pg_news_close(struct pg_store *pg);
+bool pg_news_is_busy(const struct pg_store *pg);
+void pg_news_read(struct pg_store *pg, const char *payload);
+/* After a write that concerns the others. */
+void pg_tell_pending(struct pg_store *pg);
+void pg_tell_instances(struct pg_store *pg);
+void pg_tell_action(struct pg_store *pg, const struct id *action_id);
+void pg_tell_cancels(struct pg_store *pg, const struct id *run_ids, size_t count);
+
+void pg_lookout_open(struct pg_store *pg);
+int pg_lookout_close(struct pg_store *pg);
+void pg_lookout_members_changed(struct pg_store *pg);
 
 /* --- calls --- */
 
@@ -182,9 +265,11 @@ void pg_put_capacity(struct pg_params *params, const int capacity[static ACTION_
 
 extern const struct embedded_file pg_migrations[]; /* sql/pg, in order, {0} at the end */
 
-/* Advisory locks, two-integer form: the namespace, and what is locked in it. */
-#define PG_LOCK_DUTIES  0x47746872 /* "Gthr" */
-#define PG_DUTY_MIGRATE 1
+/* Advisory locks, two-integer form: the namespace, and what is locked in it. sql/pg has the same
+ * numbers. */
+#define PG_LOCK_DUTIES    0x47746872   /* "Gthr"; PG_DUTY_MIGRATE; from 16 on enum store_duty */
+#define PG_LOCK_LIFE_TEXT "1198811251" /* the next one; key: gathering.instance_key(id) */
+#define PG_DUTY_MIGRATE   1
 
 struct pg_migration_opts {
 	uv_loop_t *loop;

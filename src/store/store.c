@@ -239,6 +239,9 @@ static struct store *store_create(
 	store->opened = opts->opened;
 	store->opened_data = opts->opened_data;
 	store->definitions = definition_cache_create();
+	store->held = (struct store_held){.shards = ALL_SHARDS, .members = 1};
+	if (!backend->is_shared)
+		store->held.duties = UINT32_MAX;
 	list_init(&store->late);
 	return store;
 }

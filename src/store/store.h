@@ -500,8 +500,8 @@ bool store_is_shared(const struct store *store);
  *
  * A run is leased until lease_until (store_opts.lease_ms from the claim or the last heartbeat that
  * named it). An owner that cannot extend ends its own work before that. A running run is an orphan,
- * for store_recover of any other instance, when its lease has ended or its owner has no instance
- * row. */
+ * for store_recover of any other instance, when its lease has ended. A polite end and reap end the
+ * leases of those who are gone. */
 
 enum store_instance_state {
 	INSTANCE_STARTING,
@@ -525,9 +525,12 @@ struct store_heartbeat {
 	const struct store_lease *leases;
 	size_t count;
 	int64_t ret_now_ms, ret_lease_until_ms;
-	int64_t ret_instances; /* in the table, this one included */
-	int64_t ret_orphans;   /* runs that store_recover would find */
-	bool ret_was_gone;     /* the others had taken us for dead; we are in the table again */
+	int64_t ret_instances;    /* in the table, this one included */
+	int64_t ret_silent;       /* of these: others whom reap would take after two leases */
+	bool ret_is_first;        /* of those at work and heard of within a lease, the oldest */
+	int64_t ret_orphans;      /* runs that store_recover would find */
+	int64_t ret_lease_end_ms; /* the earliest of all running runs; NO_TIME: none is */
+	bool ret_was_gone;        /* the others had taken us for dead; we are in the table again */
 	struct id *ret_lost, *ret_cancel, *ret_pause;
 	size_t ret_lost_count, ret_cancel_count, ret_pause_count;
 };
@@ -554,16 +557,12 @@ void store_list_instances(
 	struct store *store, struct store_list_instances *req, store_done_fn *done);
 void store_list_instances_fini(struct store_list_instances *req);
 
-/* Takes dead instances out of the table, so that store_recover finds their runs: of `ids` (whose
- * liveness lock is known to be free) those without a heartbeat for grace_ms, of all others those
- * without one for dead_ms (0: never). Never ourselves. Time that the database server was down
- * counts for nobody; a caller that was cut off itself must let grace_ms pass first (a failover does
- * not look like a restart from inside). */
+/* Takes those without a heartbeat for dead_ms out of the table and ends the leases of their runs,
+ * so that store_recover finds them. Never ourselves. Time that the database server was down counts
+ * for nobody. Who dies in a session (below) is found much sooner. */
 struct store_reap {
 	struct store_req req;
-	const struct id *ids;
-	size_t count;
-	int64_t grace_ms, dead_ms;
+	int64_t dead_ms;
 	struct id *ret_dead;
 	size_t ret_dead_count;
 };
@@ -573,6 +572,55 @@ void store_reap_fini(struct store_reap *req);
 /* The actions are spread over so many shards; look can be asked for some of them. */
 #define STORE_SHARDS 64
 int store_shard_of(const struct id *action_id);
+
+/* --- coordination: who looks after what, who wakes whom, who has died ---
+ *
+ * All of it divides work, saves time or proves life; none of it decides who runs what (claim, take
+ * and the epochs do), so it may be late, fail or be told twice. An error of the database means "not
+ * this time". One instance alone (SQLite, memory) holds everything and hears nothing.
+ *
+ * Of the instances on one PostgreSQL each keeps a session of its own, which holds advisory locks:
+ * of life, of its share of the shards, of duties. They end with the session. While there is none
+ * (the database is away, a transaction pooler is in between) we look after all shards. */
+
+/* Work for all that one instance does at a time. Its place is its lock's key: add at the end. */
+enum store_duty {
+	STORE_DUTY_RETENTION,
+	STORE_DUTY_NOTICES,
+	STORE_DUTY_COUNT
+};
+
+struct store_held {
+	uint64_t shards; /* bit 1 << store_shard_of() each; ALL_SHARDS; none when others have all */
+	uint32_t duties; /* bit 1 << enum store_duty each */
+	int members;     /* instances that share the shards; 0: not known */
+	bool is_listening; /* what others tell reaches us */
+	bool is_exposed;   /* our lock of life is gone: only fresh heartbeats show that we live */
+	bool is_pooled;    /* a transaction pooler is in between: no locks, no news */
+};
+#define ALL_SHARDS UINT64_MAX
+
+/* On the loop, never inside a call of ours. Ids are borrowed for the call. */
+struct store_watcher {
+	void (*on_held)(const struct store_held *held, void *data); /* something changed */
+	/* Another instance has written this action, or (NULL) many. */
+	void (*on_action)(const struct id *action_id, void *data);
+	void (*on_pending)(void *data); /* a run became pending: take it if there is room */
+	void (*on_cancel)(const struct id *run_id, void *data);
+	/* These are out of the table and their leases have ended: recover. */
+	void (*on_dead)(const struct id *ids, size_t count, void *data);
+	void *data;
+};
+
+/* Begins to take part, once, when the store is open; ends with store_close. What our writes mean to
+ * the others is told them from then on. */
+void store_watch(struct store *store, const struct store_watcher *watcher);
+
+/* Whether we want shards and duties; not at first. Without effect on one instance alone. */
+void store_want_work(struct store *store, bool wants_work);
+
+/* From memory. */
+const struct store_held *store_held(const struct store *store);
 
 /* --- health --- */
 

@@ -51,6 +51,8 @@ static int heartbeat_run(
 			return base->err.code;
 	req->ret_now_ms = now_ms;
 	req->ret_instances = 1;
+	req->ret_is_first = true;
+	req->ret_lease_end_ms = NO_TIME;
 	req->ret_lease_until_ms = add_ms(now_ms, base->store->lease_ms);
 	return 0;
 }
@@ -60,7 +62,9 @@ static void heartbeat_clear(struct store_req *base)
 	struct store_heartbeat *req = container_of(base, struct store_heartbeat, req);
 
 	req->ret_now_ms = req->ret_lease_until_ms = 0;
-	req->ret_instances = req->ret_orphans = 0;
+	req->ret_instances = req->ret_orphans = req->ret_silent = 0;
+	req->ret_is_first = false;
+	req->ret_lease_end_ms = NO_TIME;
 	req->ret_was_gone = false;
 	req->ret_lost = req->ret_cancel = req->ret_pause = NULL;
 	req->ret_lost_count = req->ret_cancel_count = req->ret_pause_count = 0;
@@ -207,4 +211,44 @@ void store_reap_fini(struct store_reap *req)
 {
 	free(take_ptr(req->ret_dead));
 	req->ret_dead_count = 0;
+}
+
+/* --- coordination --- */
+
+static bool held_equal(const struct store_held *a, const struct store_held *b)
+{
+	return a->shards == b->shards && a->duties == b->duties && a->members == b->members &&
+	       a->is_listening == b->is_listening && a->is_exposed == b->is_exposed &&
+	       a->is_pooled == b->is_pooled;
+}
+
+void store_set_held(struct store *store, const struct store_held *held)
+{
+	if (held_equal(&store->held, held))
+		return;
+	store->held = *held;
+	if (store->watcher.on_held)
+		store->watcher.on_held(held, store->watcher.data);
+}
+
+void store_watch(struct store *store, const struct store_watcher *watcher)
+{
+	must(store->is_opened && !store->watcher.on_held);
+	store->watcher = *watcher;
+	if (store->backend->watch)
+		store->backend->watch(store);
+}
+
+void store_want_work(struct store *store, bool wants_work)
+{
+	if (store->wants_work == wants_work)
+		return;
+	store->wants_work = wants_work;
+	if (store->backend->want_work)
+		store->backend->want_work(store);
+}
+
+const struct store_held *store_held(const struct store *store)
+{
+	return &store->held;
 }

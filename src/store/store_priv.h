@@ -159,6 +159,9 @@ struct store_backend {
 		struct store_pool ret_pools[static STORE_POOLS_MAX]); /* NULL: there are none */
 	int (*migrate)(const char *place, enum store_migrate_mode mode,
 		void (*each)(const char *name, void *data), void *data, struct err *err);
+	/* Of a shared one: store->watcher was set; store->wants_work was. */
+	void (*watch)(struct store *store);
+	void (*want_work)(struct store *store);
 };
 extern const struct store_backend sqlite_backend, memory_backend, postgres_backend;
 #define STORE_OPENING 1
@@ -183,7 +186,13 @@ struct store {
 	store_closed_fn *closed;
 	void *closed_data;
 	struct definition_cache *definitions; /* owned */
+	struct store_watcher watcher;
+	struct store_held held;
+	bool wants_work;
 };
+
+/* Sets what we hold and tells the watcher when that is something else. */
+void store_set_held(struct store *store, const struct store_held *held);
 
 /* Gives the answer; loop thread, never inside submit (store_req_finish_late is for that). */
 void store_req_finish(struct store_req *req);

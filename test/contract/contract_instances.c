@@ -42,6 +42,9 @@ static void test_heartbeat_tells_what_is_lost_and_what_is_to_end(void **state)
 	assert_int_equal(beat.ret_lease_until_ms, T0 + 10 + 30000);
 	assert_int_equal(beat.ret_instances, 1);
 	assert_int_equal(beat.ret_orphans, 0);
+	assert_int_equal(beat.ret_silent, 0);
+	assert_true(beat.ret_is_first);
+	assert_true(beat.ret_lease_end_ms == NO_TIME); /* others have none */
 	assert_false(beat.ret_was_gone);
 	assert_int_equal(beat.ret_cancel_count, 1);
 	assert_true(id_equal(&beat.ret_cancel[0], &asked->id));
@@ -82,7 +85,7 @@ static void test_list_instances_shows_us(void **state)
 static void test_reap_never_takes_us(void **state)
 {
 	struct rig *rig = *state;
-	struct store_reap reap = {.ids = &rig->instance_id, .count = 1, .dead_ms = 1};
+	struct store_reap reap = {.dead_ms = 1};
 
 	rig_now_ms += INT64_C(86400000);
 	assert_int_equal(rig_do(rig, reap, &reap), 0);

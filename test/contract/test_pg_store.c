@@ -301,7 +301,7 @@ static void test_reap_lets_a_dead_ones_runs_be_recovered(void **state)
 	struct rig *rig = *state;
 	struct crowd crowd = {0};
 	struct run *run = rig_start(rig, rig_create(rig, "a", "", T0), T0);
-	struct store_reap reap = {.ids = &rig->instance_id, .count = 1, .grace_ms = 2000};
+	struct store_reap reap = {.dead_ms = 2000};
 	struct store_heartbeat mine = {.state = INSTANCE_READY};
 
 	open_crowd(rig, &crowd, 1);
