@@ -26,8 +26,8 @@
 #define STORE_QUEUE_MAX    20000
 #define STORE_BATCH_MAX    500
 #define WINDOW_MAX         5000
-#define WINDOW_MS          60000
-#define POLL_MS            45000
+#define WINDOW_MS          90000
+#define POLL_MS            56000 /* with its jitter less than the window */
 #define DEAF_POLL_MS       5000 /* what nobody can tell us is late by this at most */
 #define CLAIM_MAX          500
 #define NOOP_RUNNING_MAX   2000 /* started and not yet recorded; four claims */

@@ -899,8 +899,8 @@ CREATE FUNCTION gathering.instance_key(in_id uuid) RETURNS integer LANGUAGE sql 
 CREATE FUNCTION gathering.is_held(in_id uuid) RETURNS boolean LANGUAGE sql VOLATILE
 	AS $$ SELECT NOT pg_try_advisory_xact_lock_shared(1198811251, gathering.instance_key(in_id)) $$;
 
--- Takes the dead out of the table: of in_gone, whose sessions were seen to end at in_gone_at, those who have neither
--- been heard of since nor taken their lock again; and whoever has been silent for in_dead (0: nobody). Never ourselves.
+-- Takes the dead out of the table: of in_gone, whose sessions were seen to end, those who have neither been heard of
+-- since in_gone_at nor taken their lock again; and whoever has been silent for in_dead (0: nobody). Never ourselves.
 CREATE FUNCTION gathering.reap(in_me uuid, in_gone uuid[], in_gone_at timestamptz, in_dead interval) RETURNS uuid[]
 LANGUAGE plpgsql AS $reap$
 DECLARE

@@ -8,18 +8,19 @@
  *
  * A session that has ended is a suspicion, no more: sessions are also lost by those who live. One
  * that lives has noticed and sends heartbeats until it has its lock again. So it is dead if after
- * the grace it has neither. When the *server* lost all sessions (restart, crash, failover) nobody
- * is suspected: only a lock that was seen held in this very session of ours can be seen to become
- * free, and the suspicion is dropped when our session ends before the grace does. Then leases
- * decide alone. doc/design/postgres.md has the cases. */
+ * the grace it has neither; a heartbeat from the first third of the grace may have been on its way
+ * when its sender died, and one that lives has sent others since. When the *server* lost all
+ * sessions (restart, crash, failover) nobody is suspected: only a lock that was seen held in this
+ * very session of ours can be seen to become free, and the suspicion is dropped when our session
+ * ends before the grace does. Then leases decide alone. doc/design/postgres.md has the cases. */
 #include <stdlib.h>
 
 #include "store/pg_store_priv.h"
 
-#define CALL_MS         240000 /* of one call; a server may have a limit for statements */
+#define CALL_MS         600000 /* of one call; a server may have a limit for statements */
 #define CALL_SLACK_MS   10000
-#define ALONE_MS        120000 /* there was nobody to watch; news of one that comes is sooner */
-#define GRACE_MS        1000   /* to send a heartbeat, or to have the lock again */
+#define ALONE_MS        300000 /* there was nobody to watch; news of one that comes is sooner */
+#define GRACE_MS        1200   /* to send a heartbeat, or to have the lock again */
 #define GRACE_MAX_MS    30000  /* for one that lives and does not get its lock */
 #define REAP_TIMEOUT_MS 5000
 
@@ -127,7 +128,7 @@ static void on_grace_over(uv_timer_t *timer)
 		return;
 	ask(lookout, &reap_gone_statement, REAP_TIMEOUT_MS, on_reaped);
 	ids_put(params, &lookout->gone);
-	pg_put_time(params, lookout->gone_at_ms);
+	pg_put_time(params, lookout->gone_at_ms + GRACE_MS / 3);
 	pg_conn_query(lookout->conn, &lookout->query);
 }
 

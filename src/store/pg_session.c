@@ -20,7 +20,7 @@
 #define HAIL_AGAIN_MS   100    /* one that looks whether we live holds our lock for a moment */
 #define BALANCE_MIN_MS  5      /* after news, with jitter ... */
 #define BALANCE_MAX_MS  50     /* ... so that what comes together is one balance */
-#define BALANCE_REST_MS 120000 /* without news; in vain, unless some were lost */
+#define BALANCE_REST_MS 300000 /* without news; in vain, unless some were lost */
 #define BALANCE_FAIL_MS 1000
 #define BACKOFF_MAX_MS  500
 
