@@ -124,6 +124,11 @@ static void on_cancel(const struct id *run_id, void *data)
 	sched_cancel_run(data, run_id);
 }
 
+static void on_pause(const struct id *run_id, void *data)
+{
+	sched_pause_run(data, run_id);
+}
+
 static void on_dead(const struct id *ids, size_t count, void *data)
 {
 	struct sched *sched = data;
@@ -140,6 +145,7 @@ void news_begin(struct sched *sched)
 		.on_action = on_action,
 		.on_pending = on_pending,
 		.on_cancel = on_cancel,
+		.on_pause = on_pause,
 		.on_dead = on_dead,
 		.data = sched};
 

@@ -8,7 +8,7 @@
  *
  *   "<sender> p"      a run became pending      "<sender> a<id>"   this action was written
  *   "<sender> i"      members changed           "<sender> c<id>"   this run is to be cancelled
- *   "<sender> l"      many actions were
+ *   "<sender> l"      many actions were       "<sender> h<id>"   this run is to be paused
  *
  * Any of them together, with a space between. What does not fit, or cannot be sent because there is
  * no session, is not told: polls and heartbeats find it later. Unknown words are passed over. */
@@ -154,6 +154,16 @@ void pg_tell_cancels(struct pg_store *pg, const struct id *run_ids, size_t count
 	tell(news);
 }
 
+void pg_tell_pause(struct pg_store *pg, const struct id *run_id)
+{
+	struct pg_news *news = news_of(pg);
+
+	if (!news)
+		return;
+	(void)put_id(news, 'h', run_id);
+	tell(news);
+}
+
 /* --- hearing --- */
 
 static void hear_id(const struct store_watcher *watcher, const char *word)
@@ -166,6 +176,8 @@ static void hear_id(const struct store_watcher *watcher, const char *word)
 		watcher->on_action(&id, watcher->data);
 	else if (word[0] == 'c')
 		watcher->on_cancel(&id, watcher->data);
+	else if (word[0] == 'h')
+		watcher->on_pause(&id, watcher->data);
 }
 
 static void hear(struct pg_store *pg, const char *word)

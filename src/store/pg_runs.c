@@ -252,6 +252,10 @@ static int read_change(struct pg_call *call)
 	if (!pg_row_next(&row))
 		return err_no_run(&req->req.err);
 	pg_read_run(&row, &req->ret_run);
+	if (req->change == RUN_PAUSE && req->ret_run.state == RUN_RUNNING)
+		pg_tell_pause(call->pg, &req->ret_run.id);
+	else if (req->ret_run.state == RUN_PENDING)
+		pg_tell_pending(call->pg);
 	return run_apply_change(&req->ret_run, req->change, call->is_again, &req->req.err);
 }
 

@@ -145,6 +145,7 @@ void pg_news_read(struct pg_store *pg, const char *payload);
 void pg_tell_pending(struct pg_store *pg);
 void pg_tell_instances(struct pg_store *pg);
 void pg_tell_action(struct pg_store *pg, const struct id *action_id);
+void pg_tell_pause(struct pg_store *pg, const struct id *run_id);
 void pg_tell_cancels(struct pg_store *pg, const struct id *run_ids, size_t count);
 
 void pg_lookout_open(struct pg_store *pg);

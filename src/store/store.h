@@ -607,6 +607,7 @@ struct store_watcher {
 	void (*on_action)(const struct id *action_id, void *data);
 	void (*on_pending)(void *data); /* a run became pending: take it if there is room */
 	void (*on_cancel)(const struct id *run_id, void *data);
+	void (*on_pause)(const struct id *run_id, void *data);
 	/* These are out of the table and their leases have ended: recover. */
 	void (*on_dead)(const struct id *ids, size_t count, void *data);
 	void *data;
