@@ -157,7 +157,7 @@ class Server:
         def address():
             if self.process.poll() is not None:
                 raise AssertionError(f"the server ended with {self.process.returncode}:\n{self.log}")
-            return re.search(r"listening address=(\S+):(\d+)", self.log)
+            return re.search(r"listening address=(\S+):(\d+)\s", self.log)  # the whole line
         found = wait_for(address, "the listening line")
         self.host, self.port = found.group(1).strip("[]"), int(found.group(2))
         return self
@@ -179,7 +179,7 @@ class Server:
     @property
     def stop_events(self):
         """Of the stop sequence so far: {name: milliseconds since it began}."""
-        return {name: int(after) for name, after in re.findall(r"stop sequence.* event=(\w+) after_ms=(\d+)", self.log)}
+        return {name: int(after) for name, after in re.findall(r"stop sequence.* event=(\w+) after_ms=(\d+) cut=", self.log)}
 
     def signal(self, number):
         os.kill(self.pid, number)

@@ -48,7 +48,7 @@ def wait_notice(server):
 
 
 def wait_event(server, name):
-    return wait_for(lambda: server.stop_events.get(name), f"{name} in\n{server.log}")
+    wait_for(lambda: name in server.stop_events, name)
 
 
 # --- in flight ---

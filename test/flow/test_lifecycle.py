@@ -95,7 +95,7 @@ def test_insecure_and_ipv6_and_unix(servers, tmp_path):
     server.stop()
     path = tmp_path / "api.sock"
     server = servers(listen=f"unix:{path}", database="memory:").spawn()
-    wait_for(path.exists, "the socket")
+    wait_for(lambda: "listening address=" in server.log, "the socket")  # its path is there before it listens
     with socket.socket(socket.AF_UNIX) as sock:
         sock.connect(str(path))
         sock.sendall(b"GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
