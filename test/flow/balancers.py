@@ -277,8 +277,8 @@ class Roll:
         began = time.monotonic()
         if self.drains_first:
             server.cli("instance", "drain")
-        self.balancer.leave_out(server)
         watcher = Watcher(server)
+        self.balancer.leave_out(server)
         server.signal(signal.SIGTERM)
         assert server.wait() == 0, server.log
         self.took_s.append(time.monotonic() - began)
