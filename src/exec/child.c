@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -143,6 +144,35 @@ static void die_with(pid_t parent)
 		_exit(CHILD_FAILED_EXIT);
 }
 
+/* Never above what the server itself has been given. The kernel's signal comes at the soft limit,
+ * its KILL at the hard one: `between` them. */
+static void set_limit(int resource, int64_t value, rlim_t between, int status_fd)
+{
+	struct rlimit limit;
+
+	if (value == 0)
+		return;
+	if (syscall(SYS_prlimit64, 0, resource, NULL, &limit) != 0)
+		fail(status_fd, CHILD_LIMITS);
+	if (limit.rlim_max == RLIM_INFINITY || limit.rlim_max > (rlim_t)value + between)
+		limit.rlim_max = (rlim_t)value + between;
+	limit.rlim_cur = limit.rlim_max > (rlim_t)value ? (rlim_t)value : limit.rlim_max;
+	if (syscall(SYS_prlimit64, 0, resource, &limit, NULL) != 0)
+		fail(status_fd, CHILD_LIMITS);
+}
+
+static void set_limits(const struct exec_limits *limits, int status_fd)
+{
+	set_limit(RLIMIT_CPU, (limits->cpu_ms + 999) / 1000, 1, status_fd);
+	set_limit(RLIMIT_FSIZE, limits->file_size, 0, status_fd);
+	set_limit(RLIMIT_NPROC, limits->processes, 0, status_fd);
+	if (limits->nice != 0 && syscall(SYS_setpriority, PRIO_PROCESS, 0, limits->nice) != 0)
+		fail(status_fd, CHILD_LIMITS);
+	set_limit(RLIMIT_NOFILE, limits->files, 0, status_fd);
+	set_limit(
+		RLIMIT_AS, limits->memory, 0, status_fd); /* last: from here on nothing may grow */
+}
+
 static _Noreturn void child_main(
 	const struct child_spec *spec, const struct pipes *pipes, pid_t parent)
 {
@@ -167,6 +197,7 @@ static _Noreturn void child_main(
 	die_with(parent);
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	set_limits(spec->limits, status_fd);
 	(void)execve(spec->path, spec->argv, spec->env);
 	fail(status_fd, CHILD_EXEC);
 }

@@ -327,6 +327,7 @@ struct child_spec {
 	const struct account *account; /* to become; NULL: stay */
 	bool has_stdin;                /* a pipe; else `null_fd` */
 	int null_fd;
+	const struct exec_limits *limits;
 	int keeper_fd; /* told of the new process group; -1: none */
 };
 
@@ -334,6 +335,7 @@ enum child_stage {
 	CHILD_STDIO,
 	CHILD_USER,
 	CHILD_CWD,
+	CHILD_LIMITS,
 	CHILD_EXEC
 };
 

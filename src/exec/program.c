@@ -177,6 +177,10 @@ static void set_failure(struct program *program, const struct child_failure *fai
 		attempt_set_error(
 			&program->attempt, "cannot change to folder %s: %s", target->cwd, why);
 		return;
+	case CHILD_LIMITS:
+		attempt_set_error(
+			&program->attempt, "cannot set the limits of %s: %s", program->path, why);
+		return;
 	case CHILD_EXEC:
 		if (failure->error == ENOENT && access(program->path, F_OK) == 0)
 			hint = " (the file is there; the interpreter it names is not)";
@@ -187,6 +191,14 @@ static void set_failure(struct program *program, const struct child_failure *fai
 		return;
 	}
 	must_fail("a stage that child.c knows", __FILE__, __LINE__);
+}
+
+/* A hard limit of processor time ends with KILL where TERM's kin is ignored. */
+static const char *limit_hint(int signo, const struct exec_limits *limits)
+{
+	if (limits->cpu_ms > 0 && (signo == SIGXCPU || signo == SIGKILL))
+		return "; limits.cpu may be the cause";
+	return limits->file_size > 0 && signo == SIGXFSZ ? "; limits.file_size is the cause" : "";
 }
 
 static void set_exit(struct program *program, const siginfo_t *info)
@@ -207,9 +219,10 @@ static void set_exit(struct program *program, const siginfo_t *info)
 	} else if (by_signal) {
 		const char *name = sigdescr_np(info->si_status);
 
-		attempt_set_error(attempt, "ended by signal %d (%s)%s", info->si_status,
+		attempt_set_error(attempt, "ended by signal %d (%s)%s%s", info->si_status,
 			name != NULL ? name : "real-time signal",
-			info->si_code == CLD_DUMPED ? ", core dumped" : "");
+			info->si_code == CLD_DUMPED ? ", core dumped" : "",
+			limit_hint(info->si_status, &attempt->target.exec.limits));
 	} else if (info->si_status != 0) {
 		attempt_set_error(attempt, "exit status %d", info->si_status);
 	} else {
@@ -348,6 +361,7 @@ static int launch(
 		.account = becomes ? account : NULL,
 		.has_stdin = target->stdin_text != NULL,
 		.null_fd = attempt->exec->null_fd,
+		.limits = &target->limits,
 		.keeper_fd = attempt->exec->keeper.fd,
 	};
 	int code = child_start(&spec, &program->child, err);

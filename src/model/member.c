@@ -4,6 +4,7 @@
  * reader either sets the field or adds a fault, and reading goes on, so that a person sees all
  * faults of an input at once. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -157,6 +158,36 @@ static void read_duration(
 		*(int64_t *)field(member, object) = ms;
 }
 
+static void read_size(
+	const struct member *member, const json_t *value, void *object, const struct place *place)
+{
+	const char *text = json_string_value(value);
+	int64_t bytes = json_integer_value(value);
+
+	if (!json_is_integer(value) && (text == NULL || !parse_size(text, &bytes)))
+		place_fault(place, "must be a size such as 64MiB or a number of bytes");
+	else if (bytes < member->min || bytes > member->max)
+		place_fault(place, "%lld bytes are not within %lld to %lld", (long long)bytes,
+			(long long)member->min, (long long)member->max);
+	else
+		*(int64_t *)field(member, object) = bytes;
+}
+
+/* In the largest unit that says it exactly. */
+static json_t *write_size(int64_t bytes)
+{
+	static const char *const units[] = {"", "KiB", "MiB", "GiB"};
+	char text[32];
+	size_t unit = 0;
+
+	while (unit + 1 < COUNT_OF(units) && bytes != 0 && bytes % 1024 == 0) {
+		bytes /= 1024;
+		unit++;
+	}
+	(void)snprintf(text, sizeof(text), "%lld%s", (long long)bytes, units[unit]);
+	return json_text(text);
+}
+
 /* Rounded to its resolution, so that what is written reads back as the same double. */
 static void read_share(
 	const struct member *member, const json_t *value, void *object, const struct place *place)
@@ -184,6 +215,7 @@ static void set_fallback(const struct member *member, void *object)
 		*(bool *)field(member, object) = member->fallback != 0;
 		break;
 	case MEMBER_DURATION:
+	case MEMBER_SIZE:
 		*(int64_t *)field(member, object) = member->fallback;
 		break;
 	case MEMBER_SHARE:
@@ -214,6 +246,9 @@ static void read_present(
 		break;
 	case MEMBER_DURATION:
 		read_duration(member, value, object, place);
+		break;
+	case MEMBER_SIZE:
+		read_size(member, value, object, place);
 		break;
 	case MEMBER_SHARE:
 		read_share(member, value, object, place);
@@ -367,6 +402,8 @@ static json_t *write_member(const struct member *member, const void *object)
 		return json_integer(*(const int *)at);
 	case MEMBER_DURATION:
 		return json_text(format_duration(*(const int64_t *)at, text));
+	case MEMBER_SIZE:
+		return write_size(*(const int64_t *)at);
 	case MEMBER_SHARE:
 		return json_real(*(const double *)at);
 	case MEMBER_OBJECT:

@@ -132,6 +132,18 @@ bool http_target_expects(const struct http_target *target, int status);
 /* The value that Content-Type will have: the action's, or guessed from the body. NULL: no body. */
 const char *http_target_content_type(const struct http_target *target);
 
+/* What one program, or each of its processes, may use. 0: no limit but the server's own. */
+struct exec_limits {
+	int64_t cpu_ms;    /* processor time of a process; rounded up to seconds */
+	int64_t memory;    /* bytes of address space of a process */
+	int64_t file_size; /* bytes of the largest file it may write */
+	int files;         /* open files of a process */
+	int processes;     /* of its user, whoever started them; does not bind root */
+	int nice;          /* 0 .. 19: politeness towards other programs */
+};
+#define LIMIT_MEMORY_MIN (1 << 20)
+#define LIMIT_MAX        (INT64_C(1) << 50)
+
 struct exec_target {
 	char **command; /* argv, NULL at the end; with use_shell exactly one element, given to sh -c
 			 */
@@ -141,6 +153,7 @@ struct exec_target {
 	char *stdin_text; /* NULL: /dev/null; a template, as the values of env */
 	char *user;       /* NULL: as the server */
 	bool use_shell;
+	struct exec_limits limits;
 };
 
 /* After which failures an attempt is followed by another. */

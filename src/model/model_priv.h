@@ -37,6 +37,7 @@ enum member_type {
 	MEMBER_BOOL,     /* bool */
 	MEMBER_INT,      /* int */
 	MEMBER_DURATION, /* int64_t milliseconds, text such as "10s" in JSON */
+	MEMBER_SIZE,     /* int64_t bytes, text such as "64MiB" in JSON, or a number */
 	MEMBER_SHARE,    /* double 0..1; min, max and fallback in millionths, its resolution */
 	MEMBER_OBJECT,   /* a struct in place, described by `members`; absent: all its defaults */
 	MEMBER_CUSTOM    /* `read` and `write` see the whole object */

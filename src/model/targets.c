@@ -384,6 +384,48 @@ static json_t *write_env(const void *object)
 	return write_pairs(exec->env, exec->env_count);
 }
 
+#define DAY_MS       INT64_C(86400000)
+#define LIMIT(field) offsetof(struct exec_limits, field)
+/* clang-format off */
+static const struct member limit_members[] = {
+	{"cpu", LIMIT(cpu_ms), MEMBER_DURATION, .min = 1000, .max = 7 * DAY_MS},
+	{"memory", LIMIT(memory), MEMBER_SIZE, .min = LIMIT_MEMORY_MIN, .max = LIMIT_MAX},
+	{"file_size", LIMIT(file_size), MEMBER_SIZE, .min = 1, .max = LIMIT_MAX},
+	{"files", LIMIT(files), MEMBER_INT, .min = 4, .max = 1000000},
+	{"processes", LIMIT(processes), MEMBER_INT, .min = 1, .max = 1000000},
+	{"nice", LIMIT(nice), MEMBER_INT, .min = 0, .max = 19},
+	{0}};
+/* clang-format on */
+#undef LIMIT
+
+static void read_limits(const json_t *value, void *object, const struct place *place)
+{
+	struct exec_target *exec = object;
+
+	members_read(limit_members, NULL, value, &exec->limits, place);
+}
+
+/* Only what is set: 0 would be refused when it is read back. */
+static json_t *write_limits(const void *object)
+{
+	const struct exec_target *exec = object;
+	json_t *json = json_new_object();
+
+	members_write(limit_members, &exec->limits, json);
+	for (const struct member *member = limit_members; member->name != NULL; member++) {
+		static const struct exec_limits none;
+		bool is_int = member->type == MEMBER_INT;
+
+		if (memcmp((const char *)&exec->limits + member->offset, &none,
+			    is_int ? sizeof(int) : sizeof(int64_t)) == 0)
+			(void)json_object_del(json, member->name);
+	}
+	if (json_object_size(json) > 0)
+		return json;
+	json_decref(json);
+	return NULL;
+}
+
 #define EXEC(field) offsetof(struct exec_target, field)
 /* `shell` stands before `command`, whose form depends on it. */
 /* clang-format off */
@@ -393,6 +435,7 @@ const struct member exec_members[] = {
 	{"cwd", EXEC(cwd), MEMBER_TEXT, .min = 1, .max = ACTION_PATH_MAX, .check = check_path},
 	{"env", .type = MEMBER_CUSTOM, .read = read_env, .write = write_env},
 	{"stdin", EXEC(stdin_text), MEMBER_TEXT, .min = 0, .max = ACTION_BODY_MAX},
+	{"limits", .type = MEMBER_CUSTOM, .read = read_limits, .write = write_limits},
 	{"user", EXEC(user), MEMBER_TEXT, .min = 1, .max = ACTION_USER_MAX, .check = check_user},
 	{0}};
 /* clang-format on */

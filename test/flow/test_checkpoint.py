@@ -61,11 +61,11 @@ def test_after_kill_9_the_next_start_goes_on_from_the_checkpoint(servers, tmp_pa
 
 def test_after_kill_9_another_instance_goes_on_from_the_checkpoint(servers, tmp_path, cluster):
     cluster.sql("DROP SCHEMA IF EXISTS gathering CASCADE")
-    first = servers(database=cluster.url, exec_enabled=True, lease="10s").start()
+    first = servers(database=cluster.url, exec_enabled=True, lease="10s", heartbeat="1s").start()
     create_counter(first, tmp_path)
     run = first.post("/api/v1/actions/counter/run").json
     wait_for_step_3(first, run["id"])
-    second = servers(database=cluster.url, exec_enabled=True, lease="10s").start()
+    second = servers(database=cluster.url, exec_enabled=True, lease="10s", heartbeat="1s").start()
     assert wait_for_step_3(second, run["id"])["instance_id"] == first.id
     first.kill()
     ended = second.wait_run(run["id"])

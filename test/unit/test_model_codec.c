@@ -25,7 +25,8 @@ static void test_defaults_of_an_http_action(void **state)
 
 	assert_definition(action,
 		"{'name':'a','kind':'http','http':{'method':'GET','url':'http://h/','headers':{},"
-		"'expect_status':'200-299','connect_timeout':'10s','first_byte_timeout':'0s','max_redirects':5},'timeout':'10m','overlap':'skip','queue_limit':1,"
+		"'expect_status':'200-299','connect_timeout':'10s','first_byte_timeout':'0s','max_"
+		"redirects':5},'timeout':'10m','overlap':'skip','queue_limit':1,"
 		"'misfire':'latest','misfire_grace':'1m','max_lateness':'1d','max_catchup':100,"
 		"'pause_records':true,'on_interrupt':'retry','retry':{'max_attempts':1,"
 		"'backoff':'exponential','initial':'10s','max':'10m','jitter':0.2},'priority':0,"
@@ -60,6 +61,22 @@ static void test_defaults_of_an_exec_action(void **state)
 	assert_null(action->exec.stdin_text);
 	assert_null(action->exec.user);
 	assert_false(action->exec.use_shell);
+	json_decref(json);
+	json_decref(expected);
+	action_unref(action);
+}
+
+static void test_limits_are_written_as_far_as_they_are_set(void **state)
+{
+	struct action *action =
+		input_action(EXEC_TARGET("'command':['df'],'limits':{'cpu':'90s',"
+					 "'memory':'512MiB','file_size':1000,'files':64}"));
+	json_t *json = action_definition_json(action), *expected;
+
+	expected = input_json("{'cpu':'1m30s','memory':'512MiB','file_size':'1000','files':64}");
+	assert_true(json_equal(json_object_get(json_object_get(json, "exec"), "limits"), expected));
+	assert_int_equal(action->exec.limits.memory, 512 << 20);
+	assert_int_equal(action->exec.limits.nice, 0);
 	json_decref(json);
 	json_decref(expected);
 	action_unref(action);
@@ -116,7 +133,8 @@ static void test_every_member_is_read(void **state)
 		"'url':'https://user.example.org:8443/"
 		"a?b=c#d','headers':{'X-Team':'data','Accept':''},"
 		"'body':'{}','expect_status':[204,'300-301'],'signing_secret':['NEW','OLD'],"
-		"'connect_timeout':'1s','first_byte_timeout':'3s','max_redirects':0},'schedule':{'cron':'30 2 * * "
+		"'connect_timeout':'1s','first_byte_timeout':'3s','max_redirects':0},'schedule':{'"
+		"cron':'30 2 * * "
 		"*','timezone':'Europe/Paris',"
 		"'dst_gap':'skip','dst_overlap':'both','day_match':'both'},'timeout':'1s',"
 		"'overlap':'queue','queue_limit':7,'misfire':'all','misfire_grace':'2s',"
@@ -190,6 +208,12 @@ static const struct fault_row fault_rows[] = {
 		"unknown member 'max_attempt'; did you mean 'max_attempts'?"},
 	{HTTP_TARGET("'url':'http://h/','header':{}"), "/http/header",
 		"unknown member 'header'; did you mean 'headers'?"},
+	{EXEC_TARGET("'command':['a'],'limits':{'cpu':'10ms'}"), "/exec/limits/cpu", "'10ms' is below 1s"},
+	{EXEC_TARGET("'command':['a'],'limits':{'memory':'1KiB'}"), "/exec/limits/memory",
+		"1024 bytes are not within 1048576 to 1125899906842624"},
+	{EXEC_TARGET("'command':['a'],'limits':{'memory':'much'}"), "/exec/limits/memory",
+		"must be a size such as 64MiB or a number of bytes"},
+	{EXEC_TARGET("'command':['a'],'limits':{'core':1}"), "/exec/limits/core", "unknown member 'core'; known are cpu, memory, file_size, files, processes, nice"},
 	{EXEC_TARGET("'command':['a'],'cmd':1"), "/exec/cmd", "unknown member 'cmd'; did you mean 'cwd'?"},
 	{HTTP_WITH(",'schedule':{'every':'1m','cronn':'x'}"), "/schedule/cronn",
 		"unknown member 'cronn'; did you mean 'cron'?"},
@@ -762,6 +786,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults_of_an_http_action),
 		cmocka_unit_test(test_defaults_of_an_exec_action),
+		cmocka_unit_test(test_limits_are_written_as_far_as_they_are_set),
 		cmocka_unit_test(test_a_noop_has_no_target),
 		cmocka_unit_test(test_method_is_post_when_there_is_a_body),
 		cmocka_unit_test(test_null_means_absent_everywhere),
