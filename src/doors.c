@@ -5,6 +5,7 @@
  * flight, the socket itself. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "api/api.h"
 #include "base/clock.h"
@@ -31,26 +32,33 @@ static bool is_local(const char *listen)
 	return false;
 }
 
+static int refuse_open(const char *where, struct err *err)
+{
+	return err_set(err, ERR_FORBIDDEN,
+		"there is no access control yet, so '%s' would let anybody who can reach it run "
+		"actions: listen on 127.0.0.1 or [::1], or say --insecure",
+		where);
+}
+
+static int take_fd(int *fd)
+{
+	int taken = *fd;
+
+	*fd = -1;
+	return taken;
+}
+
+/* An inherited socket counts as shared: at first it is, with systemd or with the predecessor. */
 static int open_listener(struct server *server, struct err *err)
 {
-	/* the disk that matters is the database's */
-	auto_free char *folder = server_database_folder(&server->conf);
 	const struct conf *conf = &server->conf;
-	struct api_opts api_opts = {
-		.vault = server->vault,
-
-		.loop = &server->loop,
-		.life = server->life,
-		.version = GATHERING_VERSION,
-		.instance_id = server->instance_id,
-		.rate_health = (int)conf->rate_health,
-		.rate_probe = (int)conf->rate_probe,
-		.event_window_ms = conf->event_window,
-		.disk_path = folder,
-	};
+	struct http_socket socket = {
+		.fd = take_fd(&server->inherited.listen_fd), .is_shared = true};
 	struct http_opts http_opts = {
 		.loop = &server->loop,
 		.listen = conf->listen,
+		.socket = socket.fd >= 0 ? &socket : NULL,
+		.is_held = successor_has_predecessor(&server->successor),
 		.backlog = LISTEN_BACKLOG,
 		.connections_max = (int)conf->connections_max,
 		.connections_per_address = (int)conf->connections_per_address,
@@ -61,22 +69,13 @@ static int open_listener(struct server *server, struct err *err)
 		.idle_timeout_ms = conf->idle_timeout,
 	};
 
-	if (!is_local(conf->listen) && !conf->insecure)
-		return err_set(err, ERR_FORBIDDEN,
-			"there is no access control yet, so '%s' would let anybody who can reach "
-			"it run actions: listen on 127.0.0.1 or [::1], or say --insecure",
-			conf->listen);
-	if (api_create(&api_opts, &server->api, err) < 0)
-		return err->code;
+	if (socket.fd >= 0 && !inherit_is_local(socket.fd) && !conf->insecure) {
+		(void)close(socket.fd);
+		return refuse_open("the socket that was passed to us", err);
+	}
+	if (socket.fd < 0 && !is_local(conf->listen) && !conf->insecure)
+		return refuse_open(conf->listen, err);
 	return http_create(&http_opts, api_handle, server->api, &server->http, err);
-}
-
-static void on_api_destroyed(void *data)
-{
-	struct server *server = data;
-
-	server->api = NULL;
-	life_part_done(server->life);
 }
 
 static void on_http_destroyed(void *data)
@@ -84,7 +83,7 @@ static void on_http_destroyed(void *data)
 	struct server *server = data;
 
 	server->http = NULL;
-	api_destroy(server->api, on_api_destroyed, server);
+	life_part_done(server->life);
 }
 
 void listener_part_stop(void *data)
@@ -98,12 +97,12 @@ void listener_part_start(void *data)
 {
 	struct server *server = data;
 	struct err err = {0};
+	bool is_inherited = server->inherited.listen_fd >= 0;
 	int status = open_listener(server, &err);
 
 	if (status == 0)
-		log_info("listening", kv_str("address", http_address(server->http)));
-	if (status < 0 && server->api) /* the walk back begins below this part */
-		api_destroy(take_ptr(server->api), NULL, NULL);
+		log_info("listening", kv_str("address", http_address(server->http)),
+			kv_bool("inherited", is_inherited));
 	server_report(server, status, &err);
 }
 
@@ -114,6 +113,9 @@ void http_part_start(void *data)
 	struct server *server = data;
 
 	api_attach(server->api, server->store, server->sched, server->exec);
+	http_open_doors(server->http);
+	if (server->admin)
+		http_open_doors(server->admin);
 	life_part_done(server->life);
 }
 
@@ -201,24 +203,28 @@ static void on_notice_done(void *data)
 void notice_part_start(void *data)
 {
 	struct server *server = data;
-	const struct conf *conf = &server->conf;
-	struct notice_opts opts = {
-		.loop = &server->loop,
-		.min_ms = conf->notice_min,
-		.max_ms = conf->notice_max,
-		.quiet_ms = conf->quiet,
-		.refusals = (int)conf->notice_503s,
-	};
 
-	notice_init(&server->notice, &opts);
+	notice_init(&server->notice, &server->loop);
 	life_part_done(server->life);
 }
 
 void notice_part_drain(void *data)
 {
 	struct server *server = data;
+	const struct conf *conf = &server->conf;
+	struct notice_opts opts = {
+		.min_ms = conf->notice_min,
+		.max_ms = conf->notice_max,
+		.quiet_ms = conf->quiet,
+		.refusals = (int)conf->notice_503s,
+		.http = server->http,
+		.api = server->api,
+	};
 
-	notice_begin(&server->notice, server->http, server->api, on_notice_done, server);
+	if (upgrade_is_done(server)) /* the socket lives on: there is nothing to announce */
+		on_notice_done(server);
+	else
+		notice_begin(&server->notice, &opts, on_notice_done, server);
 }
 
 void notice_part_hurry(void *data)

@@ -84,7 +84,7 @@ int main(int argc, char **argv)
 	if (strcmp(command, "serve") == 0 && wants_help(argc, argv))
 		return cli_help("serve");
 	if (strcmp(command, "serve") == 0)
-		return server_run(argc - 1, argv + 1);
+		return server_run(argc, argv);
 	if (strcmp(command, "gen-docs") == 0 && argc == 3)
 		return gen_docs(argv[2]);
 	if (strcmp(command, "--version") == 0)

@@ -23,12 +23,12 @@ static bool is_over(const struct notice *notice)
 {
 	const struct notice_opts *opts = &notice->opts;
 	int64_t now = clock_mono_ms(), began = notice->began_mono_ms;
-	int64_t last = http_last_request_mono_ms(notice->http);
+	int64_t last = http_last_request_mono_ms(opts->http);
 
 	if (now >= began + opts->max_ms)
 		return true;
 	return now >= began + opts->min_ms && (last == NO_TIME || now >= last + opts->quiet_ms) &&
-	       api_probers_have_heard(notice->api, opts->refusals);
+	       api_probers_have_heard(opts->api, opts->refusals);
 }
 
 static void look(uv_timer_t *timer)
@@ -41,18 +41,17 @@ static void look(uv_timer_t *timer)
 		(void)uv_timer_start(timer, look, LOOK_MS, 0);
 }
 
-void notice_init(struct notice *notice, const struct notice_opts *opts)
+void notice_init(struct notice *notice, uv_loop_t *loop)
 {
-	*notice = (struct notice){.opts = *opts};
-	must(uv_timer_init(opts->loop, &notice->timer) == 0);
+	*notice = (struct notice){0};
+	must(uv_timer_init(loop, &notice->timer) == 0);
 	notice->timer.data = notice;
 }
 
-void notice_begin(struct notice *notice, const struct http *http, const struct api *api,
-	notice_done_fn *done, void *data)
+void notice_begin(
+	struct notice *notice, const struct notice_opts *opts, notice_done_fn *done, void *data)
 {
-	notice->http = http;
-	notice->api = api;
+	notice->opts = *opts;
 	notice->done = done;
 	notice->data = data;
 	notice->began_mono_ms = clock_mono_ms();

@@ -12,10 +12,11 @@ struct api;
 struct http;
 
 struct notice_opts {
-	uv_loop_t *loop;
-	int64_t min_ms, max_ms; /* it lasts this long at least and at most */
-	int64_t quiet_ms;       /* no ordinary request has come for so long */
-	int refusals;           /* every regular prober has got so many 503 in a row */
+	int64_t min_ms, max_ms;  /* it lasts this long at least and at most */
+	int64_t quiet_ms;        /* no ordinary request has come for so long */
+	int refusals;            /* every regular prober has got so many 503 in a row */
+	const struct http *http; /* borrowed, as is api */
+	const struct api *api;
 };
 
 typedef void notice_done_fn(void *data);
@@ -25,18 +26,16 @@ struct notice {
 	struct notice_opts opts;
 	uv_timer_t timer;
 	int64_t began_mono_ms;
-	const struct http *http; /* borrowed, as is api */
-	const struct api *api;
 	notice_done_fn *done;
 	void *data;
 };
 
-void notice_init(struct notice *notice, const struct notice_opts *opts);
+void notice_init(struct notice *notice, uv_loop_t *loop);
 
 /* Begins to wait for min_ms, then for quiet and for the probers, max_ms in all. `done` runs once,
  * and may do so before this returns. */
-void notice_begin(struct notice *notice, const struct http *http, const struct api *api,
-	notice_done_fn *done, void *data);
+void notice_begin(
+	struct notice *notice, const struct notice_opts *opts, notice_done_fn *done, void *data);
 
 /* Ends it now, if it is under way: `done` runs before this returns. */
 void notice_hurry(struct notice *notice);

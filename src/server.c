@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "base/prove.h"
 #include "exec/exec.h"
+#include "http/http.h"
 #include "life/life.h"
 #include "process.h"
 #include "sched/sched.h"
@@ -28,7 +29,7 @@
 #define WINDOW_MAX         5000
 #define WINDOW_MS          90000
 #define POLL_MS            56000 /* with its jitter less than the window */
-#define DEAF_POLL_MS       5000 /* what nobody can tell us is late by this at most */
+#define DEAF_POLL_MS       5000  /* what nobody can tell us is late by this at most */
 #define CLAIM_MAX          500
 #define NOOP_RUNNING_MAX   2000 /* started and not yet recorded; four claims */
 #define SCHED_DRAIN_MARGIN 1000
@@ -75,7 +76,7 @@ static void on_store_opened(const struct err *err, void *data)
 	life_part_done(server->life);
 }
 
-static void store_start(void *data)
+static void open_store(void *data)
 {
 	struct server *server = data;
 	struct err err = {0};
@@ -85,13 +86,23 @@ static void store_start(void *data)
 		.queue_max = STORE_QUEUE_MAX,
 		.batch_max = STORE_BATCH_MAX,
 		.instance_id = server->instance_id,
+		.lock_fd = server->inherited.lock_fd,
 		.lease_ms = server->conf.lease,
 		.opened = on_store_opened,
 		.opened_data = server,
 	};
 
+	server->inherited.lock_fd = -1;
 	if (store_open(&opts, &server->store, &err) < 0)
 		life_part_failed(server->life, &err);
+}
+
+/* A predecessor on the same file has to stop planning first. */
+static void store_start(void *data)
+{
+	struct server *server = data;
+
+	successor_ask(&server->successor, open_store);
 }
 
 static void on_store_closed(void *data)
@@ -109,6 +120,8 @@ static void store_stop(void *data)
 
 	if (server->store)
 		store_close(server->store, on_store_closed, server);
+	else if (successor_cancel(&server->successor))
+		life_part_done(server->life); /* it was not even opened */
 }
 
 /* --- executor --- */
@@ -185,6 +198,8 @@ static void sched_part_start(void *data)
 		.claim_max = CLAIM_MAX,
 		.heartbeat_ms = server->conf.heartbeat,
 		.lease_ms = server->conf.lease,
+		.has_predecessor = successor_has_predecessor(&server->successor) &&
+				   !store_is_shared(server->store),
 		.db_max_ms = server->conf.db_max,
 	};
 
@@ -257,11 +272,57 @@ static void sched_part_stop(void *data)
 	sched_destroy(take_ptr(server->sched), part_done, server);
 }
 
+/* --- succession: of one process by another, both ways --- */
+
+/* From here on what was shared with the predecessor is ours; systemd's socket stays systemd's. */
+static void on_predecessor_gone(void *data)
+{
+	struct server *server = data;
+
+	log_info("the process before this one has ended");
+	if (server->http)
+		http_share_listener(server->http, server->inherited.is_shared);
+	if (server->admin)
+		http_share_listener(server->admin, false);
+	if (server->sched)
+		sched_predecessor_gone(server->sched);
+}
+
+static void succession_start(void *data)
+{
+	struct server *server = data;
+	int fd = server->inherited.channel_fd;
+
+	server->inherited.channel_fd = -1;
+	successor_init(&server->successor, &server->loop, fd, on_predecessor_gone, server);
+	life_part_done(server->life);
+}
+
+static void succession_stop(void *data)
+{
+	struct server *server = data;
+
+	successor_close(&server->successor);
+	upgrade_part_stop(server);
+}
+
+/* The last word of a start: whoever comes from now on is served here. */
+static void ready_part_start(void *data)
+{
+	struct server *server = data;
+
+	life_part_done(server->life);
+	successor_ready(&server->successor);
+}
+
 /* In start order; see LIFECYCLE.md for why each stands where it does. `http` drains before `sched`
  * so that an operator can watch while anything is left to watch; the store is the last thing to go
  * that anybody else could still need. */
 static const struct part parts[] = {
 	{.name = "signals", .start = signals_part_start, .stop = signals_part_stop},
+	{.name = "reload", .stop = reload_part_stop},
+	{.name = "succession", .start = succession_start, .stop = succession_stop},
+	{.name = "admin", .start = admin_part_start, .stop = admin_part_stop},
 	{.name = "listener", .start = listener_part_start, .stop = listener_part_stop},
 	{.name = "store", .start = store_start, .stop = store_stop},
 	{.name = "executor", .start = exec_part_start, .stop = exec_part_stop},
@@ -286,18 +347,8 @@ static const struct part parts[] = {
 		.drain = notice_part_drain,
 		.hurry = notice_part_hurry,
 		.stop = notice_part_stop},
+	{.name = "ready", .start = ready_part_start},
 };
-
-static void configure_log(const struct conf *conf)
-{
-	static const char *const levels[] = {"debug", "info", "warn", "error"};
-	enum log_level level = LOG_INFO;
-
-	for (size_t i = 0; i < COUNT_OF(levels); i++)
-		if (strcmp(conf->log_level, levels[i]) == 0)
-			level = (enum log_level)i;
-	log_configure(level, strcmp(conf->log_format, "json") == 0 ? LOG_JSON : LOG_TEXT);
-}
 
 static int serve(struct server *server)
 {
@@ -323,11 +374,14 @@ static int serve(struct server *server)
 /* What can fail before there is a log. */
 static int prepare(struct server *server, int argc, char **argv, struct err *err)
 {
-	if (conf_load(argc, argv, &server->conf, err) < 0 ||
+	if (inherit(&server->inherited, err) < 0 ||
+		conf_load(argc - 1, argv + 1, &server->conf, err) < 0 ||
 		process_raise_descriptor_limit(err) < 0)
 		return err->code;
 	if (server->conf.secret_key_file[0] != '\0' &&
 		vault_open(server->conf.secret_key_file, &server->vault, err) < 0)
+		return err->code;
+	if (server->conf.log_file[0] != '\0' && log_reopen(server->conf.log_file, err) < 0)
 		return err->code;
 	if (uv_loop_init(&server->loop) != 0)
 		return err_set(err, ERR_FULL, "no descriptors or no memory left on this machine");
@@ -336,7 +390,7 @@ static int prepare(struct server *server, int argc, char **argv, struct err *err
 
 int server_run(int argc, char **argv)
 {
-	struct server server = {0};
+	struct server server = {.argv = argv};
 	struct err err = {0};
 	int status;
 
@@ -348,7 +402,7 @@ int server_run(int argc, char **argv)
 		conf_fini(&server.conf);
 		return err_exit_status(err.code);
 	}
-	configure_log(&server.conf);
+	server_configure_log(&server.conf);
 	status = serve(&server);
 	vault_close(server.vault);
 	conf_fini(&server.conf);

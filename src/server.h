@@ -4,7 +4,7 @@
  * of their lifecycle. */
 #pragma once
 
-/* `gathering serve`: runs until it is stopped; argv are the options behind `serve`, argv[0] is
- * skipped. Returns the exit status: 0 clean, 1 could not start, 2 wrong options, 3 a deadline cut
- * something, 4 a result could not be recorded. */
+/* `gathering serve OPTIONS`, argv as main() has it: runs until it is stopped. Returns the exit
+ * status: 0 clean, 1 could not start, 2 wrong options, 3 a deadline cut something, 4 a result could
+ * not be recorded. */
 int server_run(int argc, char **argv);

@@ -11,18 +11,38 @@
 #include "base/id.h"
 #include "conf/conf.h"
 #include "exec/exec.h"
+#include "inherit.h"
+#include "life/life.h"
 #include "notice.h"
+#include "successor.h"
+#include "upgrade.h"
 
-#define SERVER_SIGNALS 5
+#define SERVER_SIGNALS 6
+
+/* A reading of the configuration, on a worker thread; reload.c's. */
+struct reload {
+	uv_work_t work;
+	char **argv;          /* borrowed */
+	const char *log_file; /* borrowed from the configuration: it waits for a restart */
+	struct conf fresh;
+	struct err err;
+	int status;
+	bool is_busy, is_stopping;
+};
 
 struct server {
+	char **argv; /* of the process: what a successor is started with */
 	struct conf conf;
+	struct inherited inherited;
+	struct successor successor;
+	struct upgrade upgrade;
+	struct reload reload;
 	uv_loop_t loop;
 	struct life *life;
 	struct id instance_id;
 	uv_signal_t signals[SERVER_SIGNALS];
 	size_t signals_open;
-	struct http *http;
+	struct http *http, *admin; /* admin: NULL without an admin socket */
 	struct api *api;
 	struct vault *vault; /* NULL: no secret_key_file */
 	struct store *store;
@@ -38,15 +58,29 @@ void server_report(struct server *server, int status, const struct err *err);
 /* Of an SQLite file; "." when it has none, and with any other database. Owned by the caller. */
 char *server_database_folder(const struct conf *conf);
 
+/* --- reload.c: SIGHUP --- */
+
+void reload_begin(struct server *server);
+void reload_part_stop(void *server); /* waits for the one that is under way */
+void server_configure_log(const struct conf *conf);
+
 /* --- signals.c --- */
 
 void signals_part_start(void *server);
 void signals_part_stop(void *server);
 
+/* Drains and stops; a new process that is not ready yet is given up first. */
+void server_stop(struct server *server, enum life_signal signal, const char *cause);
+
 /* --- secrets.c --- */
 
 /* An exec_get_secrets_fn; `server` is what the executor was given with it. */
 void secrets_read(char *const *names, exec_secrets_fn *done, void *attempt, void *server);
+
+/* --- admin.c: the API object and the admin socket --- */
+
+void admin_part_start(void *server);
+void admin_part_stop(void *server);
 
 /* --- dump.c --- */
 

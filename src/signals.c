@@ -4,7 +4,9 @@
  *
  *   TERM, INT   drain, then stop; the second hurries, the third exits at once
  *   QUIT        hurries at once
- *   USR1        writes the state into the log */
+ *   HUP         reads the configuration again (reload.c)
+ *   USR1        writes the state into the log
+ *   USR2        a new process takes over (upgrade.c) */
 #include <signal.h>
 #include <string.h>
 
@@ -14,8 +16,9 @@
 #include "sched/sched.h"
 #include "server_priv.h"
 
-static void stop(struct server *server, enum life_signal signal, const char *name)
+void server_stop(struct server *server, enum life_signal signal, const char *name)
 {
+	upgrade_abort(server);
 	life_signal(server->life, signal, name);
 	if (server->sched)
 		sched_finish_within(server->sched, server->conf.run_max);
@@ -23,24 +26,30 @@ static void stop(struct server *server, enum life_signal signal, const char *nam
 
 static void on_stop(struct server *server, const char *name)
 {
-	stop(server, LIFE_SIGNAL_STOP, name);
+	server_stop(server, LIFE_SIGNAL_STOP, name);
 }
 
 static void on_quit(struct server *server, const char *name)
 {
-	stop(server, LIFE_SIGNAL_QUIT, name);
+	server_stop(server, LIFE_SIGNAL_QUIT, name);
 }
 
 static void on_reload(struct server *server, const char *name)
 {
-	(void)server;
-	log_info("SIGHUP ignored: the configuration is read at start", kv_str("signal", name));
+	(void)name;
+	reload_begin(server);
 }
 
 static void on_dump(struct server *server, const char *name)
 {
 	(void)name;
 	server_dump(server);
+}
+
+static void on_upgrade(struct server *server, const char *name)
+{
+	(void)name;
+	upgrade_begin(server);
 }
 
 static const struct {
@@ -52,6 +61,7 @@ static const struct {
 	{SIGQUIT, on_quit},
 	{SIGHUP, on_reload},
 	{SIGUSR1, on_dump},
+	{SIGUSR2, on_upgrade},
 };
 
 static void on_signal(uv_signal_t *handle, int number)

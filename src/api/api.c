@@ -138,6 +138,8 @@ static void check_query(const char *name, const char *value, void *data)
 /* False when the call has been answered. */
 static bool pass_limit(struct api_call *call)
 {
+	if (call->is_private)
+		return true;
 	call->limit = limiter_take(
 		call->api->limiter, http_peer(call->request), call->route->tier, clock_mono_ms());
 	if (!call->limit.is_refused)
@@ -149,6 +151,12 @@ static bool pass_limit(struct api_call *call)
 	return false;
 }
 
+/* What must work while there is no store: it is there to end just that. */
+static bool needs_store(const struct route *route)
+{
+	return route->handler != instances_drain && route->handler != instances_undrain;
+}
+
 static bool pass_state(struct api_call *call)
 {
 	struct life *life = call->api->opts.life;
@@ -158,11 +166,26 @@ static bool pass_state(struct api_call *call)
 	if (life_state(life) == SERVICE_STARTING)
 		api_reply_problem(
 			call, ERR_UNAVAILABLE, "the service is starting (%s)", life_phase(life));
-	else if (!call->api->store ||
+	else if ((!call->api->store && needs_store(call->route)) ||
 		 (life_state(life) == SERVICE_DRAINING && RULE_IS_OFF(SERVES_WHILE_DRAINING)))
 		api_reply_problem(call, ERR_UNAVAILABLE, "the service is stopping");
 	else
 		return true;
+	return false;
+}
+
+/* The admin socket is no second way around what will guard the API. */
+static bool pass_private(struct api_call *call)
+{
+	static const char *const served[] = {"/health", "/metrics", "/api/v1/instances"};
+
+	if (!call->is_private)
+		return true;
+	for (size_t i = 0; i < COUNT_OF(served); i++)
+		if (strncmp(call->route->pattern, served[i], strlen(served[i])) == 0)
+			return true;
+	api_reply_problem(call, ERR_NOT_FOUND,
+		"the admin socket serves /health, /metrics and /api/v1/instances");
 	return false;
 }
 
@@ -200,20 +223,36 @@ static void api_route(struct api_call *call)
 	}
 	call->route = match.route;
 	call->param = match.param;
-	if (pass_limit(call) && pass_state(call) && pass_query(call))
+	if (pass_private(call) && pass_limit(call) && pass_state(call) && pass_query(call))
 		call->route->handler(call);
 }
 
-void api_handle(struct http_request *request, void *data)
+static void handle(struct http_request *request, struct api *api, bool is_private)
 {
-	struct api *api = data;
 	struct api_call *call = xcalloc(1, sizeof(*call));
 
 	call->api = api;
 	call->request = request;
+	call->is_private = is_private;
 	list_init(&call->wait_node);
 	api->calls++;
 	api_route(call);
+}
+
+void api_handle(struct http_request *request, void *api)
+{
+	handle(request, api, false);
+}
+
+void api_handle_private(struct http_request *request, void *api)
+{
+	handle(request, api, true);
+}
+
+void api_set_limits(struct api *api, int rate_health, int rate_probe)
+{
+	limiter_set(api->limiter, TIER_HEALTH, rate_health);
+	limiter_set(api->limiter, TIER_PROBE, rate_probe);
 }
 
 bool api_probers_have_heard(const struct api *api, int refusals)

@@ -44,6 +44,13 @@ void api_attach(struct api *api, struct store *store, struct sched *sched, struc
  */
 void api_handle(struct http_request *request, void *api);
 
+/* The same for a socket that only the server's owner reaches: health, metrics and this instance's
+ * drain, without limits; who asks there is no prober. */
+void api_handle_private(struct http_request *request, void *api);
+
+/* Requests a minute per address, as in api_opts; the minutes under way are counted on. */
+void api_set_limits(struct api *api, int rate_health, int rate_probe);
+
 /* True when everyone who regularly asks /health/ready has had `refusals` 503 in a row, or asks no
  * more: the load balancers know. */
 bool api_probers_have_heard(const struct api *api, int refusals);

@@ -41,6 +41,7 @@ struct api {
 struct api_call {
 	struct api *api;
 	struct http_request *request;
+	bool is_private; /* from the admin socket */
 	const struct route *route; /* NULL: none fits */
 	char *param;               /* owned; the path's {parameter}, decoded; NULL: none */
 	char *allow;               /* owned; for 405 and OPTIONS; NULL otherwise */

@@ -52,6 +52,8 @@ static void reply_starting(struct api_call *call, const char *flag)
 
 static void note_prober(struct api_call *call)
 {
+	if (call->is_private)
+		return;
 	probers_note(&call->api->probers, http_peer(call->request),
 		http_header(call->request, "User-Agent"),
 		life_state(call->api->opts.life) != SERVICE_READY, clock_mono_ms());

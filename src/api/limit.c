@@ -50,6 +50,11 @@ struct limiter {
 	uint64_t seed;
 };
 
+void limiter_set(struct limiter *limiter, enum tier tier, int per_minute)
+{
+	limiter->per_minute[tier] = per_minute;
+}
+
 struct limiter *limiter_create(const int per_minute[static TIER_COUNT], size_t addresses_max)
 {
 	struct limiter *limiter = xcalloc(1, sizeof(*limiter));

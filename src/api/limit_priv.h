@@ -20,6 +20,9 @@ struct limiter;
 struct limiter *limiter_create(const int per_minute[static TIER_COUNT], size_t addresses_max);
 void limiter_destroy(struct limiter *limiter);
 
+/* From the next request on. */
+void limiter_set(struct limiter *limiter, enum tier tier, int per_minute);
+
 struct limit_verdict {
 	bool is_limited; /* the tier has a limit: send the X-RateLimit headers */
 	bool is_refused; /* answer 429 */

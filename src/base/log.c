@@ -11,6 +11,7 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -189,6 +190,19 @@ void log_configure(enum log_level level, enum log_format format)
 {
 	atomic_store(&log_level_now, (int)level);
 	atomic_store(&log_format_now, (int)format);
+}
+
+int log_reopen(const char *path, struct err *err)
+{
+	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+	int error = fd < 0 || dup2(fd, STDERR_FILENO) < 0 ? errno : 0;
+
+	if (fd >= 0)
+		(void)close(fd);
+	if (error != 0)
+		return err_set(
+			err, ERR_IO, "log file '%s' cannot be opened: %s", path, strerror(error));
+	return 0;
 }
 
 bool log_is_on(enum log_level level)

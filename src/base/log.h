@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/err.h"
 #include "base/id.h"
 
 enum log_level {
@@ -48,6 +49,11 @@ struct log_kv {
 
 /* Level and form; set before the loop starts (or on reload), from the loop thread. */
 void log_configure(enum log_level level, enum log_format format);
+
+/* From now on lines go to the file at `path`, created when missing, appended to; standard error is
+ * that file then. Also opens it anew after a rotation. ERR_IO, and the log goes where it went.
+ * Blocking; any thread. */
+int log_reopen(const char *path, struct err *err);
 bool log_is_on(enum log_level level);
 
 /* One line; values are escaped, control characters never reach the terminal. A NULL string is

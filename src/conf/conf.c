@@ -16,6 +16,7 @@
 #define CONF_FILE_DEFAULT "/etc/gathering/gathering.conf"
 #define CONF_FILE_VAR     "GATHERING_CONFIG"
 #define VAR_NAME_SIZE     64
+#define CONF_VALUE_MAX    4096 /* of a value in a log line */
 
 static void apply_default(struct conf *conf, const struct conf_option *option)
 {
@@ -234,6 +235,46 @@ int conf_load(int argc, char *const *argv, struct conf *ret_conf, struct err *er
 		return status;
 	}
 	*ret_conf = conf;
+	return 0;
+}
+
+static void swap_live(struct conf *conf, struct conf *fresh)
+{
+	for (size_t i = 0; i < conf_option_count; i++)
+		if (conf_options[i].is_live)
+			conf_swap(conf, fresh, &conf_options[i]);
+}
+
+/* `old` has the values of before where an option is live, of later where it is not. */
+static void tell_change(const struct conf *conf, const struct conf *old,
+	const struct conf_option *option, conf_change_fn *each, void *data)
+{
+	struct buf here, there;
+
+	buf_init(&here, CONF_VALUE_MAX);
+	buf_init(&there, CONF_VALUE_MAX);
+	conf_write_value(conf, option, &here);
+	conf_write_value(old, option, &there);
+	if (strcmp(buf_text(&here), buf_text(&there)) != 0)
+		each(&(struct conf_change){.name = option->name,
+			     .before = buf_text(option->is_live ? &there : &here),
+			     .after = buf_text(option->is_live ? &here : &there),
+			     .is_live = option->is_live},
+			data);
+	buf_fini(&here);
+	buf_fini(&there);
+}
+
+int conf_apply_live(
+	struct conf *conf, struct conf *fresh, conf_change_fn *each, void *data, struct err *err)
+{
+	swap_live(conf, fresh);
+	if (conf_check(conf, err) < 0) {
+		swap_live(conf, fresh);
+		return err->code;
+	}
+	for (size_t i = 0; i < conf_option_count; i++)
+		tell_change(conf, fresh, &conf_options[i], each, data);
 	return 0;
 }
 

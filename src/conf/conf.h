@@ -47,6 +47,19 @@ struct conf {
  * success. Blocking; before the loop starts. */
 [[nodiscard]] int conf_load(int argc, char *const *argv, struct conf *ret_conf, struct err *err);
 
+/* One option that differs between two configurations. All borrowed for the call. */
+struct conf_change {
+	const char *name, *before, *after;
+	bool is_live; /* it has been taken over; else it waits for a restart */
+};
+typedef void conf_change_fn(const struct conf_change *change, void *data);
+
+/* Takes what may change while running over from `fresh`, and tells of every option that differs.
+ * ERR_INVALID, and nothing taken or told: with those that must wait it would contradict itself.
+ * `fresh` is left with the old values, for conf_fini. */
+[[nodiscard]] int conf_apply_live(
+	struct conf *conf, struct conf *fresh, conf_change_fn *each, void *data, struct err *err);
+
 /* Frees what a loaded `conf` owns; harmless for {0} and when repeated. */
 void conf_fini(struct conf *conf);
 
@@ -67,6 +80,7 @@ struct conf_row {
 	const char *allowed; /* what it takes, as --help says it */
 	const char *preset;  /* "" is empty */
 	const char *help;
+	bool is_live;      /* changes at SIGHUP */
 	bool stands_alone; /* the flag needs no value */
 };
 typedef void conf_row_fn(const struct conf_row *row, void *data);

@@ -24,6 +24,7 @@ struct conf_option {
 	int64_t min, max;  /* DURATION, SIZE, INT */
 	size_t offset;     /* of the value in struct conf */
 	const char *help;
+	bool is_live; /* changes at SIGHUP */
 };
 
 /* The rows, in the order of options.def. */
@@ -39,6 +40,9 @@ const char *conf_nearest(const char *name, size_t len);
 /* Sets one option from text. `where` stands before the text of an error. ERR_INVALID. */
 int conf_set(struct conf *conf, const struct conf_option *option, const char *value,
 	const char *where, struct err *err);
+
+/* Exchanges the values of one option between two configurations. */
+void conf_swap(struct conf *a, struct conf *b, const struct conf_option *option);
 
 /* Refuses options that contradict each other. ERR_INVALID. */
 int conf_check(const struct conf *conf, struct err *err);

@@ -49,7 +49,8 @@ void conf_write_markdown(struct buf *out)
 {
 	struct buf allowed;
 
-	buf_puts(out, "| Option | Default | Takes | Meaning |\n| --- | --- | --- | --- |\n");
+	buf_puts(out, "| Option | Default | Takes | At SIGHUP | Meaning |\n"
+		      "| --- | --- | --- | --- | --- |\n");
 	buf_init(&allowed, out->limit);
 	for (size_t i = 0; i < conf_option_count; i++) {
 		const struct conf_option *option = &conf_options[i];
@@ -61,7 +62,7 @@ void conf_write_markdown(struct buf *out)
 			buf_printf(out, "`%s`", option->preset);
 		buf_puts(out, " | ");
 		write_cell(buf_text(&allowed), out);
-		buf_puts(out, " | ");
+		buf_printf(out, " | %s | ", option->is_live ? "changes" : "");
 		write_cell(option->help, out);
 		buf_puts(out, " |\n");
 	}
@@ -87,6 +88,7 @@ void conf_each(conf_row_fn *show, void *data)
 			     .allowed = buf_text(&allowed),
 			     .preset = option->preset,
 			     .help = option->help,
+			     .is_live = option->is_live,
 			     .stands_alone = option->type == CONF_TYPE_BOOL},
 			data);
 	}

@@ -20,10 +20,14 @@
 #define RANGE_INT(least, most)      NULL, least, most
 
 const struct conf_option conf_options[] = {
-#define X(name, type, value, min, max, help)                                                       \
-	{#name, CONF_TYPE_##type, value, RANGE_##type(min, max), offsetof(struct conf, name), help},
+#define ROW(name, type, value, min, max, help, is_live)                                            \
+	{#name, CONF_TYPE_##type, value, RANGE_##type(min, max), offsetof(struct conf, name),      \
+		help, is_live},
+#define X(...)    ROW(__VA_ARGS__, false)
+#define LIVE(...) ROW(__VA_ARGS__, true)
 #include "conf/options.def"
 #undef X
+#undef LIVE
 };
 
 const size_t conf_option_count = COUNT_OF(conf_options);
@@ -211,6 +215,25 @@ void conf_write_value(const struct conf *conf, const struct conf_option *option,
 		write_number(option->type, *(const int64_t *)at, out);
 		break;
 	}
+}
+
+void conf_swap(struct conf *a, struct conf *b, const struct conf_option *option)
+{
+	static const size_t sizes[] = {[CONF_TYPE_STRING] = sizeof(char *),
+		[CONF_TYPE_ENUM] = sizeof(char *),
+		[CONF_TYPE_DURATION] = sizeof(int64_t),
+		[CONF_TYPE_SIZE] = sizeof(int64_t),
+		[CONF_TYPE_INT] = sizeof(int64_t),
+		[CONF_TYPE_BOOL] = sizeof(bool)};
+	size_t size = sizes[option->type], index = (size_t)(option - conf_options);
+	char kept[sizeof(int64_t)];
+	enum conf_source source = a->sources[index];
+
+	memcpy(kept, value_at(a, option), size);
+	memcpy(value_at(a, option), value_at(b, option), size);
+	memcpy(value_at(b, option), kept, size);
+	a->sources[index] = b->sources[index];
+	b->sources[index] = source;
 }
 
 int conf_set(struct conf *conf, const struct conf_option *option, const char *value,

@@ -5,7 +5,9 @@
  * would block, and a server that listens where a name happens to point surprises its owner. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -134,13 +136,22 @@ static void format_inet(
 	*ret_port = ntohs(v6->sin6_port);
 }
 
+static void describe_inet(
+	const struct sockaddr_storage *addr, char ret_text[static HTTP_ADDRESS_SIZE])
+{
+	char host[INET6_ADDRSTRLEN];
+	in_port_t port;
+
+	format_inet(addr, host, sizeof(host), &port);
+	(void)snprintf(ret_text, HTTP_ADDRESS_SIZE,
+		addr->ss_family == AF_INET6 ? "[%s]:%u" : "%s:%u", host, (unsigned)port);
+}
+
 static int listen_inet(const char *text, int backlog, struct listener *listener,
 	char ret_text[static HTTP_ADDRESS_SIZE], struct err *err)
 {
 	struct sockaddr_storage addr;
-	char host[INET6_ADDRSTRLEN];
 	socklen_t len;
-	in_port_t port;
 
 	if (!parse_inet(text, &addr, &len))
 		return err_set(err, ERR_INVALID,
@@ -153,9 +164,7 @@ static int listen_inet(const char *text, int backlog, struct listener *listener,
 			errno_advice(errno));
 	len = sizeof(addr);
 	must(getsockname(listener->fd, (struct sockaddr *)&addr, &len) == 0);
-	format_inet(&addr, host, sizeof(host), &port);
-	(void)snprintf(ret_text, HTTP_ADDRESS_SIZE,
-		addr.ss_family == AF_INET6 ? "[%s]:%u" : "%s:%u", host, (unsigned)port);
+	describe_inet(&addr, ret_text);
 	return 0;
 }
 
@@ -185,11 +194,22 @@ static int remove_stale(const struct sockaddr_un *addr, struct err *err)
 	return 0;
 }
 
-static int listen_unix(const char *path, int backlog, struct listener *listener,
+/* What this process put there, so that its end removes nobody else's. */
+static void remember_path(struct listener *listener, const char *path)
+{
+	struct stat status = {0};
+
+	(void)lstat(path, &status);
+	listener->unix_path = xstrdup(path);
+	listener->unix_device = status.st_dev;
+	listener->unix_inode = status.st_ino;
+}
+
+static int listen_unix(const char *path, const struct http_opts *opts, struct listener *listener,
 	char ret_text[static HTTP_ADDRESS_SIZE], struct err *err)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	struct stat status = {0};
+	mode_t before = 0;
 	int result;
 
 	if (path[0] != '/' || strlen(path) >= sizeof(addr.sun_path))
@@ -201,24 +221,82 @@ static int listen_unix(const char *path, int backlog, struct listener *listener,
 	result = remove_stale(&addr, err);
 	if (result < 0)
 		return result;
-	listener->fd = open_listening((struct sockaddr *)&addr, sizeof(addr), backlog);
+	/* By the umask, since a chmod afterwards would come too late for whoever is quick. */
+	if (opts->is_private)
+		before = umask(0177);
+	listener->fd = open_listening((struct sockaddr *)&addr, sizeof(addr), opts->backlog);
+	if (opts->is_private)
+		(void)umask(before);
 	if (listener->fd < 0)
 		return err_set(err, errno_to_err(errno), "cannot listen on unix:%s: %s", path,
 			strerror(errno));
-	(void)lstat(path, &status);
-	listener->unix_path = xstrdup(path);
-	listener->unix_device = status.st_dev;
-	listener->unix_inode = status.st_ino;
+	listener->is_unix = true;
+	remember_path(listener, path);
 	(void)snprintf(ret_text, HTTP_ADDRESS_SIZE, "unix:%s", path);
 	return 0;
 }
 
-int address_listen(const char *text, int backlog, struct listener *listener,
+int address_listen(const struct http_opts *opts, struct listener *listener,
 	char ret_text[static HTTP_ADDRESS_SIZE], struct err *err)
 {
-	if (strncmp(text, "unix:", 5) == 0)
-		return listen_unix(text + 5, backlog, listener, ret_text, err);
-	return listen_inet(text, backlog, listener, ret_text, err);
+	if (strncmp(opts->listen, "unix:", 5) == 0)
+		return listen_unix(opts->listen + 5, opts, listener, ret_text, err);
+	return listen_inet(opts->listen, opts->backlog, listener, ret_text, err);
+}
+
+/* The address of a socket that we were given; an abstract one ("@name") has no file. */
+static void describe_unix(const struct sockaddr_un *addr, socklen_t len, struct listener *listener,
+	char ret_text[static HTTP_ADDRESS_SIZE])
+{
+	size_t room = len > offsetof(struct sockaddr_un, sun_path)
+			      ? len - offsetof(struct sockaddr_un, sun_path)
+			      : 0;
+	char path[sizeof(addr->sun_path) + 1] = "";
+
+	memcpy(path, addr->sun_path, room);
+	listener->is_unix = true;
+	if (path[0] == '/')
+		remember_path(listener, path);
+	if (room > 0 && path[0] == '\0')
+		path[0] = '@';
+	(void)snprintf(ret_text, HTTP_ADDRESS_SIZE, "unix:%.*s", (int)sizeof(path) - 1, path);
+}
+
+static int refuse_socket(int fd, const char *why, struct err *err)
+{
+	return err_set(err, ERR_INVALID,
+		"the socket that was passed to us (descriptor %d) %s: it must be one listening "
+		"stream socket (ListenStream= in the .socket unit, Accept=no)",
+		fd, why);
+}
+
+int address_adopt(
+	int fd, struct listener *listener, char ret_text[static HTTP_ADDRESS_SIZE], struct err *err)
+{
+	union {
+		struct sockaddr_storage any;
+		struct sockaddr_un un;
+	} addr = {0};
+	socklen_t len = sizeof(addr), int_len = sizeof(int);
+	int type = 0, is_listening = 0;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &int_len) != 0)
+		return refuse_socket(fd, "is no socket", err);
+	(void)getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &int_len);
+	if (type != SOCK_STREAM || !is_listening)
+		return refuse_socket(fd, "does not listen", err);
+	must(getsockname(fd, (struct sockaddr *)&addr, &len) == 0);
+	if (addr.any.ss_family == AF_UNIX)
+		describe_unix(&addr.un, len, listener, ret_text);
+	else if (addr.any.ss_family == AF_INET || addr.any.ss_family == AF_INET6)
+		describe_inet(&addr.any, ret_text);
+	else
+		return refuse_socket(fd, "is of a family that is not served", err);
+	if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) != 0 ||
+		fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
+		return refuse_socket(fd, "cannot be set up", err);
+	listener->fd = fd;
+	return 0;
 }
 
 void address_of_peer(struct peer *peer)

@@ -63,7 +63,7 @@ static void conn_begin(struct http *http, struct MHD_Connection *mhd, void **soc
 	if (conn->peer.is_limited)
 		list_push(bucket_of(http, &conn->peer), &conn->in_bucket);
 	http->connection_count++;
-	metrics.http_connections = (int64_t)http->connection_count;
+	http_count(http);
 	*socket_context = conn;
 	conn_enter(conn, PHASE_HEAD);
 }
@@ -80,7 +80,7 @@ static void conn_gone(struct http *http, struct conn *conn)
 	list_remove(&conn->in_resumed);
 	list_remove(&conn->in_bucket);
 	http->connection_count--;
-	metrics.http_connections = (int64_t)http->connection_count;
+	http_count(http);
 	free(conn);
 }
 

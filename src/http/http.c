@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/metric.h"
 #include "base/prove.h"
 
 /* Memory libmicrohttpd gives a connection beyond the largest head: its list of fields and query
@@ -21,6 +22,14 @@
 void http_handle_opened(struct http *http)
 {
 	http->open_handles++;
+}
+
+void http_count(const struct http *http)
+{
+	if (http->opts.is_private)
+		return;
+	metrics.http_connections = (int64_t)http->connection_count;
+	metrics.http_requests_in_flight = (int64_t)http->in_flight;
 }
 
 static void on_deadline(uv_timer_t *timer);
@@ -135,7 +144,7 @@ static void start_handles(struct http *http)
 
 static void check_opts(const struct http_opts *opts)
 {
-	must(opts->loop && opts->listen);
+	must(opts->loop && (opts->listen || opts->socket));
 	must(opts->backlog > 0 && opts->connections_max > 0 && opts->connections_per_address > 0);
 	must(opts->header_max > 0 && opts->body_max > 0);
 	must(opts->header_timeout_ms > 0 && opts->body_timeout_ms > 0 && opts->idle_timeout_ms > 0);
@@ -150,7 +159,6 @@ int http_create(const struct http_opts *opts, http_handler_fn *handler, void *da
 	check_opts(opts);
 	http->loop = opts->loop;
 	http->opts = *opts;
-	http->opts.listen = NULL;
 	http->handler = handler;
 	http->data = data;
 	http->timer_mono_ms = INT64_MAX;
@@ -163,7 +171,9 @@ int http_create(const struct http_opts *opts, http_handler_fn *handler, void *da
 	list_init(&http->lingers);
 	result = start_daemon(http, err);
 	if (result == 0)
-		result = listener_init(http, opts->listen, err);
+		result = listener_init(http, err);
+	http->opts.listen = NULL;
+	http->opts.socket = NULL;
 	if (result < 0) {
 		if (http->daemon)
 			MHD_stop_daemon(http->daemon);
@@ -178,6 +188,31 @@ int http_create(const struct http_opts *opts, http_handler_fn *handler, void *da
 const char *http_address(const struct http *http)
 {
 	return http->address;
+}
+
+void http_open_doors(struct http *http)
+{
+	listener_open(http);
+}
+
+int http_listener_fd(const struct http *http)
+{
+	return http->listener.fd;
+}
+
+void http_share_listener(struct http *http, bool is_shared)
+{
+	http->listener.is_shared = is_shared;
+}
+
+/* A list of connections in order of their deadlines has some of both kinds for a while: those
+ * behind a longer one wait for it, at most as long as that was to last. */
+void http_set_limits(struct http *http, const struct http_limits *limits)
+{
+	http->opts.connections_per_address = limits->connections_per_address;
+	http->opts.header_timeout_ms = limits->header_timeout_ms;
+	http->opts.body_timeout_ms = limits->body_timeout_ms;
+	http->opts.idle_timeout_ms = limits->idle_timeout_ms;
 }
 
 void http_set_closing(struct http *http, bool is_closing)
@@ -195,7 +230,7 @@ int64_t http_last_request_mono_ms(const struct http *http)
 
 void http_close_listener(struct http *http, http_done_fn *closed, void *data)
 {
-	must(http->listener.state == LISTENER_OPEN || http->listener.state == LISTENER_PAUSED);
+	must(http->listener.state < LISTENER_CLOSING);
 	http->listener.closed = closed;
 	http->listener.closed_data = data;
 	listener_begin_close(http);

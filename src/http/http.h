@@ -19,10 +19,21 @@
 struct http;
 struct http_request;
 
+/* A listening socket that somebody else has opened. */
+struct http_socket {
+	int fd;         /* taken over, also when it is refused */
+	bool is_shared; /* others listen on it too, or will: see http_share_listener() */
+};
+
 /* Every number must be above 0. */
 struct http_opts {
 	uv_loop_t *loop;
 	const char *listen; /* "127.0.0.1:8080", "[::1]:0" (0: any free port), "unix:/path" */
+	const struct http_socket *socket; /* NULL: open `listen`; else this one, and `listen` is not
+					     looked at */
+	bool is_held;                     /* nobody is accepted before http_open_doors() */
+	bool is_private; /* a second server of the process: it is kept out of the metrics, and its
+			    unix socket is for the owner alone (0600) */
 	int backlog;
 	int connections_max; /* beyond it 16 more, which are served /health alone; then 503 */
 	int connections_per_address; /* IPv6: per /64; not for unix sockets; beyond it 503 */
@@ -40,13 +51,31 @@ struct http_opts {
  * client has left or http_cut() or http_destroy() came first; the answer is then dropped. */
 typedef void http_handler_fn(struct http_request *request, void *data);
 
-/* Binds and listens; ERR_CONFLICT: address in use, ERR_INVALID: not an address, ERR_FORBIDDEN:
- * privileged port. Serving begins with the next turn of the loop. */
+/* Binds and listens; ERR_CONFLICT: address in use, ERR_INVALID: not an address, or the socket given
+ * does not listen; ERR_FORBIDDEN: privileged port. Serving begins with the next turn of the loop.
+ */
 int http_create(const struct http_opts *opts, http_handler_fn *handler, void *data,
 	struct http **ret_http, struct err *err);
 
 /* "127.0.0.1:43211": the address really bound. Borrowed. */
 const char *http_address(const struct http *http);
+
+/* Begins to accept, when is_held was set; the clients that have queued meanwhile come first. */
+void http_open_doors(struct http *http);
+
+/* The listening socket, to be given to a successor; -1 once it is closed. Borrowed. */
+int http_listener_fd(const struct http *http);
+
+/* Whether the socket lives on elsewhere: then closing the listener only lets go of it. Whoever
+ * waits in its queue is the others' client, and a unix path stays. */
+void http_share_listener(struct http *http, bool is_shared);
+
+/* What can change while it runs, as in http_opts; for what begins from now on. */
+struct http_limits {
+	int connections_per_address;
+	int64_t header_timeout_ms, body_timeout_ms, idle_timeout_ms;
+};
+void http_set_limits(struct http *http, const struct http_limits *limits);
 
 /* From now on every answer carries `Connection: close` (on) or not (off). On TCP an answer behind
  * which a further pipelined request has already arrived does not: the last one does. */
@@ -57,7 +86,8 @@ void http_set_closing(struct http *http, bool is_closing);
 int64_t http_last_request_mono_ms(const struct http *http);
 
 /* Stops accepting, once: everything already in the accept queue is accepted and served, then the
- * listening socket is closed, then `closed` runs; 20 to 200 ms. A unix path is removed first. */
+ * listening socket is closed, then `closed` runs; 20 to 200 ms. A unix path is removed first. A
+ * shared socket is let go of at once. */
 typedef void http_done_fn(void *data);
 void http_close_listener(struct http *http, http_done_fn *closed, void *data);
 

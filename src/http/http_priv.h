@@ -130,6 +130,7 @@ struct http_request {
 };
 
 enum listener_state {
+	LISTENER_HELD,
 	LISTENER_OPEN,
 	LISTENER_PAUSED,
 	LISTENER_CLOSING,
@@ -140,10 +141,12 @@ struct listener {
 	int fd;
 	int reserve_fd; /* given up to accept and refuse when descriptors run out; -1: none */
 	enum listener_state state;
+	bool is_shared;
 	uv_poll_t poll;
 	uv_timer_t timer; /* PAUSED: resume; CLOSING: quiet */
 	int64_t closing_until_mono_ms;
-	char *unix_path; /* owned; NULL for TCP */
+	bool is_unix;
+	char *unix_path; /* owned; the file that is ours to remove; NULL: none */
 	dev_t unix_device;
 	ino_t unix_inode;
 	http_done_fn *closed;
@@ -152,7 +155,7 @@ struct listener {
 
 struct http {
 	uv_loop_t *loop;
-	struct http_opts opts; /* opts.listen is not kept */
+	struct http_opts opts; /* opts.listen and opts.socket are not kept */
 	http_handler_fn *handler;
 	void *data;
 	char address[HTTP_ADDRESS_SIZE];
@@ -187,6 +190,8 @@ struct http {
 
 /* One more turn of libmicrohttpd and of the bookkeeping soon. */
 void http_kick(struct http *http);
+/* Brings the gauges up to date. */
+void http_count(const struct http *http);
 /* The timer fires no later than this. */
 void http_arm(struct http *http, int64_t mono_ms);
 /* Counts a handle opened on the loop; closes it with http_handle_closed as (last) callback. */
@@ -195,15 +200,19 @@ void http_handle_closed(struct http *http);
 
 /* --- address.c --- */
 
-/* A non-blocking listening socket; listener->fd, unix_* and the address text are set. */
-[[nodiscard]] int address_listen(const char *text, int backlog, struct listener *listener,
+/* A non-blocking listening socket; listener->fd, is_unix, unix_* and the address text are set.
+ * address_adopt takes one that is there, with listener->is_shared set already. */
+[[nodiscard]] int address_listen(const struct http_opts *opts, struct listener *listener,
+	char ret_text[static HTTP_ADDRESS_SIZE], struct err *err);
+[[nodiscard]] int address_adopt(int fd, struct listener *listener,
 	char ret_text[static HTTP_ADDRESS_SIZE], struct err *err);
 void address_of_peer(struct peer *peer);
 
 /* --- listener.c --- */
 
-[[nodiscard]] int listener_init(struct http *http, const char *text, struct err *err);
+[[nodiscard]] int listener_init(struct http *http, struct err *err);
 void listener_start(struct http *http);
+void listener_open(struct http *http);
 void listener_begin_close(struct http *http);
 void listener_fini(struct http *http);
 

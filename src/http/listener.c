@@ -171,7 +171,7 @@ static void remove_unix_path(struct listener *listener)
 {
 	struct stat status;
 
-	if (!listener->unix_path)
+	if (!listener->unix_path || listener->is_shared)
 		return;
 	/* Not if a successor has put its own socket there meanwhile. */
 	if (lstat(listener->unix_path, &status) == 0 && status.st_dev == listener->unix_device &&
@@ -196,6 +196,7 @@ static void close_now(struct http *http)
 	struct listener *listener = &http->listener;
 
 	listener->state = LISTENER_CLOSED;
+	must(uv_timer_stop(&listener->timer) == 0);
 	must(uv_poll_stop(&listener->poll) == 0);
 	close(listener->fd);
 	listener->fd = -1;
@@ -237,15 +238,17 @@ static bool refuse_handshakes(int fd)
 void listener_begin_close(struct http *http)
 {
 	struct listener *listener = &http->listener;
-	bool is_unix = listener->unix_path != NULL;
-
-	if (listener->state == LISTENER_PAUSED)
+	if (listener->is_shared) {
+		close_now(http);
+		return;
+	}
+	if (listener->state != LISTENER_OPEN)
 		start_polling(listener);
 	listener->state = LISTENER_CLOSING;
 	listener->closing_until_mono_ms = clock_mono_ms() + HTTP_QUIET_MAX_MS;
 	remove_unix_path(listener);
 	/* Without the filter waiting would only collect more clients: empty the queue and close. */
-	if (!is_unix && !refuse_handshakes(listener->fd))
+	if (!listener->is_unix && !refuse_handshakes(listener->fd))
 		listener->closing_until_mono_ms = 0;
 	if (RULE_IS_OFF(QUEUE_EMPTIED))
 		close_now(http);
@@ -253,15 +256,23 @@ void listener_begin_close(struct http *http)
 		await_quiet(listener);
 }
 
-int listener_init(struct http *http, const char *text, struct err *err)
+int listener_init(struct http *http, struct err *err)
 {
+	const struct http_socket *socket = http->opts.socket;
 	struct listener *listener = &http->listener;
 	int result;
 
-	*listener = (struct listener){.fd = -1, .reserve_fd = -1, .state = LISTENER_OPEN};
-	result = address_listen(text, http->opts.backlog, listener, http->address, err);
-	if (result < 0)
+	*listener = (struct listener){.fd = -1,
+		.reserve_fd = -1,
+		.state = LISTENER_HELD,
+		.is_shared = socket && socket->is_shared};
+	result = socket ? address_adopt(socket->fd, listener, http->address, err)
+			: address_listen(&http->opts, listener, http->address, err);
+	if (result < 0) {
+		if (socket)
+			close(socket->fd);
 		return result;
+	}
 	listener->reserve_fd = open_reserve();
 	return 0;
 }
@@ -274,6 +285,17 @@ void listener_start(struct http *http)
 	http_handle_opened(http);
 	must(uv_timer_init(http->loop, &listener->timer) == 0);
 	http_handle_opened(http);
+	if (!http->opts.is_held)
+		listener_open(http);
+}
+
+void listener_open(struct http *http)
+{
+	struct listener *listener = &http->listener;
+
+	if (listener->state != LISTENER_HELD)
+		return;
+	listener->state = LISTENER_OPEN;
 	start_polling(listener);
 }
 
@@ -290,6 +312,7 @@ void listener_fini(struct http *http)
 		remove_unix_path(listener);
 		close_now(http);
 	}
+	free(listener->unix_path);
 	uv_close((uv_handle_t *)&listener->timer, on_timer_closed);
 	if (listener->reserve_fd >= 0)
 		close(listener->reserve_fd);

@@ -49,7 +49,7 @@ void *request_on_target(void *data, const char *target, struct MHD_Connection *m
 	if (conn->phase == PHASE_IDLE || conn->phase == PHASE_RESTING)
 		conn_enter(conn, PHASE_HEAD);
 	http->in_flight++;
-	metrics.http_requests_in_flight = (int64_t)http->in_flight;
+	http_count(http);
 	return request;
 }
 
@@ -258,7 +258,7 @@ void request_on_completed(void *data, struct MHD_Connection *mhd, void **context
 	/* A detached request is its handler's; *context may be gone by now. */
 	*context = NULL;
 	http->in_flight--;
-	metrics.http_requests_in_flight = (int64_t)http->in_flight;
+	http_count(http);
 	if (conn->phase != PHASE_ENDED)
 		conn_enter(conn, PHASE_IDLE);
 	if (!request)

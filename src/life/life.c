@@ -5,6 +5,7 @@
  * the same, without recursion. */
 #include "life/life.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -333,6 +334,28 @@ void life_signal(struct life *life, enum life_signal signal, const char *name)
 	life_drain(life, LIFE_DRAIN_STOP, name);
 	if (grade == 2)
 		hurry(life);
+}
+
+void life_reloading(struct life *life)
+{
+	notify_say(life->notify, "RELOADING=1\nMONOTONIC_USEC=%" PRId64, clock_mono_ms() * 1000);
+}
+
+void life_reloaded(struct life *life)
+{
+	if (life->state == SERVICE_READY)
+		notify_say(life->notify, "READY=1");
+}
+
+void life_set_total_max(struct life *life, int64_t total_max_ms)
+{
+	life->opts.total_max_ms = total_max_ms;
+}
+
+void life_handed_over(struct life *life, int pid)
+{
+	notify_say(life->notify, "MAINPID=%d\nREADY=1", pid);
+	notify_mute(life->notify);
 }
 
 /* --- what others may know --- */

@@ -103,6 +103,17 @@ enum life_signal {
 };
 void life_signal(struct life *life, enum life_signal signal, const char *name);
 
+/* The service manager hears that the configuration is being read again, and that it has been. */
+void life_reloading(struct life *life);
+void life_reloaded(struct life *life);
+
+/* The watchdog of a stop that begins from now on. */
+void life_set_total_max(struct life *life, int64_t total_max_ms);
+
+/* Another process of ours goes on with the service: the service manager is told whom to look at
+ * from now on, and hears nothing more from this one. A stop follows. */
+void life_handed_over(struct life *life, int pid);
+
 /* Adds an event to the stop sequence: in the list, and one log line. It counts as cut when the
  * current part's deadline or a second signal came first. `name` is a constant. */
 void life_event(struct life *life, const char *name);

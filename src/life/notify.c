@@ -99,6 +99,14 @@ void notify_stopping(struct notify *notify)
 		uv_timer_start(&notify->extend, on_extend, 0, EXTEND_EVERY_MS);
 }
 
+void notify_mute(struct notify *notify)
+{
+	if (notify->fd >= 0)
+		(void)close(notify->fd);
+	notify->fd = -1;
+	uv_timer_stop(&notify->watchdog);
+}
+
 void notify_close(struct notify *notify)
 {
 	uv_close((uv_handle_t *)&notify->watchdog, NULL);

@@ -20,6 +20,9 @@ void notify_say(struct notify *notify, const char *fmt, ...) __attribute__((form
  * (EXTEND_TIMEOUT_USEC). Our own total_max bounds it. */
 void notify_stopping(struct notify *notify);
 
+/* Nothing is said any more: another process speaks for the service. */
+void notify_mute(struct notify *notify);
+
 /* Closes the handles of the loop; notify_destroy frees, after the loop has ended. */
 void notify_close(struct notify *notify);
 void notify_destroy(struct notify *notify);

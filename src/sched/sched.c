@@ -10,10 +10,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-#define BACKOFF_MIN_MS  100
-#define BACKOFF_MAX_MS  1000
-#define HURRY_GRACE_MS  1000
-#define HURRY_RECORD_MS 2000 /* from the hurry on; the KILL and the way to the store included */
+#define BACKOFF_MIN_MS    100
+#define BACKOFF_MAX_MS    1000
+#define HAND_OVER_POLL_MS 500 /* two processes on one file: how often each asks */
+#define HURRY_GRACE_MS    1000
+#define HURRY_RECORD_MS   2000 /* from the hurry on; the KILL and the way to the store included */
 
 static void on_wake(void *data)
 {
@@ -32,7 +33,7 @@ static void on_poll(uv_timer_t *timer)
 /* The safety poll, spread so that instances do not look in step. */
 void sched_arm_poll(struct sched *sched)
 {
-	int64_t poll_ms = sched_poll_ms(sched);
+	int64_t poll_ms = sched->opts.has_predecessor ? HAND_OVER_POLL_MS : sched_poll_ms(sched);
 	uint32_t quarter = (uint32_t)(poll_ms / 4);
 	uint64_t wait = (uint64_t)poll_ms - quarter + arc4random_uniform(2 * quarter + 1);
 
@@ -129,6 +130,28 @@ static void store_answers(struct sched *sched)
 	sched->backoff_ms = BACKOFF_MIN_MS;
 }
 
+static void on_recovered(struct store_req *req)
+{
+	struct sched *sched = req->data;
+
+	if (exchange_end(sched, &req->err, "recovery")) {
+		if (sched->recover.ret_count > 0)
+			log_info("recovered runs of an instance that is gone",
+				kv_i64("runs", (int64_t)sched->recover.ret_count));
+		sched->recovery_first = false;
+		sched->look_wanted = true;
+	}
+	sched_turn(sched);
+	drain_check(sched);
+}
+
+static void recover(struct sched *sched)
+{
+	exchange_begin(sched, EXCHANGE_LOOK);
+	sched->recover = (struct store_recover){.req.data = sched};
+	store_recover(sched->opts.store, &sched->recover, on_recovered);
+}
+
 void sched_turn(struct sched *sched)
 {
 	static bool (*const tries[])(struct sched *) = {look_try, take_try, claim_try};
@@ -136,6 +159,10 @@ void sched_turn(struct sched *sched)
 	if (sched->exchange != EXCHANGE_NONE || sched->is_backing_off || sched->is_paused ||
 		sched->is_destroyed || !lease_is_held(sched))
 		return;
+	if (sched->recovery_first) {
+		recover(sched);
+		return;
+	}
 	for (size_t i = 0; i < COUNT_OF(tries); i++)
 		if (tries[((size_t)sched->last + i) % COUNT_OF(tries)](sched))
 			return;
@@ -173,50 +200,34 @@ bool exchange_end(struct sched *sched, const struct err *err, const char *what)
 
 /* --- start --- */
 
-static void on_recover_again(uv_timer_t *timer);
-
-static void on_recovered(struct store_req *req)
-{
-	struct sched *sched = req->data;
-
-	if (!exchange_end(sched, &req->err, "recovery")) {
-		if (!sched->is_destroyed)
-			uv_timer_start(
-				&sched->poll, on_recover_again, (uint64_t)sched->backoff_ms, 0);
-	} else {
-		if (sched->recover.ret_count > 0)
-			log_info("recovered runs of an instance that is gone",
-				kv_i64("runs", (int64_t)sched->recover.ret_count));
-		sched->look_wanted = true;
-		if (!sched->is_destroyed)
-			look_try(sched);
-	}
-	drain_check(sched);
-}
-
-static void recover(struct sched *sched)
-{
-	exchange_begin(sched, EXCHANGE_LOOK);
-	sched->recover = (struct store_recover){.req.data = sched};
-	store_recover(sched->opts.store, &sched->recover, on_recovered);
-}
-
-static void on_recover_again(uv_timer_t *timer)
-{
-	struct sched *sched = timer->data;
-
-	sched->is_backing_off = false;
-	recover(sched);
-}
-
 void sched_start(struct sched *sched, sched_done_fn *started, void *data)
 {
 	sched->started = started;
 	sched->started_data = data;
+	sched->recovery_first = !sched->opts.has_predecessor;
+	sched->look_wanted = true;
 	news_begin(sched);
 	store_want_work(sched->opts.store, !sched->is_paused);
 	lease_start(sched);
-	recover(sched);
+	sched_turn(sched);
+}
+
+void sched_predecessor_gone(struct sched *sched)
+{
+	if (!sched->opts.has_predecessor)
+		return;
+	sched->opts.has_predecessor = false;
+	sched->recovery_first = true;
+	sched_turn(sched);
+}
+
+void sched_hand_over(struct sched *sched)
+{
+	if (store_is_shared(sched->opts.store))
+		return;
+	sched->has_successor = true;
+	sched->opts.heartbeat_ms = HAND_OVER_POLL_MS;
+	lease_beat(&sched->heartbeat);
 }
 
 /* --- pause, drain, stop --- */

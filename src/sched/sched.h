@@ -28,7 +28,10 @@ struct sched_opts {
 	/* Shared store: how often we say that we live while there is work, for how long it counts.
 	 * Without work two thirds of a lease are often enough. */
 	int64_t heartbeat_ms, lease_ms;
-	int64_t db_max_ms; /* draining: how long a result is tried to be recorded */
+	bool has_predecessor; /* a process that plans no more but still ends runs of its own: what
+				 it leaves is recovered after sched_predecessor_gone() only, and
+				 what it is told is looked for often */
+	int64_t db_max_ms;    /* draining: how long a result is tried to be recorded */
 };
 
 typedef void sched_done_fn(void *data);
@@ -48,6 +51,13 @@ void sched_resume(struct sched *sched);
 /* The process is going to stop: attempts still running after `run_max_ms` are ended (TERM, grace,
  * KILL) and handed back. The first call counts. */
 void sched_finish_within(struct sched *sched, int64_t run_max_ms);
+
+/* The predecessor has ended: what it left is recovered. */
+void sched_predecessor_gone(struct sched *sched);
+
+/* A successor plans from now on, while our own runs end: it is asked often, also on a store that is
+ * not shared, whether they are to. After sched_pause. */
+void sched_hand_over(struct sched *sched);
 
 /* After sched_pause: `claims_drained` when no claim is under way, then `runs_drained` when every
  * attempt has ended and is recorded (or given up after db_max_ms). sched_hurry ends all attempts

@@ -85,6 +85,8 @@ struct sched {
 	int64_t beat_due_boot_ms; /* the next one, unless one is under way */
 	int64_t fence_boot_ms;    /* our work ends then, unless the lease is extended */
 
+	bool has_successor;  /* another process plans; we only end what runs here */
+	bool recovery_first; /* before anything else: what the instance before us left */
 	bool is_paused;
 	bool is_stopping; /* paused for good: attempts have a last moment */
 	bool is_destroyed;

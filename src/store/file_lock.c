@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/text.h"
 
 #define LOCK_TEXT_SIZE 128
 
@@ -78,13 +80,36 @@ static void write_holder(int fd, const struct id *instance_id)
 		(void)!pwrite(fd, text, (size_t)len, 0);
 }
 
-int file_lock_take(
-	struct file_lock *lock, const char *path, const struct id *instance_id, struct err *err)
+/* The lock is the open file's, not the process's, and that has come to us. */
+static bool adopt(struct file_lock *lock, const char *lock_path, int inherited_fd)
+{
+	struct stat ours, wanted;
+
+	if (inherited_fd <= 0)
+		return false;
+	if (fstat(inherited_fd, &ours) == 0 && stat(lock_path, &wanted) == 0 &&
+		ours.st_dev == wanted.st_dev && ours.st_ino == wanted.st_ino &&
+		flock(inherited_fd, LOCK_EX | LOCK_NB) == 0) {
+		lock->fd = inherited_fd;
+		return true;
+	}
+	(void)close(inherited_fd); /* of another database: the configuration has changed */
+	return false;
+}
+
+int file_lock_take(struct file_lock *lock, const char *path, const struct file_lock_claim *claim,
+	bool *ret_is_inherited, struct err *err)
 {
 	auto_free char *lock_path = xasprintf("%s.lock", path);
-	int fd = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+	int fd;
 
 	lock->fd = -1;
+	*ret_is_inherited = adopt(lock, lock_path, claim->inherited_fd);
+	if (*ret_is_inherited) {
+		write_holder(lock->fd, claim->instance_id);
+		return 0;
+	}
+	fd = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
 	if (fd < 0)
 		return file_error(err, errno, lock_path);
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
@@ -95,16 +120,28 @@ int file_lock_take(
 		(void)close(fd);
 		return status;
 	}
-	write_holder(fd, instance_id);
+	write_holder(fd, claim->instance_id);
 	lock->fd = fd;
 	return 0;
+}
+
+/* A successor may have written its own name there. */
+static bool names_us(int fd)
+{
+	char holder[LOCK_TEXT_SIZE];
+	int64_t pid = 0;
+
+	read_holder(fd, holder, sizeof(holder));
+	holder[strcspn(holder, " ")] = '\0';
+	return parse_i64(holder, 1, INT64_MAX, &pid) && pid == getpid();
 }
 
 void file_lock_release(struct file_lock *lock)
 {
 	if (lock->fd < 0)
 		return;
-	(void)!ftruncate(lock->fd, 0);
+	if (names_us(lock->fd))
+		(void)!ftruncate(lock->fd, 0);
 	(void)close(lock->fd);
 	lock->fd = -1;
 }

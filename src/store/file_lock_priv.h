@@ -4,6 +4,8 @@
  * dies; the file's text only tells people whom to look for. */
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/err.h"
 #include "base/id.h"
 
@@ -11,10 +13,17 @@ struct file_lock {
 	int fd; /* -1: not held */
 };
 
+/* Who wants the lock, and how. */
+struct file_lock_claim {
+	const struct id *instance_id; /* NULL: a command */
+	int inherited_fd; /* taken over: a predecessor's lock, held by both until both let go; 0 or
+			     less: none */
+};
+
 /* Takes the lock on "<path>.lock", creating that file. ERR_CONFLICT naming the holder; ERR_IO,
- * ERR_FULL. `instance_id` may be NULL. */
-int file_lock_take(
-	struct file_lock *lock, const char *path, const struct id *instance_id, struct err *err);
+ * ERR_FULL. *ret_is_inherited: the predecessor's lock was on this very file. */
+int file_lock_take(struct file_lock *lock, const char *path, const struct file_lock_claim *claim,
+	bool *ret_is_inherited, struct err *err);
 
 /* Lets go; harmless when not held. The file stays: removing it could take away another's lock. */
 void file_lock_release(struct file_lock *lock);

@@ -31,7 +31,7 @@ int export_open(const char *path, struct export **ret_export, struct err *err)
 	export = xcalloc(1, sizeof(*export));
 	export->db.takes_moved = true;
 	buf_init(&export->row, ROW_MAX);
-	if (sqlite_enter(&export->db, path, NULL, err) < 0) {
+	if (sqlite_enter(&export->db, path, &(struct file_lock_claim){0}, err) < 0) {
 		export_close(export);
 		return err->code;
 	}

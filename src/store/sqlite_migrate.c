@@ -135,7 +135,7 @@ static int migrate_apply(
 	struct sqlite_db db = {0};
 	int status;
 
-	if (sqlite_enter(&db, path, NULL, err) < 0)
+	if (sqlite_enter(&db, path, &(struct file_lock_claim){0}, err) < 0)
 		return err->code;
 	status = sqlite_upgrade(&db.writer, each, data, err);
 	sqlite_leave(&db);

@@ -134,8 +134,8 @@ int64_t sqlite_newest_version(void);
 
 /* Opens the file exclusively: path made absolute, lock taken, file created when missing, schema not
  * looked at yet. */
-int sqlite_enter(
-	struct sqlite_db *db, const char *path, const struct id *instance_id, struct err *err);
+int sqlite_enter(struct sqlite_db *db, const char *path, const struct file_lock_claim *claim,
+	struct err *err);
 void sqlite_leave(struct sqlite_db *db);
 
 /* --- rows (sqlite_rows.c) --- */

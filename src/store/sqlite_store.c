@@ -121,14 +121,16 @@ static int check_pages(struct conn *conn, struct err *err)
 	return status;
 }
 
-static int open_writer(struct sqlite_db *db, struct err *err)
+/* A file that a predecessor has in use is in order, and it waits for us. */
+static int open_writer(struct sqlite_db *db, bool is_in_use, struct err *err)
 {
 	int64_t version;
 
 	if (conn_open(&db->writer, db->place, CONN_WRITER, err) < 0)
 		return err->code;
 	db->writer.takes_moved = db->takes_moved;
-	if (sqlite_inspect(&db->writer, &version, err) < 0 || check_pages(&db->writer, err) < 0 ||
+	if (sqlite_inspect(&db->writer, &version, err) < 0 ||
+		(!is_in_use && check_pages(&db->writer, err) < 0) ||
 		use_log(&db->writer, err) < 0) {
 		conn_close(&db->writer);
 		return err->code;
@@ -136,16 +138,18 @@ static int open_writer(struct sqlite_db *db, struct err *err)
 	return 0;
 }
 
-int sqlite_enter(
-	struct sqlite_db *db, const char *path, const struct id *instance_id, struct err *err)
+int sqlite_enter(struct sqlite_db *db, const char *path, const struct file_lock_claim *claim,
+	struct err *err)
 {
+	bool is_in_use = false;
+
 	set_up_library();
 	db->lock.fd = -1;
 	if (check_path(path, err) < 0)
 		return err->code;
 	db->place = resolve(path);
-	if (file_lock_take(&db->lock, db->place, instance_id, err) < 0 ||
-		create_file(db->place, err) < 0 || open_writer(db, err) < 0) {
+	if (file_lock_take(&db->lock, db->place, claim, &is_in_use, err) < 0 ||
+		create_file(db->place, err) < 0 || open_writer(db, is_in_use, err) < 0) {
 		sqlite_leave(db);
 		return err->code;
 	}
@@ -291,9 +295,11 @@ static const struct sync_ops sqlite_ops = {
 	.close = sqlite_close,
 };
 
-static int open_db(struct sqlite_db *db, const char *path, struct err *err)
+static int open_db(struct sqlite_db *db, const char *path, int lock_fd, struct err *err)
 {
-	if (sqlite_enter(db, path, &db->instance_id, err) < 0)
+	struct file_lock_claim claim = {.instance_id = &db->instance_id, .inherited_fd = lock_fd};
+
+	if (sqlite_enter(db, path, &claim, err) < 0)
 		return err->code;
 	if (sqlite_upgrade(&db->writer, NULL, NULL, err) == 0 &&
 		conn_open(&db->reader, db->place, CONN_READER, err) == 0 &&
@@ -309,11 +315,12 @@ static int sqlite_open(
 	struct sqlite_db *db = xcalloc(1, sizeof(*db));
 
 	db->instance_id = opts->instance_id;
-	if (open_db(db, path, err) < 0) {
+	if (open_db(db, path, opts->lock_fd, err) < 0) {
 		free(db);
 		return err->code;
 	}
 	store->place = xstrdup(path);
+	store->lock_fd = db->lock.fd;
 	store->impl = batch_create(store, &sqlite_ops, db);
 	return 0;
 }

@@ -232,6 +232,7 @@ static struct store *store_create(
 	store->backend = backend;
 	store->loop = opts->loop;
 	store->instance_id = opts->instance_id;
+	store->lock_fd = -1;
 	store->opened_at_ms = clock_wall_ms();
 	store->lease_ms = opts->lease_ms > 0 ? opts->lease_ms : LEASE_DEFAULT_MS;
 	store->queue_max = opts->queue_max;
@@ -294,6 +295,11 @@ void store_close(struct store *store, store_closed_fn *closed, void *data)
 	store->closed = closed;
 	store->closed_data = data;
 	store->backend->close(store);
+}
+
+int store_lock_fd(const struct store *store)
+{
+	return store->lock_fd;
 }
 
 bool store_is_shared(const struct store *store)

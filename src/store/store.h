@@ -52,6 +52,8 @@ struct store_opts {
 	size_t queue_max;        /* requests not yet answered; more is ERR_UNAVAILABLE */
 	size_t batch_max;        /* requests joined in one transaction */
 	struct id instance_id;   /* owner written by claims */
+	int lock_fd;             /* of a database file, from a predecessor (store_lock_fd) that may
+				    still have the file open; taken over; 0 or less: none */
 	int64_t lease_ms;        /* of a run, unless extended; 0: 30 s (PostgreSQL only) */
 	int64_t start_max_ms;    /* for the database to come up; 0: 60 s (PostgreSQL only) */
 	store_opened_fn *opened; /* may be NULL */
@@ -69,6 +71,10 @@ struct store_opts {
  * the file; the text names its process), ERR_IO (missing folder, read-only), ERR_CORRUPT (not a
  * database, or newer than this program), ERR_FULL, ERR_INVALID (url). */
 int store_open(const struct store_opts *opts, struct store **ret_store, struct err *err);
+
+/* The lock on the database file, for a successor that is to open it while we still have it open;
+ * then whoever goes last lets go of the lock. -1: there is none. Borrowed. */
+int store_lock_fd(const struct store *store);
 
 /* Finishes what is under way, fails what waits (and what is asked meanwhile) with ERR_CANCELLED,
  * closes the database and calls back once, last of all, on the loop. The store must not be used

@@ -172,6 +172,7 @@ struct store {
 	void *impl;  /* the backend's */
 	char *place; /* owned */
 	struct id instance_id;
+	int lock_fd; /* the backend's, for successors; -1: none */
 	int64_t opened_at_ms, lease_ms;
 	size_t queue_max, batch_max;
 	size_t open_count;  /* not yet called back, refused ones included */

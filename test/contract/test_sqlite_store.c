@@ -274,8 +274,9 @@ static void test_lock_ends_with_its_process(void **state)
 	pid = fork();
 	if (pid == 0) {
 		struct file_lock lock;
+		bool is_inherited;
 
-		if (file_lock_take(&lock, path_of(rig), NULL, NULL) == 0)
+		if (file_lock_take(&lock, path_of(rig), &(struct file_lock_claim){0}, &is_inherited, NULL) == 0)
 			(void)!write(pipes[1], "x", 1);
 		(void)pause();
 		_exit(1);

@@ -116,7 +116,8 @@ class Server:
         for key in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "PROVE_WITHOUT"):
             if key in os.environ:
                 self.environ[key] = os.environ[key]
-        self.prefix = list(prefix)
+        self.prefix, self.binary = list(prefix), BINARY
+        self.activation = ()  # listening sockets to be passed as systemd does
         self.log_path = os.path.join(self.folder, f"server-{time.monotonic_ns()}.log")
         self.process = None
         self.host, self.port = None, None
@@ -124,14 +125,18 @@ class Server:
     # --- its life ---
 
     def spawn(self):
-        command = self.prefix + [BINARY, "serve"]
+        passed = [sock.fileno() for sock in self.activation]
+        command = self.prefix + [self.binary, "serve"]
+        if passed:
+            moves = " ".join(f"{3 + n}<&{fd} {fd}<&-" for n, fd in enumerate(passed))
+            command = ["bash", "-c", f'exec {moves}; export LISTEN_PID=$$ LISTEN_FDS={len(passed)}; exec "$@"', "bash", *command]
         for name, value in {**self.options, **PROVE_OPTIONS}.items():
             value = str(value).lower() if isinstance(value, bool) else value
             command += ["--set", f"{name}={value}"]
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
                 command, cwd=self.folder, env=self.environ, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, start_new_session=True)
+                stdout=log, stderr=log, start_new_session=True, pass_fds=passed)
         return self
 
     def start(self):

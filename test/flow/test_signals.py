@@ -7,11 +7,9 @@ import signal
 import subprocess
 import time
 
-import pytest
-
-from harness import wait_for
+from harness import free_port, shell, wait_for
 from pg import cluster, clusters  # noqa: F401 (fixtures)
-from test_lifecycle import events, free_port, http_action, shell, start_stubborn
+from test_lifecycle import start_stubborn
 
 HURRY_S = 3 + 2  # the promise, and what a loaded machine may add to it
 
@@ -33,7 +31,7 @@ def test_quit_hands_runs_back_within_three_seconds(servers):
     began = time.monotonic()
     server.signal(signal.SIGQUIT)
     assert ended_within(server, HURRY_S, began) == 3
-    assert events(server)[-1] == "store_closed"
+    assert list(server.stop_events)[-1] == "store_closed"
     assert re.search(rf"run action=stubborn run={run} state=pending reason=handed_back attempt=1", server.log)
     server = servers().start()
     assert server.get(f"/api/v1/runs/{run}").json["interruptions"] == 1
@@ -60,7 +58,7 @@ def test_a_second_signal_that_finds_the_database_hanging_still_ends(servers, clu
     cluster.freeze()
     try:
         server.signal(signal.SIGTERM)
-        wait_for(lambda: "scheduler_stopped" in events(server), "the drain to wait for the run")
+        wait_for(lambda: "scheduler_stopped" in server.stop_events, "the drain to wait for the run")
         time.sleep(0.5)  # sooner would count as the same signal
         began = time.monotonic()
         server.signal(signal.SIGTERM)

@@ -505,7 +505,7 @@ static void test_help_and_markdown_have_every_option(void **state)
 					"time, all kinds together\n        a whole number, 1 "
 					"to 100000; default 256\n"));
 	assert_non_null(strstr(buf_text(&markdown),
-		"\n| `quiet` | `500ms` | a duration such as 10s, 0s to 1m | shutdown: "));
+		"\n| `quiet` | `500ms` | a duration such as 10s, 0s to 1m | changes | shutdown: "));
 	assert_null(strchr(buf_text(&help), '|'));
 	buf_fini(&help);
 	buf_fini(&markdown);
