@@ -33,6 +33,7 @@
 #define ERROR_TEXT_ROOM      16384 /* while secrets are still in it */
 #define NOTE_EVERY_MS        1000  /* progress and checkpoint of a program are read so often */
 #define HOOK_BODY_MAX        (16 << 20) /* bytes of an answer's body that are read */
+#define HOOK_IDLE_MAX        64         /* CURL handles kept for the next transfer */
 #define HOOK_HEADERS_MAX     (256 << 10)
 #define HOOK_RETRY_AFTER_MAX (7 * 24 * 3600) /* seconds */
 
@@ -170,6 +171,9 @@ void hooks_destroy(struct hooks *hooks, exec_closed_fn *closed, void *data);
  * callback of libcurl. hooks_add returns a CURLMcode. */
 int hooks_add(struct hooks *hooks, void *easy);
 void hooks_remove(struct hooks *hooks, void *easy);
+/* A CURL handle as new, and its way back (NULL is fine) once its transfer was removed. */
+void *hooks_take_easy(struct hooks *hooks);
+void hooks_give_easy(struct hooks *hooks, void *easy);
 /* Closes the connections kept for later; only while no transfer is under way. */
 void hooks_drop_connections(struct hooks *hooks);
 /* In webhook.c: a transfer ended with a CURLcode. */

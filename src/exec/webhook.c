@@ -38,8 +38,8 @@ static void webhook_destroy(struct attempt *attempt)
 	struct webhook *hook = webhook_of(attempt);
 
 	hosts_leave(attempt->exec->hosts, hook);
-	curl_easy_cleanup(hook->easy);
-	curl_slist_free_all(hook->headers);
+	hooks_give_easy(attempt->exec->hooks, hook->easy);
+	header_lines_fini(&hook->headers);
 	free(hook->signature);
 	free(hook->url);
 	free(hook);
@@ -405,7 +405,8 @@ static void send_request(struct webhook *hook)
 
 	hook->phase = HOOK_LOOKING_UP;
 	hook->body_bytes = 0;
-	curl_easy_reset(hook->easy);
+	if (hook->redirects > 0)
+		curl_easy_reset(hook->easy);
 	set_callbacks(hook);
 	webhook_set_request(hook);
 	code = hooks_add(attempt->exec->hooks, hook->easy);
@@ -437,8 +438,7 @@ static void begin_request(struct webhook *hook)
 	struct attempt *attempt = &hook->attempt;
 
 	hook->phase = HOOK_LOOKING_UP;
-	hook->easy = curl_easy_init();
-	must(hook->easy != NULL);
+	hook->easy = hooks_take_easy(attempt->exec->hooks);
 	if (attempt->target.http.first_byte_timeout_ms > 0) {
 		must(uv_timer_init(attempt->exec->opts.loop, &hook->first_byte) == 0);
 		attempt_own_handle(attempt, (uv_handle_t *)&hook->first_byte);

@@ -6,8 +6,10 @@
  *
  * Three rules that are easy to break: no multi function from inside one of its callbacks (hence the
  * finished transfers are collected after each call); a poll handle is freed in its close callback
- * only; and the cache of connections must be as large as the number of transfers at a time, or each
- * end of a transfer closes the connection the next one would have used. */
+ * only; the cache of connections must be as large as the number of transfers at a time, or each
+ * end of a transfer closes the connection the next one would have used.
+ *
+ * Easy handles are used again as well: making one costs a dozen large allocations. */
 #include <curl/curl.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -20,7 +22,9 @@ struct hooks {
 	CURLM *multi;
 	int connections_max;
 	uv_timer_t timer;
-	int open_handles; /* the timer and the socket watches */
+	int open_handles;          /* the timer and the socket watches */
+	CURL *idle[HOOK_IDLE_MAX]; /* reset, ready for the next transfer */
+	int idle_count;
 	bool is_closing;
 	exec_closed_fn *closed;
 	void *closed_data;
@@ -179,11 +183,38 @@ int hooks_create(uv_loop_t *loop, int connections_max, struct hooks **ret_hooks,
 	return 0;
 }
 
+static void drop_idle(struct hooks *hooks)
+{
+	while (hooks->idle_count > 0)
+		curl_easy_cleanup(hooks->idle[--hooks->idle_count]);
+}
+
+void *hooks_take_easy(struct hooks *hooks)
+{
+	CURL *easy = hooks->idle_count > 0 ? hooks->idle[--hooks->idle_count] : curl_easy_init();
+
+	must(easy != NULL);
+	return easy;
+}
+
+void hooks_give_easy(struct hooks *hooks, void *easy)
+{
+	if (easy == NULL)
+		return;
+	if (hooks->idle_count == HOOK_IDLE_MAX) {
+		curl_easy_cleanup(easy);
+		return;
+	}
+	curl_easy_reset(easy);
+	hooks->idle[hooks->idle_count++] = easy;
+}
+
 /* libcurl closes what it keeps only with the multi handle itself. */
 void hooks_drop_connections(struct hooks *hooks)
 {
 	CURLM *fresh = open_multi(hooks);
 
+	drop_idle(hooks);
 	if (fresh == NULL)
 		return; /* nothing is lost but some memory */
 	(void)curl_multi_cleanup(hooks->multi);
@@ -203,6 +234,7 @@ void hooks_destroy(struct hooks *hooks, exec_closed_fn *closed, void *data)
 	hooks->is_closing = true;
 	hooks->closed = closed;
 	hooks->closed_data = data;
+	drop_idle(hooks);
 	(void)curl_multi_cleanup(hooks->multi);
 	uv_close((uv_handle_t *)&hooks->timer, on_timer_closed);
 }

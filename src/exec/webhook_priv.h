@@ -5,6 +5,7 @@
 
 #include <curl/curl.h>
 
+#include "base/buf.h"
 #include "exec/exec_priv.h"
 
 #define HEADER_VALUE_SIZE 64 /* Date and Retry-After are shorter when they mean something */
@@ -19,10 +20,20 @@ enum hook_phase {
 
 struct host;
 
+/* The header lines of a request: one text, and the list that libcurl reads, which points into it.
+ */
+#define HOOK_LINES_MAX (ACTION_HEADERS_MAX + 16)
+struct header_lines {
+	struct buf text;          /* each line ends in NUL */
+	struct curl_slist *nodes; /* owned, one array */
+	size_t count;
+};
+void header_lines_fini(struct header_lines *lines);
+
 struct webhook {
 	struct attempt attempt;
 	CURL *easy;
-	struct curl_slist *headers;
+	struct header_lines headers;
 	enum hook_phase phase;
 	char peer[ADDRESS_TEXT_SIZE]; /* called last; "": none yet */
 	const char *refusal;          /* why that address was not called, static; NULL: it was */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The request of an http attempt: its method, headers and limits, in libcurl's terms. */
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -8,32 +9,69 @@
 #include "base/text.h"
 #include "exec/webhook_priv.h"
 
-static void add_line(struct curl_slist **headers, const char *line)
-{
-	struct curl_slist *longer = curl_slist_append(*headers, line);
+/* --- lines --- */
 
-	must(longer != NULL);
-	*headers = longer;
+#define LINES_BYTES_MAX (ACTION_HEADERS_MAX * (ACTION_HEADER_NAME_MAX + TEMPLATE_LINE_MAX) + 8192)
+
+static void lines_init(struct header_lines *lines)
+{
+	*lines = (struct header_lines){0};
+	buf_init(&lines->text, LINES_BYTES_MAX);
 }
 
-static void add_header(struct curl_slist **headers, const char *name, const char *value)
+void header_lines_fini(struct header_lines *lines)
 {
+	if (lines->text.data != NULL)
+		explicit_bzero(lines->text.data, lines->text.len);
+	buf_fini(&lines->text);
+	free(take_ptr(lines->nodes));
+}
+
+static void end_line(struct header_lines *lines)
+{
+	must(lines->count < HOOK_LINES_MAX && !lines->text.is_cut);
+	buf_putc(&lines->text, '\0');
+	lines->count++;
+}
+
+static void add_line(struct header_lines *lines, const char *line)
+{
+	buf_puts(&lines->text, line);
+	end_line(lines);
+}
+
+static void add_header(struct header_lines *lines, const char *name, const char *value)
+{
+	buf_puts(&lines->text, name);
 	/* libcurl's ways to say "with an empty value". */
-	auto_free char *line =
-		value[0] != '\0' ? xasprintf("%s: %s", name, value) : xasprintf("%s;", name);
-
-	add_line(headers, line);
+	buf_puts(&lines->text, value[0] != '\0' ? ": " : ";");
+	add_line(lines, value);
 }
 
-static void add_number_header(struct curl_slist **headers, const char *name, int64_t value)
+static void add_number_header(struct header_lines *lines, const char *name, int64_t value)
 {
-	auto_free char *text = xasprintf("%lld", (long long)value);
-
-	add_header(headers, name, text);
+	buf_printf(&lines->text, "%s: %lld", name, (long long)value);
+	end_line(lines);
 }
+
+/* The text stays where it is from now on. */
+static struct curl_slist *link_lines(struct header_lines *lines)
+{
+	char *at = lines->text.data;
+
+	lines->nodes = xcalloc(lines->count, sizeof(*lines->nodes));
+	for (size_t i = 0; i < lines->count; i++) {
+		lines->nodes[i].data = at;
+		lines->nodes[i].next = i + 1 < lines->count ? &lines->nodes[i + 1] : NULL;
+		at += strlen(at) + 1;
+	}
+	return lines->nodes;
+}
+
+/* --- what is said --- */
 
 /* The names are fixed in API.md. */
-static void add_attempt_headers(struct curl_slist **headers, const struct webhook *hook)
+static void add_attempt_headers(struct header_lines *headers, const struct webhook *hook)
 {
 	const struct run *run = hook->attempt.run;
 	char id[ID_TEXT_SIZE], due[RFC3339_TEXT_SIZE], key[RUN_KEY_SIZE], trace[TRACEPARENT_SIZE];
@@ -65,29 +103,30 @@ static bool goes_along(const struct webhook *hook, const char *name)
 	return !hook->is_elsewhere || strcasecmp(name, "Accept") == 0;
 }
 
-static struct curl_slist *make_headers(const struct webhook *hook)
+static struct curl_slist *make_headers(const struct webhook *hook, struct header_lines *headers)
 {
 	const struct http_target *target = &hook->attempt.target.http;
-	struct curl_slist *headers = NULL;
 	bool has_type = false;
 
-	add_attempt_headers(&headers, hook);
+	header_lines_fini(headers);
+	lines_init(headers);
+	add_attempt_headers(headers, hook);
 	for (size_t i = 0; i < target->header_count; i++) {
 		const char *name = target->headers[i].name;
 
 		has_type = has_type || is_content_type(name);
 		if (goes_along(hook, name))
-			add_header(&headers, name, target->headers[i].value);
+			add_header(headers, name, target->headers[i].value);
 	}
 	/* libcurl would announce long bodies with "Expect: 100-continue", which costs a second with
 	 * targets that do not know it, and give a POST without a body the content type of a form.
 	 */
-	add_line(&headers, "Expect:");
+	add_line(headers, "Expect:");
 	if (hook->is_get || (!has_type && target->body == NULL))
-		add_line(&headers, "Content-Type:");
+		add_line(headers, "Content-Type:");
 	else if (!has_type)
-		add_header(&headers, "Content-Type", http_target_content_type(target));
-	return headers;
+		add_header(headers, "Content-Type", http_target_content_type(target));
+	return link_lines(headers);
 }
 
 static void set_method(CURL *easy, const struct http_target *target)
@@ -127,8 +166,6 @@ void webhook_set_request(struct webhook *hook)
 	set_limits(easy, target);
 	if (!hook->is_get)
 		set_method(easy, target);
-	curl_slist_free_all(hook->headers);
-	hook->headers = make_headers(hook);
-	(void)curl_easy_setopt(easy, CURLOPT_HTTPHEADER, hook->headers);
+	(void)curl_easy_setopt(easy, CURLOPT_HTTPHEADER, make_headers(hook, &hook->headers));
 	(void)curl_easy_setopt(easy, CURLOPT_USERAGENT, hook->attempt.exec->opts.user_agent);
 }
