@@ -23,13 +23,16 @@
 #define LEAVE_TIMEOUT_MS 1000
 #define CLOSE_GRACE_MS   3000
 
+#define BY_OPTION        (-1)
+#define POOL_MAX_DEFAULT 2
+
 static const struct {
 	const char *name;
 	enum pg_sync sync;
-	int min, max;
+	int min, max; /* BY_OPTION: as the options say */
 } places[PG_PLACE_COUNT] = {
-	[PG_READS] = {"gathering reads", PG_SYNC_TURN, 1, 2},
-	[PG_WRITES] = {"gathering writes", PG_SYNC_EACH, 0, 2},
+	[PG_READS] = {"gathering reads", PG_SYNC_TURN, BY_OPTION, BY_OPTION},
+	[PG_WRITES] = {"gathering writes", PG_SYNC_EACH, 0, BY_OPTION},
 	[PG_CLAIMS] = {"gathering claims", PG_SYNC_EACH, 1, 1},
 	[PG_FINISHES] = {"gathering finishes", PG_SYNC_EACH, 1, 1},
 };
@@ -177,8 +180,8 @@ static void open_pools(struct pg_store *pg)
 		opts.conn.application_name = places[i].name;
 		opts.conn.sync = places[i].sync;
 		opts.conn.route = pg->is_pooled ? PG_POOLED : PG_DIRECT;
-		opts.min = places[i].min;
-		opts.max = places[i].max;
+		opts.min = places[i].min == BY_OPTION ? pg->pool_min : places[i].min;
+		opts.max = places[i].max == BY_OPTION ? pg->pool_max : places[i].max;
 		must(open_pool(pg, &opts, &pg->pools[i], &err) == 0);
 	}
 }
@@ -237,12 +240,24 @@ static int open_first_pool(struct pg_store *pg, struct err *err)
 	return open_pool(pg, &opts, &pg->first_pool, err);
 }
 
+static int set_pools(struct pg_store *pg, const struct store_opts *opts, struct err *err)
+{
+	pg->pool_min = opts->pool_min;
+	pg->pool_max = opts->pool_max > 0 ? opts->pool_max : POOL_MAX_DEFAULT;
+	if (pg->pool_min > pg->pool_max)
+		return err_set(err, ERR_INVALID,
+			"pool_min (%d) is above pool_max (%d): lower the one or raise the other",
+			pg->pool_min, pg->pool_max);
+	return 0;
+}
+
 static int pg_open(
 	struct store *store, const struct store_opts *opts, const char *place, struct err *err)
 {
 	struct pg_store *pg = pg_store_create(store, place);
 
-	if (pg_url_check(place, err) < 0 || open_first_pool(pg, err) < 0) {
+	if (pg_url_check(place, err) < 0 || set_pools(pg, opts, err) < 0 ||
+		open_first_pool(pg, err) < 0) {
 		pg_store_destroy(pg);
 		return err->code;
 	}

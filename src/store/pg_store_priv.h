@@ -97,6 +97,7 @@ struct pg_store {
 	struct store *store;
 	enum pg_store_state state;
 	struct pg_pool *pools[PG_PLACE_COUNT];
+	int pool_min, pool_max;         /* of those that an option decides */
 	struct pg_pool *first_pool;     /* to migrate with, before the others are there */
 	struct pg_migration *migration; /* owned while under way */
 	char *url;                      /* owned */

@@ -55,6 +55,8 @@ struct store_opts {
 	int lock_fd;             /* of a database file, from a predecessor (store_lock_fd) that may
 				    still have the file open; taken over; 0 or less: none */
 	int64_t lease_ms;        /* of a run, unless extended; 0: 30 s (PostgreSQL only) */
+	int pool_min, pool_max;  /* connections for reads; pool_max also for changes. 0: 0 and 2
+				    (PostgreSQL only) */
 	int64_t start_max_ms;    /* for the database to come up; 0: 60 s (PostgreSQL only) */
 	store_opened_fn *opened; /* may be NULL */
 	void *opened_data;

@@ -39,3 +39,12 @@ def test_a_file_has_no_pools(servers):
     assert samples(server) == {}
     assert all("pools" not in check for check in server.get("/health/checks").json["checks"])
     server.stop()
+
+
+def test_the_size_of_the_pools_is_an_option(servers, cluster):  # noqa: F811
+    server = servers(database=cluster.url, pool_min=3, pool_max=4).start()
+    wait_for(lambda: samples(server)["pool_ready", "reads"] == 3, "three connections that nobody has asked for yet")
+    assert [samples(server)["pool_max", pool] for pool in ("reads", "writes", "claims", "finishes")] == [4, 4, 1, 1]
+    server.stop()
+    wrong = servers(database=cluster.url, pool_min=5).spawn()
+    assert wrong.wait() != 0 and "pool_min (5) is above pool_max (2)" in wrong.log
