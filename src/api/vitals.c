@@ -8,10 +8,11 @@
  * and the store counts as not answering. So health answers also while the database hangs.
  *
  * A pulse once a second measures the loop's delay and keeps the verdict on the database for
- * /health/ready, which must answer from memory: the store is asked every PROBE_MS while it answers,
- * each second while it does not. It counts as lost after READY_DB_GRACE_MS without an answer, so
- * that a short restart of it does not take every instance out of the balancer, and as back after
- * two good checks (LIFECYCLE section 6). */
+ * /health/ready, which must answer from memory: the store is asked when it has not answered anybody
+ * for PROBE_MS, and each second while it owes answers or its sessions are gone. So where several
+ * share it the heartbeats are the probe, and an idle instance asks for nothing more. It counts as
+ * lost after READY_DB_GRACE_MS without an answer, so that a short restart of it does not take every
+ * instance out of the balancer, and as back after two good checks (LIFECYCLE section 6). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,7 @@
 #define FRESH_MS          1000
 #define PULSE_MS          1000
 #define PROBE_MS          10000
+#define SHARED_PROBE_MS   25000 /* longer than the pause between two heartbeats */
 #define READY_DB_GRACE_MS 5000
 #define BACK_CHECKS       2
 #define LAG_PULSES        30 /* pulses a lag window; two are kept */
@@ -270,15 +272,30 @@ static void measure_lag(struct vitals *vitals)
 		vitals->lag_ms[0] = lag;
 }
 
+/* Has the database shown lately that it lives, without having been asked for it? */
+static bool is_proven(const struct vitals *vitals)
+{
+	const struct store *store = vitals->api->store;
+	int64_t answered = store ? store_answered_mono_ms(store) : NO_TIME;
+	int64_t looked = vitals->looked_mono_ms;
+
+	if (!vitals->is_probe_ok || looked == NO_TIME)
+		return false;
+	if (!store)
+		return clock_mono_ms() - looked < PROBE_MS;
+	if (store_silent_ms(store) >= PULSE_MS || store_held(store)->is_exposed)
+		return false;
+	return clock_mono_ms() - (answered > looked ? answered : looked) <
+	       (store_is_shared(store) ? SHARED_PROBE_MS : PROBE_MS);
+}
+
 static void on_pulse(uv_timer_t *timer)
 {
 	struct vitals *vitals = container_of(timer, struct vitals, pulse);
-	int64_t now = clock_mono_ms();
 
 	measure_lag(vitals);
 	judge_database(vitals);
-	if (!vitals->is_probe_ok || vitals->looked_mono_ms == NO_TIME ||
-		now - vitals->looked_mono_ms >= PROBE_MS)
+	if (!is_proven(vitals))
 		look(vitals);
 }
 

@@ -129,8 +129,12 @@ void store_req_finish(struct store_req *req)
 	struct store *store = req->store;
 
 	store->open_count--;
-	if (req->scratch) /* else it was refused */
+	if (req->scratch) { /* else it was refused */
 		store->queue_count--;
+		store->waiting_mono_ms = clock_mono_ms();
+		if (!is_store_trouble(req->err.code))
+			store->answered_mono_ms = store->waiting_mono_ms;
+	}
 	metrics.store_queue = (int64_t)store->queue_count;
 	metrics.store_requests++;
 	if (is_store_trouble(req->err.code))
@@ -175,7 +179,8 @@ void store_submit(struct store *store, struct store_req *req, const struct store
 		return;
 	}
 	req->scratch = xcalloc(1, sizeof(*req->scratch));
-	store->queue_count++;
+	if (store->queue_count++ == 0)
+		store->waiting_mono_ms = clock_mono_ms();
 	metrics.store_queue = (int64_t)store->queue_count;
 	if (verb->prepare)
 		verb->prepare(req);
@@ -240,6 +245,7 @@ static struct store *store_create(
 	store->opened = opts->opened;
 	store->opened_data = opts->opened_data;
 	store->definitions = definition_cache_create();
+	store->answered_mono_ms = NO_TIME;
 	store->held = (struct store_held){.shards = ALL_SHARDS, .members = 1};
 	if (!backend->is_shared)
 		store->held.duties = UINT32_MAX;
@@ -305,6 +311,16 @@ int store_lock_fd(const struct store *store)
 bool store_is_shared(const struct store *store)
 {
 	return store->backend->is_shared;
+}
+
+int64_t store_answered_mono_ms(const struct store *store)
+{
+	return store->answered_mono_ms;
+}
+
+int64_t store_silent_ms(const struct store *store)
+{
+	return store->queue_count > 0 ? clock_mono_ms() - store->waiting_mono_ms : 0;
 }
 
 const char *store_backend_name(const struct store *store)

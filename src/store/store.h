@@ -537,7 +537,7 @@ struct store_heartbeat {
 	int64_t ret_silent;       /* of these: others whom reap would take after two leases */
 	bool ret_is_first;        /* of those at work and heard of within a lease, the oldest */
 	int64_t ret_orphans;      /* runs that store_recover would find */
-	int64_t ret_lease_end_ms; /* the earliest of all running runs; NO_TIME: none is */
+	int64_t ret_lease_end_ms; /* the earliest of all; NO_TIME: none runs, or not shared */
 	bool ret_was_gone;        /* the others had taken us for dead; we are in the table again */
 	struct id *ret_lost, *ret_cancel, *ret_pause;
 	size_t ret_lost_count, ret_cancel_count, ret_pause_count;
@@ -632,6 +632,11 @@ void store_want_work(struct store *store, bool wants_work);
 const struct store_held *store_held(const struct store *store);
 
 /* --- health --- */
+
+/* How the database behaves, from memory: when it last answered anybody (NO_TIME: never yet), and
+ * how long all who wait have been waiting for any answer (0: nobody waits). */
+int64_t store_answered_mono_ms(const struct store *store);
+int64_t store_silent_ms(const struct store *store);
 
 /* Also the liveness probe of the database. */
 struct store_stats {

@@ -175,10 +175,12 @@ struct store {
 	int lock_fd; /* the backend's, for successors; -1: none */
 	int64_t opened_at_ms, lease_ms;
 	size_t queue_max, batch_max;
-	size_t open_count;  /* not yet called back, refused ones included */
-	size_t queue_count; /* accepted and not yet called back */
-	struct list late;   /* answered already; called back on the next turn */
-	uv_idle_t turn;     /* runs while there is something to deliver or to flush */
+	size_t open_count;        /* not yet called back, refused ones included */
+	size_t queue_count;       /* accepted and not yet called back */
+	int64_t answered_mono_ms; /* by the database; NO_TIME: never */
+	int64_t waiting_mono_ms;  /* somebody waits, and nobody was answered, since then */
+	struct list late;         /* answered already; called back on the next turn */
+	uv_idle_t turn;           /* runs while there is something to deliver or to flush */
 	bool is_closing, is_backend_closed;
 	store_opened_fn *opened; /* still to be called, or NULL */
 	void *opened_data;
