@@ -71,6 +71,14 @@ CREATE TABLE gathering.subscription (
 CREATE INDEX subscription_event ON gathering.subscription (event, action_id);
 CREATE INDEX subscription_chain ON gathering.subscription (action_id) WHERE event LIKE 'action.%';
 
+-- Schedules that depend on what their runs do: the interval from the end of a run, how many are left.
+CREATE TABLE gathering.pace (
+	action_id      uuid PRIMARY KEY REFERENCES gathering.action (id) ON DELETE CASCADE,
+	every_after_ms bigint CHECK (every_after_ms > 0),
+	end_at         timestamptz(3),
+	runs_left      bigint CHECK (runs_left >= 0)
+);
+
 -- Keys of events: one sent again within the window is the same event. An old row goes when another event is sent.
 CREATE TABLE gathering.event_key (
 	name     text COLLATE "C" NOT NULL,
@@ -207,6 +215,9 @@ LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = o
 DECLARE
 	w record;
 	ahead timestamptz[];
+	has_pace boolean := EXISTS (SELECT 1 FROM gathering.pace);
+	lefts bigint[];
+	born_ids uuid[];
 BEGIN
 	ret_clock := gathering.clock();
 	ret_queued := 0;
@@ -251,6 +262,10 @@ BEGIN
 			FROM gathering.run r WHERE r.state = 'pending' AND r.not_before IS NULL AND r.kind = k.kind AND k.capacity > 0
 			ORDER BY gathering.rank(r.created_at, r.priority) LIMIT 100) line) q
 		WHERE NOT q.is_serial OR q.place = 100 OR gathering.has_turn(q.action_id, q.due_at) LIMIT 1) f ON true;
+	IF has_pace THEN
+		lefts := ARRAY(SELECT p.runs_left FROM unnest(in_ids) WITH ORDINALITY g(id, n)
+			LEFT JOIN gathering.pace p ON p.action_id = g.id ORDER BY g.n);
+	END IF;
 	IF 'cancel_running' = ANY (w.overlap) THEN
 		ret_cancel := gathering.make_room(ret_clock, ARRAY(
 			SELECT DISTINCT in_ids[i.n] FROM unnest(w.n, w.overlap, w.is_paused) i(n, overlap, is_paused)
@@ -281,7 +296,7 @@ BEGIN
 		WHERE d.place = 1 AND d.due_at IS DISTINCT FROM (SELECT x.due_at FROM gathering.run x
 			WHERE x.action_id = i.id AND x.due_at >= d.due_at ORDER BY x.due_at LIMIT 1)
 	), wish AS (
-		SELECT *, runs AND (overlap = 'allow' OR k = 1 AND r = 0 AND (p = 0 OR overlap = 'cancel_running')) AS wants
+		SELECT *, runs AND k > lefts[item] AS is_spent, runs AND (k > lefts[item]) IS NOT TRUE AND (overlap = 'allow' OR k = 1 AND r = 0 AND (p = 0 OR overlap = 'cancel_running')) AS wants
 		FROM due
 	), turn AS (
 		SELECT *, wants AND (ahead[array_position(in_kinds, kind)] IS NULL OR gathering.rank(ret_clock, priority)
@@ -292,7 +307,7 @@ BEGIN
 			>= count(*) FILTER (WHERE is_next) OVER (PARTITION BY kind ORDER BY n) AS starts
 		FROM turn
 	), fate AS (
-		SELECT *, CASE WHEN NOT runs THEN 'skipped'
+		SELECT *, CASE WHEN NOT runs OR is_spent THEN 'skipped'
 			WHEN starts THEN 'running'
 			WHEN overlap = 'cancel_running' AND k < k_last THEN 'cancelled'
 			WHEN wants OR overlap IN ('allow','cancel_running') THEN 'pending'
@@ -308,7 +323,7 @@ BEGIN
 		SELECT run, id, version, definition_version, due_at, starts::integer, ret_clock, count, until, 0,
 			starts::integer, 0, priority, overlap <> 'allow', starts AND overlap = 'cancel_running' AND k < k_last, kind,
 			'schedule', state,
-			CASE WHEN is_paused THEN 'paused' WHEN verdict = 1 THEN 'late' WHEN verdict = 2 THEN 'limit'
+			CASE WHEN is_paused THEN 'paused' WHEN verdict = 1 THEN 'late' WHEN verdict = 2 OR is_spent THEN 'limit'
 				WHEN state = 'cancelled' OR starts AND overlap = 'cancel_running' AND k < k_last THEN 'overlap'
 				WHEN state = 'running' THEN '' WHEN state = 'pending' THEN 'queued'
 				WHEN overlap = 'queue' THEN 'limit' ELSE 'overlap' END,
@@ -321,11 +336,36 @@ BEGIN
 	)
 	SELECT array_agg(d.n::integer ORDER BY d.n) FILTER (WHERE b.state = 'running'),
 		ret_cancel || array_agg(b.id) FILTER (WHERE b.cancel_requested),
-		count(*) FILTER (WHERE b.state IN ('pending','cancelled')), count(*) FILTER (WHERE b.state = 'skipped')
-	INTO ret_started, ret_cancel, ret_queued, ret_skipped
+		count(*) FILTER (WHERE b.state IN ('pending','cancelled')), count(*) FILTER (WHERE b.state = 'skipped'),
+		CASE WHEN has_pace THEN array_agg(b.id) FILTER (WHERE b.state <> 'skipped') END
+	INTO ret_started, ret_cancel, ret_queued, ret_skipped, born_ids
 	FROM born b JOIN unnest(in_due_run) WITH ORDINALITY d(run, n) ON d.run = b.id;
+	IF has_pace THEN
+		PERFORM gathering.pace_claimed(ret_clock, ARRAY(SELECT in_ids[n] FROM unnest(ret_won) n), born_ids);
+	END IF;
 END
 $claim$;
+
+-- When an action that counts from the end of its runs is due next.
+CREATE FUNCTION gathering.pace_next(p gathering.pace, in_clock timestamptz) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE AS $next$
+	SELECT CASE WHEN (in_clock + p.every_after_ms * interval '1 millisecond' > p.end_at) IS NOT TRUE
+		THEN in_clock + p.every_after_ms * interval '1 millisecond' END
+$next$;
+
+-- After a claim of due times of these (locked) actions, that made these runs; mirrors pace_claimed() of sqlite_pace.c.
+CREATE FUNCTION gathering.pace_claimed(in_clock timestamptz, in_actions uuid[], in_made uuid[]) RETURNS void
+LANGUAGE sql AS $paced$
+	WITH spent AS (
+		UPDATE gathering.pace p SET runs_left = p.runs_left - m.made FROM (
+			SELECT g.id, (SELECT count(*) FROM gathering.run r WHERE r.id = ANY (in_made) AND r.action_id = g.id) AS made
+			FROM unnest(in_actions) g(id)) m
+		WHERE p.action_id = m.id RETURNING p AS pace, p.action_id, p.runs_left, m.made
+	)
+	UPDATE gathering.action a SET
+		next_due_at = CASE WHEN s.runs_left <= 0 THEN NULL ELSE gathering.pace_next(s.pace, in_clock) END
+	FROM spent s WHERE a.id = s.action_id AND (s.runs_left <= 0 OR (s.pace).every_after_ms IS NOT NULL AND s.made = 0)
+$paced$;
 
 -- For overlap cancel_running: what waits is cancelled, what runs is asked to end. Returns the runs newly asked. One
 -- statement, whose CASEs see the row as it is when it is locked: a run that starts or ends meanwhile is judged by what
@@ -625,13 +665,17 @@ CREATE FUNCTION gathering.event_action(in_event text) RETURNS text LANGUAGE sql 
 	SELECT substring(in_event FROM '^action\.(.+)\.(?:succeeded|failed|timed_out|cancelled)$')
 $up$;
 
--- The end of runs, as an event that others wait for. The caller has locked the actions that it starts before the runs
+-- The end of runs: as an event that others wait for, and as what the next due time counts from. The caller has locked the actions that it starts before the runs
 -- (lock_sequels), as everybody does who needs both.
 CREATE FUNCTION gathering.announce(in_runs uuid[]) RETURNS uuid[] LANGUAGE plpgsql AS $announce$
 DECLARE
 	e record;
 	cancel uuid[];
 BEGIN
+	UPDATE gathering.action a SET next_due_at = gathering.pace_next(p, gathering.clock())
+	FROM gathering.pace p WHERE p.action_id = a.id AND p.every_after_ms IS NOT NULL
+		AND a.next_due_at IS NOT NULL AND NOT a.is_paused AND a.id IN (SELECT r.action_id FROM gathering.run r
+			WHERE r.id = ANY (in_runs) AND r.state IN ('succeeded','failed','timed_out','cancelled'));
 	FOR e IN SELECT 'action.' || a.name || '.' || r.state AS name, coalesce(x.depth, 0) + 1 AS depth, r.id,
 		json_build_object('action', a.name, 'run_id', r.id, 'state', r.state, 'due_at',
 			to_char(r.due_at AT TIME ZONE 'UTC', CASE WHEN r.due_at = date_trunc('second', r.due_at)
@@ -647,18 +691,22 @@ BEGIN
 END
 $announce$;
 
--- Whether the end of one of these runs may start others; then those are locked.
+-- Whether the end of one of these runs may start others, or moves a cursor; then those actions are locked.
 CREATE FUNCTION gathering.lock_sequels(in_runs uuid[]) RETURNS boolean LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $sequels$
 BEGIN
-	IF NOT EXISTS (SELECT 1 FROM gathering.subscription s WHERE s.event LIKE 'action.%') THEN
+	IF NOT EXISTS (SELECT 1 FROM gathering.subscription s WHERE s.event LIKE 'action.%')
+		AND NOT EXISTS (SELECT 1 FROM gathering.pace) THEN
 		RETURN false;
 	END IF;
 	PERFORM 1 FROM gathering.action t WHERE t.id IN (
 		SELECT s.action_id FROM gathering.run r JOIN gathering.action a ON a.id = r.action_id
 		CROSS JOIN LATERAL unnest(ARRAY['succeeded','failed','timed_out','cancelled']) q(state)
 		JOIN gathering.subscription s ON s.event = 'action.' || a.name || '.' || q.state
-		WHERE r.id = ANY (in_runs))
+		WHERE r.id = ANY (in_runs)
+		UNION ALL
+		SELECT r.action_id FROM gathering.run r JOIN gathering.pace p ON p.action_id = r.action_id
+		WHERE r.id = ANY (in_runs) AND p.every_after_ms IS NOT NULL)
 	ORDER BY t.id FOR NO KEY UPDATE OF t;
 	RETURN FOUND;
 END
@@ -713,12 +761,20 @@ BEGIN
 END
 $cancel$;
 
+-- Three numbers for each action: every_after in milliseconds, end_at in milliseconds since 1970, max_runs; NULL: none.
+CREATE FUNCTION gathering.put_pace(in_ids uuid[], in_paces bigint[]) RETURNS void LANGUAGE sql AS $pace$
+	INSERT INTO gathering.pace SELECT g.id, in_paces[3 * g.n - 2],
+		timestamptz 'epoch' + in_paces[3 * g.n - 1] * interval '1 millisecond', in_paces[3 * g.n]
+	FROM unnest(in_ids) WITH ORDINALITY g(id, n)
+	WHERE in_paces[3 * g.n - 2] IS NOT NULL OR in_paces[3 * g.n] IS NOT NULL
+$pace$;
+
 -- New actions, all or none. ret_refused: the one of them (from 1) whose chain of events would be a circle or too long;
 -- then nothing was done. in_tagged: whose each tag is.
 CREATE FUNCTION gathering.create_actions(
 	in_ids uuid[], in_names text[], in_next_due timestamptz[], in_kinds text[], in_overlaps text[],
 	in_queue_limits integer[], in_priorities integer[], in_has_schedule boolean[], in_paused boolean[], in_bodies text[],
-	in_events text[], in_tagged uuid[], in_tags text[],
+	in_events text[], in_tagged uuid[], in_tags text[], in_paces bigint[],
 	OUT ret_clock timestamptz, OUT ret_refused integer, OUT ret_chain text, OUT ret_is_long boolean)
 LANGUAGE plpgsql AS $create$
 BEGIN
@@ -740,6 +796,7 @@ BEGIN
 	INSERT INTO gathering.definition SELECT g.id, 1, g.body::json FROM unnest(in_ids, in_bodies) g(id, body);
 	INSERT INTO gathering.subscription SELECT g.id, g.event FROM unnest(in_ids, in_events) g(id, event)
 		WHERE g.event IS NOT NULL;
+	PERFORM gathering.put_pace(in_ids, in_paces);
 	INSERT INTO gathering.action_tag SELECT * FROM unnest(in_tagged, in_tags) ON CONFLICT DO NOTHING;
 END
 $create$;
@@ -749,7 +806,8 @@ $create$;
 CREATE FUNCTION gathering.replace(
 	in_id uuid, in_expected bigint, in_again boolean, in_name text, in_next_due timestamptz, in_kind text,
 	in_overlap text, in_queue_limit integer, in_priority integer, in_has_schedule boolean, in_body text, in_tags text[],
-	in_event text, OUT ret_action gathering.action, OUT ret_done boolean, OUT ret_chain text, OUT ret_is_long boolean)
+	in_event text, in_pace bigint[], in_keeps_cursor boolean,
+	OUT ret_action gathering.action, OUT ret_done boolean, OUT ret_chain text, OUT ret_is_long boolean)
 RETURNS SETOF record ROWS 10 LANGUAGE plpgsql AS $replace$
 DECLARE
 	old gathering.action;
@@ -777,8 +835,12 @@ BEGIN
 	END IF;
 	DELETE FROM gathering.subscription s WHERE s.action_id = in_id AND s.event IS DISTINCT FROM in_event;
 	INSERT INTO gathering.subscription SELECT in_id, in_event WHERE in_event IS NOT NULL ON CONFLICT DO NOTHING;
+	IF NOT in_keeps_cursor THEN
+		DELETE FROM gathering.pace WHERE action_id = in_id;
+		PERFORM gathering.put_pace(ARRAY[in_id], in_pace);
+	END IF;
 	UPDATE gathering.action a SET name = in_name, version = old.version + 1, definition_version = old.version + 1,
-		next_due_at = in_next_due, kind = in_kind, overlap = in_overlap, queue_limit = in_queue_limit,
+		next_due_at = CASE WHEN in_keeps_cursor THEN old.next_due_at ELSE in_next_due END, kind = in_kind, overlap = in_overlap, queue_limit = in_queue_limit,
 		priority = in_priority, has_schedule = in_has_schedule, updated_at = gathering.clock()
 	WHERE a.id = in_id RETURNING a.* INTO ret_action;
 	INSERT INTO gathering.definition VALUES (in_id, ret_action.version, in_body::json);

@@ -50,6 +50,14 @@ CREATE TABLE subscription (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX subscription_event ON subscription (event);
 
+-- Schedules that depend on what their runs do: the interval from the end of a run, how many are left.
+CREATE TABLE pace (
+	action_id      BLOB PRIMARY KEY REFERENCES action (id) ON DELETE CASCADE,
+	every_after_ms INTEGER CHECK (every_after_ms > 0),
+	end_at_ms      INTEGER,
+	runs_left      INTEGER CHECK (runs_left >= 0)
+) STRICT, WITHOUT ROWID;
+
 -- Keys of events: one sent again within the window is the same event. An old row goes when another event is sent.
 CREATE TABLE event_key (
 	name       TEXT NOT NULL,

@@ -130,7 +130,11 @@ static void replace_found(struct action_find *find)
 		!make_replacement(change, old))
 		return;
 	change->replace = (struct store_replace_action){
-		.id = old->id, .expected_version = old->version, .action = change->replacement};
+		.id = old->id,
+		.expected_version = old->version,
+		.action = change->replacement,
+		.keeps_cursor = cursor_is_kept(change->replacement, old),
+	};
 	change->done = on_replaced;
 	store_replace_action(find->call->api->store, &change->replace, on_replaced);
 }

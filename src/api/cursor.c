@@ -53,6 +53,11 @@ static bool has_same_schedule(const struct action *a, const struct action *b)
 	return json_equal(a->schedule_json, b->schedule_json);
 }
 
+bool cursor_is_kept(const struct action *action, const struct action *old)
+{
+	return has_same_schedule(action, old) && !old->is_paused;
+}
+
 int cursor_for_replace(const struct action *action, const struct action *old, int64_t now_ms,
 	int64_t *ret_due_ms, struct err *err)
 {

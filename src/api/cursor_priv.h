@@ -22,6 +22,9 @@ int cursor_for_create(
 int cursor_for_replace(const struct action *action, const struct action *old, int64_t now_ms,
 	int64_t *ret_due_ms, struct err *err);
 
+/* Whether the change leaves the row's own cursor (and its count of runs) alone. */
+bool cursor_is_kept(const struct action *action, const struct action *old);
+
 /* Pausing keeps the cursor moving when the skipped due times are to be recorded. Resuming starts
  * from now: nothing is replayed. */
 int64_t cursor_for_pause(const struct action *action);

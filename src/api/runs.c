@@ -240,7 +240,7 @@ static void tell_cancelled(struct sched *sched, const struct store_cancel_run *c
 	if (cancel->ret_run.state == RUN_RUNNING)
 		sched_cancel_run(sched, &cancel->ret_run.id);
 	else
-		sched_run_pending(sched);
+		sched_look_again(sched); /* which finds pending runs, and cursors that were set */
 }
 
 static void on_cancelled(struct store_req *req)

@@ -117,6 +117,8 @@ static char *schedule_text(const json_t *action)
 		return xasprintf("%s%s%s", cron, has_zone ? "  " : "", has_zone ? zone : "");
 	if (get_text(schedule, "every"))
 		return xasprintf("every %s", get_text(schedule, "every"));
+	if (get_text(schedule, "every_after"))
+		return xasprintf("%s after each run", get_text(schedule, "every_after"));
 	if (get_text(schedule, "at"))
 		return xasprintf("at %s", get_text(schedule, "at"));
 	if (get_text(schedule, "on"))

@@ -45,8 +45,10 @@ static const struct flag next_flags[] = {
 static const struct flag when_flags[] = {
 	{"cron", .type = FLAG_TEXT, .value = "EXPR", .pointer = "/schedule/cron", .help = "cron expression of 5 fields (6: seconds first) or a macro such as @daily"},
 	{"every", .type = FLAG_TEXT, .value = "DURATION", .pointer = "/schedule/every", .help = "interval, such as 90s or 1h30m"},
+	{"every-after", .type = FLAG_TEXT, .value = "DURATION", .pointer = "/schedule/every_after", .help = "interval from the end of one run to the next"},
 	{"anchor", .type = FLAG_TEXT, .value = "TIME", .pointer = "/schedule/anchor", .help = "with --every: a moment the interval is counted from"},
 	{"at", .type = FLAG_TEXT, .value = "TIME", .pointer = "/schedule/at", .help = "once, at this moment (RFC 3339 with offset)"},
+	{"max-runs", .type = FLAG_INT, .value = "N", .min = 1, .max = SCHEDULE_RUNS_MAX, .pointer = "/schedule/max_runs", .help = "completed after so many runs"},
 	{"on", .type = FLAG_TEXT, .value = "EVENT", .pointer = "/schedule/on", .help = "when this event is sent, or a run ends: action.NAME.succeeded, .failed, .timed_out, .cancelled"},
 	{"manual", .type = FLAG_SWITCH, .help = "no schedule: runs only when told to"},
 	{0}};

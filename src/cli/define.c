@@ -82,7 +82,7 @@ static bool set_member(json_t *root, const struct given_flag *given)
 /* --- what excludes each other --- */
 
 /* The flags that say what kind a schedule is. */
-static const char *const schedule_kinds[] = {"cron", "every", "at", "on"};
+static const char *const schedule_kinds[] = {"cron", "every", "every-after", "at", "on"};
 
 static int count_kinds(const struct cli *cli)
 {
@@ -123,6 +123,11 @@ static int add_program(const struct cli *cli, json_t *root, struct err *err)
 	return 0;
 }
 
+static void put_kind_null(json_t *schedule, const char *flag)
+{
+	put(schedule, strcmp(flag, "every-after") == 0 ? "every_after" : flag, json_null());
+}
+
 /* A new schedule or target pushes out the old one. */
 static void null_others(const struct cli *cli, json_t *root)
 {
@@ -131,7 +136,7 @@ static void null_others(const struct cli *cli, json_t *root)
 
 	for (size_t i = 0; has_kind && i < COUNT_OF(schedule_kinds); i++)
 		if (!cli_has(cli, schedule_kinds[i]))
-			put(schedule, schedule_kinds[i], json_null());
+			put_kind_null(schedule, schedule_kinds[i]);
 	if (has_kind && !cli_has(cli, "anchor"))
 		put(schedule, "anchor", json_null());
 	if (cli_has(cli, "url") || cli_has(cli, "noop"))

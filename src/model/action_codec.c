@@ -358,7 +358,8 @@ json_t *action_to_json(const struct action *action)
 	json_put(json, "id", json_id(&action->id));
 	json_put(json, "version", json_integer(action->version));
 	json_put(json, "state", json_text(action_state_names[action_state(action)]));
-	json_put(json, "next_due_at", json_time(action->next_due_ms));
+	json_put(json, "next_due_at",
+		json_time(action->next_due_ms == DUE_AT_RUN_END ? NO_TIME : action->next_due_ms));
 	json_put(json, "created_at", json_time(action->created_at_ms));
 	json_put(json, "updated_at", json_time(action->updated_at_ms));
 	members_write(action_members, action, json);

@@ -91,6 +91,7 @@ extern const char *const action_state_names[];
 #define ACTION_CATCHUP_MAX       1000
 #define ACTION_ATTEMPTS_MAX      100
 #define SCHEDULE_TEXT_MAX        256 /* cron, every, at, anchor */
+#define SCHEDULE_RUNS_MAX        1000000000
 #define TIMEZONE_MAX             64
 #define ACTION_STATUSES_MAX      16 /* ranges in expect_status */
 #define ACTION_REDIRECTS_MAX     20

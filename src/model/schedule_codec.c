@@ -11,7 +11,8 @@
 
 /* As read: the strings owned here, borrowed by the spec for plan/. */
 struct input {
-	char *cron, *every, *at, *on, *anchor, *timezone, *start_at, *end_at, *jitter;
+	char *cron, *every, *every_after, *at, *on, *anchor, *timezone, *start_at, *end_at, *jitter;
+	int max_runs;
 	enum dst_gap dst_gap;
 	enum dst_overlap dst_overlap;
 	enum day_match day_match;
@@ -22,11 +23,13 @@ struct input {
 static const struct member schedule_members[] = {
 	{"cron", INPUT(cron), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
 	{"every", INPUT(every), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
+	{"every_after", INPUT(every_after), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
 	{"at", INPUT(at), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
 	{"on", INPUT(on), MEMBER_TEXT, .min = 1, .max = EVENT_NAME_MAX},
 	{"anchor", INPUT(anchor), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
 	{"start_at", INPUT(start_at), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
 	{"end_at", INPUT(end_at), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
+	{"max_runs", INPUT(max_runs), MEMBER_INT, .min = 0, .max = SCHEDULE_RUNS_MAX},
 	{"jitter", INPUT(jitter), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
 	{"timezone", INPUT(timezone), MEMBER_TEXT, .min = 1, .max = TIMEZONE_MAX},
 	{"dst_gap", INPUT(dst_gap), MEMBER_ENUM, .fallback = DST_GAP_RUN_AFTER, .names = dst_gap_names},
@@ -40,6 +43,7 @@ static void input_fini(struct input *input)
 {
 	free(input->cron);
 	free(input->every);
+	free(input->every_after);
 	free(input->at);
 	free(input->on);
 	free(input->anchor);
@@ -55,8 +59,8 @@ static int list_kinds(const struct input *input, char ret_text[static KINDS_TEXT
 {
 	const struct {
 		const char *name, *text;
-	} kinds[] = {{"cron", input->cron}, {"every", input->every}, {"at", input->at},
-		{"on", input->on}};
+	} kinds[] = {{"cron", input->cron}, {"every", input->every},
+		{"every_after", input->every_after}, {"at", input->at}, {"on", input->on}};
 	int count = 0, len = 0;
 
 	ret_text[0] = '\0';
@@ -76,7 +80,7 @@ static void check_input(const struct input *input, const struct place *place)
 	int kinds = list_kinds(input, text);
 
 	if (kinds == 0)
-		place_fault(place, "needs one of 'cron', 'every', 'at' and 'on'");
+		place_fault(place, "needs one of 'cron', 'every', 'every_after', 'at' and 'on'");
 	else if (kinds > 1)
 		place_fault(place,
 			"has%s; only one of them can hold (in a PATCH, set the other to null)",
@@ -93,6 +97,8 @@ static json_t *normal_form(struct input *input)
 	if (input->timezone == NULL && input->on == NULL)
 		input->timezone = xstrdup("UTC");
 	members_write(schedule_members, input, json);
+	if (input->max_runs == 0)
+		(void)json_object_del(json, "max_runs");
 	if (input->cron == NULL) {
 		(void)json_object_del(json, "dst_gap");
 		(void)json_object_del(json, "dst_overlap");
@@ -115,6 +121,8 @@ static int parse_input(const struct input *input, const char *name, const struct
 	const struct schedule_spec spec = {
 		.cron = input->cron,
 		.every = input->every,
+		.every_after = input->every_after,
+		.max_runs = input->max_runs,
 		.anchor = input->anchor,
 		.at = input->at,
 		.on = input->on,

@@ -32,6 +32,14 @@ static int64_t floor_seconds(int64_t at_ms)
 
 /* --- nominal --- */
 
+/* As if a run had ended just before from_ms; the bound itself is due. */
+static int64_t after_from(const struct schedule *schedule, int64_t from_ms)
+{
+	if (schedule->start_at_ms > 0 && from_ms == schedule->start_at_ms)
+		return from_ms;
+	return from_ms - 1 + schedule->every.every_ms;
+}
+
 /* The first at or after from_ms, which is not negative. */
 static bool find_nominal(const struct schedule *schedule, int64_t from_ms, struct due *due)
 {
@@ -45,6 +53,9 @@ static bool find_nominal(const struct schedule *schedule, int64_t from_ms, struc
 	case SCHEDULE_ONCE:
 		due->at_ms = schedule->once_at_ms;
 		return schedule->once_at_ms >= from_ms;
+	case SCHEDULE_AFTER:
+		due->at_ms = after_from(schedule, from_ms);
+		return due->at_ms <= DUE_MAX_MS;
 	case SCHEDULE_EVENT:
 		break;
 	}
@@ -68,6 +79,7 @@ static int64_t count_nominal(const struct schedule *schedule, int64_t from_ms, i
 		return every_count(&schedule->every, from_ms, to_ms);
 	case SCHEDULE_ONCE:
 		return schedule->once_at_ms >= from_ms && schedule->once_at_ms <= to_ms;
+	case SCHEDULE_AFTER: /* one at a time: the cursor, which others count */
 	case SCHEDULE_EVENT:
 		break;
 	}

@@ -4,6 +4,7 @@
  * moves them. No zone plays a part. */
 #include "plan/plan_priv.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -13,21 +14,33 @@ static int64_t floor_div(int64_t a, int64_t b)
 	return a / b - (a % b < 0);
 }
 
+int interval_parse(const char *member, const char *text, int64_t *ret_every_ms, struct err *err)
+{
+	char shown[EXCERPT_SIZE], field[16];
+	int64_t every_ms;
+
+	(void)excerpt(text, strlen(text), shown);
+	(void)snprintf(field, sizeof(field), "/%s", member);
+	if (!parse_duration(text, &every_ms))
+		return err_field(err, ERR_INVALID, field,
+			"interval '%s' is not a duration such as 90s or 1h30m", shown);
+	if (every_ms < EVERY_MIN_MS)
+		return err_field(err, ERR_INVALID, field, "interval '%s' is below %dms", shown,
+			EVERY_MIN_MS);
+	if (every_ms > EVERY_MAX_MS)
+		return err_field(err, ERR_INVALID, field, "interval '%s' is above 36525d", shown);
+	*ret_every_ms = every_ms;
+	return ERR_NONE;
+}
+
 int every_parse(const char *every, const char *anchor, struct every *ret_every, struct err *err)
 {
 	struct every parsed = {0};
 	char shown[EXCERPT_SIZE];
+	int code = interval_parse("every", every, &parsed.every_ms, err);
 
-	(void)excerpt(every, strlen(every), shown);
-	if (!parse_duration(every, &parsed.every_ms))
-		return err_field(err, ERR_INVALID, "/every",
-			"interval '%s' is not a duration such as 90s or 1h30m", shown);
-	if (parsed.every_ms < EVERY_MIN_MS)
-		return err_field(err, ERR_INVALID, "/every", "interval '%s' is below %dms", shown,
-			EVERY_MIN_MS);
-	if (parsed.every_ms > EVERY_MAX_MS)
-		return err_field(
-			err, ERR_INVALID, "/every", "interval '%s' is above 36525d", shown);
+	if (code != ERR_NONE)
+		return code;
 	if (anchor && !parse_rfc3339(anchor, &parsed.anchor_at_ms))
 		return err_field(err, ERR_INVALID, "/anchor",
 			"anchor '%s' is not a time with an offset such as 2026-11-22T01:30:00Z",

@@ -151,5 +151,7 @@ size_t misfire_plan(const struct schedule *schedule, const struct misfire_rules 
 	}
 	*ret_dues = ledger.dues;
 	*ret_next_ms = ledger.at_ms;
+	if (schedule->kind == SCHEDULE_AFTER && ledger.count > 0)
+		*ret_next_ms = DUE_AT_RUN_END;
 	return ledger.count;
 }

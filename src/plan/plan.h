@@ -16,7 +16,8 @@ enum schedule_kind {
 	SCHEDULE_CRON,
 	SCHEDULE_EVERY,
 	SCHEDULE_ONCE,
-	SCHEDULE_EVENT /* has no due times: events start it */
+	SCHEDULE_AFTER, /* an interval from the end of the last run */
+	SCHEDULE_EVENT  /* has no due times: events start it */
 };
 #define SCHEDULE_KIND_COUNT (SCHEDULE_EVENT + 1)
 
@@ -40,19 +41,22 @@ extern const char *const dst_gap_names[];
 extern const char *const dst_overlap_names[];
 extern const char *const day_match_names[];
 
-/* A schedule as written. Exactly one of cron, every, at, on is set; the rest may be NULL or 0
+/* A schedule as written. Exactly one of cron, every, every_after, at, on is set; the rest may be
+ * NULL or 0
  * (defaults: UTC, anchor at the epoch, no bounds, no jitter). All strings borrowed for the call. */
 struct schedule_spec {
 	const char *cron;
-	const char *every;    /* duration, at least EVERY_MIN_MS */
-	const char *anchor;   /* RFC 3339 */
-	const char *at;       /* RFC 3339 */
-	const char *on;       /* name of an event */
-	const char *timezone; /* IANA name */
-	const char *start_at; /* RFC 3339; nothing is due before this */
-	const char *end_at;   /* RFC 3339; nothing is due after this */
-	const char *jitter;   /* duration, at most 7d, of an interval at most the interval */
-	const char *name;     /* the action's: H and jitter are picked by it. NULL: refuse them */
+	const char *every;       /* duration, at least EVERY_MIN_MS */
+	const char *every_after; /* the same, from the end of a run */
+	const char *anchor;      /* RFC 3339 */
+	const char *at;          /* RFC 3339 */
+	const char *on;          /* name of an event */
+	const char *timezone;    /* IANA name */
+	const char *start_at;    /* RFC 3339; nothing is due before this */
+	const char *end_at;      /* RFC 3339; nothing is due after this */
+	const char *jitter;      /* duration, at most 7d, of an interval at most the interval */
+	const char *name; /* the action's: H and jitter are picked by it. NULL: refuse them */
+	int64_t max_runs; /* completed after so many runs; 0: no limit */
 	enum dst_gap dst_gap;
 	enum dst_overlap dst_overlap;
 	enum day_match day_match;
@@ -66,7 +70,8 @@ bool event_name_is_valid(const char *name);
 
 struct schedule; /* immutable, counted references */
 
-/* Parses and checks. ERR_INVALID with err->field one of "/cron", "/every", "/anchor", "/at", "/on",
+/* Parses and checks. ERR_INVALID with err->field one of "/cron", "/every", "/every_after",
+ * "/anchor", "/at", "/on", "/max_runs",
  * "/timezone", "/start_at", "/end_at", "/jitter" or "" and a text such as "cron field 'hour': 25 is
  * above 23". What can never be due (30 February, bounds that hold no due time) is refused.
  * *ret_schedule is owned by the caller (schedule_unref). */
@@ -83,6 +88,22 @@ const char *schedule_event(const struct schedule *schedule);
 
 /* Are its due times known beforehand? An event's are not: it has no cursor, and never ends. */
 bool schedule_has_due_times(const struct schedule *schedule);
+
+/* What the store has to keep of a schedule, because it is decided when runs begin and end. */
+struct schedule_pace {
+	int64_t every_after_ms; /* 0: not SCHEDULE_AFTER */
+	int64_t end_at_ms;      /* NO_TIME: none */
+	int64_t max_runs;       /* 0: no limit */
+};
+/* False: nothing (and *ret_pace is empty). */
+bool schedule_pace(const struct schedule *schedule, struct schedule_pace *ret_pace);
+
+/* The cursor of a SCHEDULE_AFTER whose run is not over: later than all that is ever due. */
+#define DUE_AT_RUN_END INT64_C(253402300799999) /* 9999-12-31T23:59:59.999Z */
+
+/* When it is due next, `now_ms` being the end of a run (or the moment one was skipped); NO_TIME
+ * when end_at has come. */
+int64_t pace_next(const struct schedule_pace *pace, int64_t now_ms);
 
 /* Does it depend on the action's name (H, jitter)? Then a new name means other due times. */
 bool schedule_uses_name(const struct schedule *schedule);

@@ -120,6 +120,8 @@ struct every {
 	int64_t anchor_at_ms;
 };
 
+/* A duration that may stand between due times; `member` is its name. */
+int interval_parse(const char *member, const char *text, int64_t *ret_every_ms, struct err *err);
 int every_parse(const char *every, const char *anchor, struct every *ret_every, struct err *err);
 
 /* As local_next and local_count, but in milliseconds. Due before the anchor as well: it sets the
@@ -154,6 +156,7 @@ struct schedule {
 		char event[EVENT_NAME_MAX + 1];
 	};
 	int64_t start_at_ms, end_at_ms; /* 0 and DUE_MAX_MS when not given */
+	int64_t max_runs;               /* 0: no limit */
 	int64_t jitter_ms;              /* 0: none */
 	uint64_t name_hash;
 	char warning[CRON_WARNING_SIZE];

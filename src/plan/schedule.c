@@ -16,7 +16,7 @@
  * of anybody's, whatever `now` is. */
 #define BORN_AT_S INT64_C(1767225600)
 
-#define SCHEDULE_KINDS "'cron', 'every', 'at' and 'on'"
+#define SCHEDULE_KINDS "'cron', 'every', 'every_after', 'at' and 'on'"
 
 const char *const dst_gap_names[] = {"run_after", "skip", NULL};
 const char *const dst_overlap_names[] = {"first", "last", "both", NULL};
@@ -76,6 +76,9 @@ static int parse_kind(const struct schedule_spec *spec, struct schedule *schedul
 		return every_parse(spec->every, spec->anchor, &schedule->every, err);
 	case SCHEDULE_ONCE:
 		return parse_moment("at", spec->at, &schedule->once_at_ms, err);
+	case SCHEDULE_AFTER:
+		return interval_parse(
+			"every_after", spec->every_after, &schedule->every.every_ms, err);
 	case SCHEDULE_EVENT:
 		return event_parse(spec->on, schedule->event, err);
 	}
@@ -90,6 +93,7 @@ static void kinds_written(
 	ret_texts[SCHEDULE_CRON] = spec->cron;
 	ret_texts[SCHEDULE_EVERY] = spec->every;
 	ret_texts[SCHEDULE_ONCE] = spec->at;
+	ret_texts[SCHEDULE_AFTER] = spec->every_after;
 	ret_texts[SCHEDULE_EVENT] = spec->on;
 }
 
@@ -105,6 +109,12 @@ static int check_companions(
 	if (spec->anchor && !spec->every)
 		return err_field(err, ERR_INVALID, "/anchor",
 			"'anchor' goes with 'every', which is not there");
+	if (spec->max_runs && kind == SCHEDULE_EVENT)
+		return err_field(err, ERR_INVALID, "/max_runs",
+			"'max_runs' goes with due times, and 'on' has none");
+	if (spec->jitter && kind == SCHEDULE_AFTER)
+		return err_field(err, ERR_INVALID, "/jitter",
+			"'jitter' does not go with 'every_after', whose due times follow the runs");
 	for (size_t i = 0; kind == SCHEDULE_EVENT && i < COUNT_OF(bounds); i++)
 		if (bounds[i].text)
 			return err_field(err, ERR_INVALID, bounds[i].member,
@@ -225,6 +235,7 @@ int schedule_parse(
 		code = parse_bounds(spec, schedule, err);
 	if (code == ERR_NONE)
 		code = parse_jitter(spec, schedule, err);
+	schedule->max_runs = spec->max_runs;
 	schedule->name_hash = spread_hash(spec->name ? spec->name : "");
 	if (code == ERR_NONE)
 		code = check_bounds(spec, schedule, err);
@@ -257,6 +268,23 @@ enum schedule_kind schedule_kind(const struct schedule *schedule)
 const char *schedule_event(const struct schedule *schedule)
 {
 	return schedule->kind == SCHEDULE_EVENT ? schedule->event : NULL;
+}
+
+bool schedule_pace(const struct schedule *schedule, struct schedule_pace *ret_pace)
+{
+	*ret_pace = (struct schedule_pace){.end_at_ms = NO_TIME, .max_runs = schedule->max_runs};
+	if (schedule->kind == SCHEDULE_AFTER)
+		ret_pace->every_after_ms = schedule->every.every_ms;
+	if (schedule->end_at_ms != DUE_MAX_MS)
+		ret_pace->end_at_ms = schedule->end_at_ms;
+	return ret_pace->every_after_ms > 0 || ret_pace->max_runs > 0;
+}
+
+int64_t pace_next(const struct schedule_pace *pace, int64_t now_ms)
+{
+	int64_t end_ms = pace->end_at_ms == NO_TIME ? DUE_AT_RUN_END - 1 : pace->end_at_ms;
+
+	return pace->every_after_ms > end_ms - now_ms ? NO_TIME : now_ms + pace->every_after_ms;
 }
 
 bool schedule_has_due_times(const struct schedule *schedule)

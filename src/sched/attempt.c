@@ -127,8 +127,10 @@ static void start_sequels(struct sched *sched, const struct store_finish *finish
 {
 	for (size_t i = 0; i < finish->ret_cancel_count; i++)
 		sched_cancel_run(sched, &finish->ret_cancel[i]);
-	if (finish->ret_has_sequels)
-		sched_run_pending(sched);
+	if (!finish->ret_has_sequels)
+		return;
+	sched->take_wanted = true;
+	sched_look_again(sched); /* the end may be what a due time counts from */
 }
 
 static void on_recorded(struct store_req *req)

@@ -55,11 +55,14 @@ static size_t gather(struct sched *sched, int64_t now_ms)
 /* Where the action stands in the window from now on. */
 static void settle(struct sched *sched, const struct claim_item *item, bool was_answered)
 {
+	struct schedule_pace pace;
 	bool was_early = was_answered && item->expected_ms > sched->claim.ret_now_ms;
 
 	if (item->ret_won) {
 		metrics.due_claimed += (int64_t)item->due_count;
 		sched_put(sched, item->action, item->next_due_ms);
+		/* the store may have set another: no run was made, or the last one */
+		sched->look_wanted |= schedule_pace(item->action->schedule, &pace);
 	} else if (!was_answered || was_early) {
 		window_put(sched->window, item->action, item->expected_ms);
 	} else {

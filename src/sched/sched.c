@@ -414,6 +414,12 @@ void sched_run_pending(struct sched *sched)
 	sched_turn(sched);
 }
 
+void sched_look_again(struct sched *sched)
+{
+	sched->look_wanted = true;
+	sched_turn(sched);
+}
+
 void sched_cancel_run(struct sched *sched, const struct id *run_id)
 {
 	attempt_end_early(sched, run_id, ATTEMPT_CANCELLED);

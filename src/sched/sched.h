@@ -83,6 +83,9 @@ void sched_action_gone(struct sched *sched, const struct id *action_id);
 /* A pending run was inserted: take it when there is room. */
 void sched_run_pending(struct sched *sched);
 
+/* Something made cursors move that we do not know of in detail. */
+void sched_look_again(struct sched *sched);
+
 /* A running run is to be cancelled: ends it if it runs here. */
 void sched_cancel_run(struct sched *sched, const struct id *run_id);
 

@@ -233,3 +233,42 @@ void mem_event_keys_fini(struct mem_db *rows)
 	}
 	free(rows->event_keys);
 }
+
+/* --- schedules that depend on what their runs do --- */
+
+static bool has_pace(const struct mem_action *row, struct schedule_pace *ret_pace)
+{
+	return row->action->schedule && schedule_pace(row->action->schedule, ret_pace);
+}
+
+void mem_pace_reset(struct mem_action *row)
+{
+	struct schedule_pace pace;
+
+	row->runs_left = has_pace(row, &pace) && pace.max_runs > 0 ? pace.max_runs : NO_TIME;
+}
+
+void mem_pace_claimed(struct mem_action *row, int64_t made, int64_t now_ms)
+{
+	struct schedule_pace pace;
+
+	if (!has_pace(row, &pace))
+		return;
+	if (row->runs_left != NO_TIME)
+		row->runs_left -= made;
+	if (row->runs_left != NO_TIME && row->runs_left <= 0)
+		mem_move_cursor(row, NO_TIME);
+	else if (pace.every_after_ms > 0 && made == 0)
+		mem_move_cursor(row, pace_next(&pace, now_ms));
+}
+
+bool mem_pace_ended(struct mem_action *row, int64_t now_ms)
+{
+	struct schedule_pace pace;
+
+	if (!has_pace(row, &pace) || pace.every_after_ms == 0 || row->action->is_paused ||
+		row->action->next_due_ms == NO_TIME)
+		return false;
+	mem_move_cursor(row, pace_next(&pace, now_ms));
+	return true;
+}

@@ -28,6 +28,7 @@ struct mem_attempt {
 
 struct mem_action {
 	struct action *action; /* one reference; with the facts of the row */
+	int64_t runs_left;     /* NO_TIME: nothing limits them */
 	struct list runs;      /* all, in the order of their making */
 	struct list open_runs; /* pending and running */
 };
@@ -83,6 +84,12 @@ void mem_make_room(struct mem_db *rows, struct mem_action *owner, int64_t now_ms
 /* The end of a run as an event; returns how many runs it made (mem_fire.c). */
 size_t mem_announce_end(struct mem *mem, const struct mem_run *run, struct id **cancel,
 	size_t *cancel_count, int64_t now_ms);
+void mem_move_cursor(struct mem_action *row, int64_t next_due_ms);
+/* Schedules that depend on what their runs do. The new definition is in place; the claim has made
+ * so many runs, and moved the cursor; a run has ended (true: that has set the cursor). */
+void mem_pace_reset(struct mem_action *row);
+void mem_pace_claimed(struct mem_action *row, int64_t made, int64_t now_ms);
+bool mem_pace_ended(struct mem_action *row, int64_t now_ms);
 void mem_event_keys_fini(struct mem_db *rows);
 
 int mem_look(void *db, struct store_look *req, int64_t now_ms);

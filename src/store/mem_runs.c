@@ -216,13 +216,15 @@ static void count_claimed(
 }
 
 static void claim_due(struct mem *mem, struct store_claim *req, struct mem_action *owner,
-	const struct planned_due *due, struct claim_room *room, int64_t now_ms)
+	const struct planned_due *due, struct claim_room *room, int64_t *made, int64_t now_ms)
 {
 	const struct action *action = owner->action;
+	bool is_spent =
+		due->verdict == DUE_RUN && owner->runs_left != NO_TIME && *made >= owner->runs_left;
 	const struct id *id = scratch_next_id(req->req.scratch);
 	struct overlap_rules rules = {action->overlap, action->queue_limit, action->is_paused};
 	struct open_runs open = mem_count_open(owner);
-	struct due_fate fate = due_decide(&rules, due->verdict, &open,
+	struct due_fate fate = due_decide(&rules, is_spent ? DUE_SKIP_LIMIT : due->verdict, &open,
 		claim_may_start(room, action->kind, action->priority, now_ms));
 	struct run run;
 
@@ -233,6 +235,7 @@ static void claim_due(struct mem *mem, struct store_claim *req, struct mem_actio
 	run_init(&run, id, due, now_ms);
 	run.trigger = TRIGGER_SCHEDULE;
 	run_settle(&run, &fate, &mem->instance_id, now_ms);
+	*made += run.state != RUN_SKIPPED;
 	count_claimed(req, mem_insert_run(mem->rows, owner, &run), room);
 }
 
@@ -259,7 +262,7 @@ static bool is_won(const struct mem_action *row, const struct claim_item *item, 
 	       item->expected_ms <= now_ms;
 }
 
-static void move_cursor(struct mem_action *row, int64_t next_due_ms)
+void mem_move_cursor(struct mem_action *row, int64_t next_due_ms)
 {
 	struct action *old = row->action;
 
@@ -272,6 +275,7 @@ static void move_cursor(struct mem_action *row, int64_t next_due_ms)
 int mem_claim(void *db, struct store_claim *req, int64_t now_ms)
 {
 	struct mem *mem = db;
+	int64_t made;
 	struct claim_room room;
 
 	memcpy(room.left, req->capacity, sizeof(room.left));
@@ -283,9 +287,11 @@ int mem_claim(void *db, struct store_claim *req, int64_t now_ms)
 		item->ret_won = is_won(row, item, now_ms);
 		if (!item->ret_won)
 			continue;
+		made = 0;
 		for (size_t due = 0; due < item->due_count; due++)
-			claim_due(mem, req, row, &item->dues[due], &room, now_ms);
-		move_cursor(row, item->next_due_ms);
+			claim_due(mem, req, row, &item->dues[due], &room, &made, now_ms);
+		mem_move_cursor(row, item->next_due_ms);
+		mem_pace_claimed(row, made, now_ms);
 	}
 	req->ret_now_ms = now_ms;
 	return 0;
@@ -410,6 +416,8 @@ int mem_finish(void *db, struct store_finish *req, int64_t now_ms)
 	req->ret_state = run->run.state;
 	req->ret_has_sequels =
 		mem_announce_end(db, run, &req->ret_cancel, &req->ret_cancel_count, now_ms) > 0;
+	if (run_state_is_final(run->run.state))
+		req->ret_has_sequels |= mem_pace_ended(run->owner, now_ms);
 	return 0;
 }
 
@@ -534,6 +542,8 @@ int mem_cancel_run(void *db, struct store_cancel_run *req, int64_t now_ms)
 		return req->req.err.code;
 	file_by_state(rows, run);
 	mem_copy_run(run, &req->ret_run);
+	if (run_state_is_final(run->run.state))
+		(void)mem_pace_ended(run->owner, now_ms);
 	(void)mem_announce_end(db, run, &req->ret_cancel, &req->ret_cancel_count, now_ms);
 	return 0;
 }

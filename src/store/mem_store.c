@@ -90,6 +90,7 @@ static void create_one(struct mem_db *rows, struct store_scratch *scratch,
 
 	row->action =
 		action_with_row(given, id, 1, given->is_paused, given->next_due_ms, now_ms, now_ms);
+	mem_pace_reset(row);
 	list_init(&row->runs);
 	list_init(&row->open_runs);
 	sorted_insert(&rows->actions_by_name, row->action->name, row);
@@ -255,12 +256,15 @@ static int mem_replace_action(void *db, struct store_replace_action *req, int64_
 	old = action_ref(row->action);
 	set_action(rows, row,
 		action_with_row(req->action, &old->id, old->version + 1, old->is_paused,
-			req->action->next_due_ms, old->created_at_ms, now_ms));
+			req->keeps_cursor ? old->next_due_ms : req->action->next_due_ms,
+			old->created_at_ms, now_ms));
 	if (chain_check(req->action, event_of, rows, &req->req.err) < 0) {
 		set_action(rows, row, old);
 		return req->req.err.code;
 	}
 	action_unref(old);
+	if (!req->keeps_cursor)
+		mem_pace_reset(row);
 	*scratch_add_row(req->req.scratch) = (struct stored_action){
 		.id = row->action->id,
 		.version = row->action->version,

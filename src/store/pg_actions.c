@@ -13,7 +13,8 @@ static const struct pg_statement create_statement = {.name = "create",
 	.text = "SELECT ret_clock, ret_refused, ret_chain, ret_is_long"
 		" FROM gathering.create_actions($1::uuid[], $2::text[], $3::timestamptz[],"
 		" $4::text[], $5::text[], $6::integer[], $7::integer[], $8::boolean[],"
-		" $9::boolean[], $10::text[], $11::text[], $12::uuid[], $13::text[])"};
+		" $9::boolean[], $10::text[], $11::text[], $12::uuid[], $13::text[], "
+		"$14::bigint[])"};
 
 static const struct pg_statement taken_statement = {.name = "create: taken",
 	.text = "SELECT id, name, created_at FROM gathering.action"
@@ -76,6 +77,30 @@ static void put_event(struct pg_params *params, const struct action *action)
 		pg_array_null(params);
 }
 
+static void put_number(struct pg_params *params, int64_t number, int64_t none)
+{
+	if (number == none)
+		pg_array_null(params);
+	else
+		pg_array_i64(params, number);
+}
+
+/* Three numbers each, as gathering.put_pace has it. */
+static void put_paces(struct pg_params *params, struct action *const *actions, size_t count)
+{
+	pg_array_begin(params, PG_I64);
+	for (size_t i = 0; i < count; i++) {
+		struct schedule_pace pace = {.end_at_ms = NO_TIME};
+
+		if (actions[i]->schedule)
+			(void)schedule_pace(actions[i]->schedule, &pace);
+		put_number(params, pace.every_after_ms, 0);
+		put_number(params, pace.end_at_ms, NO_TIME);
+		put_number(params, pace.max_runs, 0);
+	}
+	pg_array_end(params);
+}
+
 static void put_create(struct pg_call *call)
 {
 	const struct store_create_actions *req = create_of(call);
@@ -96,6 +121,7 @@ static void put_create(struct pg_call *call)
 	pg_array_end(params);
 	PUT_EACH(params, PG_TEXT, put_event, action);
 	put_tags(params, req);
+	put_paces(params, req->actions, req->count);
 }
 #undef PUT_EACH
 
@@ -359,7 +385,7 @@ static const struct pg_statement replace_statement = {.name = "replace",
 		" a.definition_version, NULL::json, t.ret_done, t.ret_chain, t.ret_is_long"
 		" FROM gathering.replace($1::uuid, $2::bigint, $3::boolean, $4::text,"
 		" $5::timestamptz, $6::text, $7::text, $8::integer, $9::integer, $10::boolean,"
-		" $11::text, $12::text[], $13::text) t,"
+		" $11::text, $12::text[], $13::text, $14::bigint[], $15::boolean) t,"
 		" LATERAL (SELECT (t.ret_action).*) a"};
 static const struct pg_statement pause_statement = {.name = "pause",
 	.text = "SELECT " PG_ACTION_FIELDS
@@ -421,6 +447,8 @@ static void put_replace(struct pg_call *call)
 		pg_array_text(params, *tag);
 	pg_array_end(params);
 	pg_put_text(params, action_event(action));
+	put_paces(params, &req->action, 1);
+	pg_put_bool(params, req->keeps_cursor);
 }
 
 static int read_replace(struct pg_call *call)

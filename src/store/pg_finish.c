@@ -180,6 +180,17 @@ static void read_sequels(struct pg_call *call, struct pg_row *row)
 	pg_tell_cancels(call->pg, req->ret_cancel, req->ret_cancel_count);
 }
 
+/* The end of this run may be what its action's next due time counts from: who looks after it is to
+ * know. */
+static void tell_pace(struct pg_call *call, const struct run *run, enum run_state state)
+{
+	struct schedule_pace pace;
+
+	if (run->action && run->action->schedule && run_state_is_final(state) &&
+		schedule_pace(run->action->schedule, &pace) && pace.every_after_ms > 0)
+		pg_tell_action(call->pg, &run->action->id);
+}
+
 static int read_finishes(struct pg_call *call)
 {
 	struct pg_row row = pg_rows(&call->queries[0]);
@@ -190,8 +201,10 @@ static int read_finishes(struct pg_call *call)
 		struct ending ending = {.run = req->run};
 
 		must(pg_row_next(&row));
-		if (read_ending(&row, &ending, &req->ret_state, &req->req.err) == 0)
-			is_pending |= req->ret_state == RUN_PENDING && req->follow_up.delay_ms == 0;
+		if (read_ending(&row, &ending, &req->ret_state, &req->req.err) < 0)
+			continue;
+		is_pending |= req->ret_state == RUN_PENDING && req->follow_up.delay_ms == 0;
+		tell_pace(call, req->run, req->ret_state);
 	}
 	if (pg_row_next(&row))
 		read_sequels(call, &row);
@@ -322,7 +335,10 @@ static int read_moves(struct pg_call *call)
 		struct err stale;
 
 		must(pg_row_next(&row));
-		scratch->moved_count += read_ending(&row, &ending, &state, &stale) == 0;
+		if (read_ending(&row, &ending, &state, &stale) < 0)
+			continue;
+		scratch->moved_count++;
+		tell_pace(call, ending.run, state);
 	}
 	if (scratch->moved_count > 0)
 		pg_tell_pending(call->pg);

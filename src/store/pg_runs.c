@@ -11,8 +11,8 @@
 #define RUN_FROM " FROM gathering.run r" PG_RUN_JOIN
 
 static const struct pg_statement get_statement = {.name = "get run",
-	.text = "SELECT " PG_RUN_FIELDS PG_RUN_EVENT_FIELDS PG_NOTE_FIELDS RUN_FROM PG_RUN_EVENT_JOIN PG_NOTE_JOIN
-		" WHERE r.id = $1::uuid"};
+	.text = "SELECT " PG_RUN_FIELDS PG_RUN_EVENT_FIELDS PG_NOTE_FIELDS RUN_FROM
+		PG_RUN_EVENT_JOIN PG_NOTE_JOIN " WHERE r.id = $1::uuid"};
 
 static void put_get(struct pg_call *call)
 {
@@ -194,6 +194,8 @@ static int read_cancel(struct pg_call *call)
 	if (run->state == RUN_RUNNING)
 		pg_tell_cancels(call->pg, &run->id, 1);
 	if (pg_read_bool(&row)) {
+		if (run->state == RUN_CANCELLED) /* its action may count from this end */
+			pg_tell_action(call->pg, &run->action_id);
 		pg_read_ids(&row, &req->ret_cancel, &req->ret_cancel_count);
 		pg_tell_cancels(call->pg, req->ret_cancel, req->ret_cancel_count);
 		return 0;

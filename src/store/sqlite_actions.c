@@ -105,7 +105,7 @@ static int create_one(
 	if (insert_action(conn, id, action, now_ms, err) < 0 ||
 		insert_definition(conn, id, 1, scratch->texts[index], err) < 0 ||
 		write_subscription(conn, id, action, err) < 0 ||
-		insert_tags(conn, id, action, err) < 0)
+		pace_write(conn, id, action, err) < 0 || insert_tags(conn, id, action, err) < 0)
 		return err->code;
 	*scratch_add_row(scratch) = (struct stored_action){
 		.id = *id,
@@ -275,6 +275,7 @@ static int write_replacement(
 	put_time(&st, req->action->next_due_ms);
 	put_copies(&st, req->action);
 	put_i64(&st, now_ms);
+	put_i64(&st, req->keeps_cursor);
 	return statement_run(&st, err) < 0 ? fail_write(&st, req->action, err) : 0;
 }
 
@@ -313,10 +314,12 @@ int sqlite_replace_action(void *data, struct store_replace_action *req, int64_t 
 		run_by_id(conn, QUERY_TAGS_DELETE, &req->id, err) < 0 ||
 		insert_tags(conn, &req->id, req->action, err) < 0 ||
 		write_subscription(conn, &req->id, req->action, err) < 0 ||
+		(!req->keeps_cursor && pace_write(conn, &req->id, req->action, err) < 0) ||
 		chain_check(req->action, event_of, conn, err) < 0)
 		return err->code;
 	row.version++;
-	row.next_due_ms = req->action->next_due_ms;
+	if (!req->keeps_cursor)
+		row.next_due_ms = req->action->next_due_ms;
 	row.updated_at_ms = now_ms;
 	*scratch_add_row(scratch) = row;
 	return 0;

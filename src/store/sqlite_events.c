@@ -243,6 +243,6 @@ int announce_end(struct sqlite_db *db, const struct run *run, const struct seque
 	if (deliver(&delivery) < 0)
 		return err->code;
 	if (sequels->has_any)
-		*sequels->has_any = count > 0;
+		*sequels->has_any |= count > 0;
 	return 0;
 }

@@ -38,8 +38,8 @@ struct conn {
 	const char *place; /* borrowed from the store's database */
 	sqlite3_stmt *statements[QUERY_COUNT];
 	bool takes_moved; /* sqlite_inspect does not mind */
-	int wal_pages;   /* in the log since the last checkpoint reached its end */
-	int force_pages; /* the length at which it is cut under load */
+	int wal_pages;    /* in the log since the last checkpoint reached its end */
+	int force_pages;  /* the length at which it is cut under load */
 };
 
 enum conn_mode {
@@ -176,6 +176,7 @@ struct claiming {
 	struct run_origin origin;
 	struct overlap_rules rules;
 	struct open_runs open;
+	int64_t runs_left, made; /* of a claim: how many may run, how many do */
 	/* out */
 	struct id **cancel;
 	size_t *cancel_count;
@@ -190,6 +191,19 @@ int claiming_write_due(
 	struct claiming *claiming, const struct due_fate *fate, struct run *run, bool *ret_is_new);
 /* 1: that due time has a row, 0: none. */
 int claiming_due_exists(struct claiming *claiming, int64_t due_at_ms);
+
+/* --- schedules that depend on what their runs do (sqlite_pace.c) --- */
+
+int pace_write(
+	struct conn *conn, const struct id *id, const struct action *action, struct err *err);
+/* How many due times of the action may still run; INT64_MAX where nothing limits them. */
+int pace_left(struct conn *conn, const struct action *action, int64_t *ret_left, struct err *err);
+/* After a claim that made `made` runs, and moved the cursor. */
+int pace_claimed(struct conn *conn, const struct action *action, int64_t made, int64_t now_ms,
+	struct err *err);
+/* After the end of a run. *ret_has_moved becomes true when the cursor was set (may be NULL). */
+int pace_ended(struct conn *conn, const struct id *action_id, int64_t now_ms, bool *ret_has_moved,
+	struct err *err);
 
 /* The end of `run`, just written, as an event (sqlite_events.c). */
 struct sequels {

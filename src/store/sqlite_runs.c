@@ -56,6 +56,9 @@ static int finish_loaded(
 	if (run_forgets_checkpoint(run->state) && drop_checkpoint(conn, &run->id, err) < 0)
 		return err->code;
 	req->ret_state = run->state;
+	if (run_state_is_final(run->state) &&
+		pace_ended(conn, &run->action_id, now_ms, &req->ret_has_sequels, err) < 0)
+		return err->code;
 	return announce_end(db, run, &sequels, now_ms, err);
 }
 
@@ -230,7 +233,9 @@ int sqlite_cancel_run(void *data, struct store_cancel_run *req, int64_t now_ms)
 
 	if (load_run(&db->writer, &req->id, &req->ret_run, err) < 0 ||
 		run_apply_cancel(&req->ret_run, now_ms, err) < 0 ||
-		update_run(&db->writer, &req->ret_run, err) < 0)
+		update_run(&db->writer, &req->ret_run, err) < 0 ||
+		(run_state_is_final(req->ret_run.state) &&
+			pace_ended(&db->writer, &req->ret_run.action_id, now_ms, NULL, err) < 0))
 		return err->code;
 	return announce_end(db, &req->ret_run, &sequels, now_ms, err);
 }

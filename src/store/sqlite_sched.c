@@ -131,7 +131,9 @@ static int claim_due(struct claiming *claiming, struct store_claim *req,
 {
 	const struct id *id = scratch_next_id(req->req.scratch);
 	enum action_kind kind = claiming->origin.kind;
-	struct due_fate fate = due_decide(&claiming->rules, due->verdict, &claiming->open,
+	bool is_spent = due->verdict == DUE_RUN && claiming->made >= claiming->runs_left;
+	struct due_fate fate = due_decide(&claiming->rules,
+		is_spent ? DUE_SKIP_LIMIT : due->verdict, &claiming->open,
 		claim_may_start(room, kind, claiming->priority, claiming->now_ms));
 	struct run run;
 	bool is_new;
@@ -150,6 +152,7 @@ static int claim_due(struct claiming *claiming, struct store_claim *req,
 		return claiming->err->code;
 	req->ret_queued += run.state == RUN_PENDING;
 	req->ret_skipped += run.state == RUN_SKIPPED;
+	claiming->made += run.state != RUN_SKIPPED;
 	if (run.state == RUN_RUNNING) {
 		room->left[kind]--;
 		keep_started(started, &run, claiming->name);
@@ -200,12 +203,16 @@ static int claim_one(struct claiming *claiming, struct store_claim *req, struct 
 	status = claim_row(claiming, item);
 	if (status <= 0)
 		return status;
-	if (claiming_count_open(claiming) < 0)
+	claiming->made = 0;
+	if (claiming_count_open(claiming) < 0 ||
+		pace_left(claiming->conn, action, &claiming->runs_left, claiming->err) < 0)
 		return claiming->err->code;
 	for (size_t i = 0; i < item->due_count; i++)
 		if (claim_due(claiming, req, &item->dues[i], room, started) < 0)
 			return claiming->err->code;
-	if (move_cursor(claiming, item->next_due_ms) < 0)
+	if (move_cursor(claiming, item->next_due_ms) < 0 ||
+		pace_claimed(claiming->conn, action, claiming->made, claiming->now_ms,
+			claiming->err) < 0)
 		return claiming->err->code;
 	item->ret_won = true;
 	return 0;

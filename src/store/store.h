@@ -185,6 +185,7 @@ struct store_replace_action {
 	struct id id;
 	int64_t expected_version;
 	struct action *action;
+	bool keeps_cursor; /* the row's own cursor stays, and its count of runs (max_runs) */
 	struct action *ret_action;
 };
 void store_replace_action(
@@ -254,7 +255,13 @@ void store_look_fini(struct store_look *req);
  * owner, epoch 1, attempt 1. Not past a pending run of the kind that could start too and goes first
  * (see take), unless that has waited less than 100 ms pending: queued       else A due time that
  * has a row already (a manual run of the same millisecond) gets no second one. The cursor moves to
- * next_due_ms and both commit together. */
+ * next_due_ms and both commit together.
+ *
+ * max_runs: of the due times only so many become other than skipped, over all claims since the
+ * schedule was last changed; the rest of a claim is `skipped: limit`, and with the last the cursor
+ * is cleared. every_after: the cursor is DUE_AT_RUN_END while a run is open; when the claim made
+ * none, it is pace_next(), and so it is after each end of a run of the action (store_finish,
+ * store_cancel_run), unless the action is paused or has no cursor. */
 struct claim_item {
 	struct action *action; /* id, version and policies from here; not its next_due_ms */
 	int64_t expected_ms;   /* the cursor the row must still have */
@@ -311,7 +318,7 @@ struct store_finish {
 	const struct attempt_result *result;
 	struct run_follow_up follow_up;
 	enum run_state ret_state;
-	bool ret_has_sequels;  /* runs of others are pending because of this end */
+	bool ret_has_sequels;  /* by this end runs of others may be pending, or a cursor set */
 	struct id *ret_cancel; /* and these are to be ended now, for overlap=cancel_running */
 	size_t ret_cancel_count;
 };

@@ -41,3 +41,20 @@ def test_chain_runs_to_its_end_once_through_kills_of_the_server(servers):
     thirds = [server.get("/api/v1/runs/" + run["id"]).json for run in server.runs("third")]
     seconds = {run["id"] for run in server.runs("second")}
     assert {run["payload"]["run_id"] for run in thirds} == seconds
+
+
+def test_every_after_goes_on_through_failures_and_kills_and_max_runs_ends_it(servers):
+    server = servers(exec_enabled=True).start()
+    server.create(name="a", schedule={"every_after": "100ms"}, **shell("exit 1"))
+    server.create(name="b", schedule={"every_after": "100ms", "max_runs": 3}, **shell("true"))
+    wait_for(lambda: len(server.runs("a", state="failed")) >= 3, "three runs")
+    server.kill()
+    server = servers(exec_enabled=True).start()
+    seen = len(server.runs("a", state="failed"))
+    wait_for(lambda: len(server.runs("a", state="failed")) >= seen + 2, "runs after the kill")
+    wait_for(lambda: server.get("/api/v1/actions/b").json["state"] == "completed", "the last run of b")
+    wait_for(lambda: len(server.runs("b", state="succeeded")) == 3, "the end of b")
+    runs = [server.get("/api/v1/runs/" + run["id"]).json for run in server.runs("a", state="failed")]
+    runs.sort(key=lambda run: run["due_at"])
+    for before, after in zip(runs, runs[1:]):
+        assert before["finished_at"] < after["due_at"]

@@ -76,7 +76,7 @@ static const char helpers_text[] =
 	"CREATE FUNCTION spec.replace() RETURNS record LANGUAGE sql AS $$"
 	" SELECT gathering.replace(spec.id(1), 0, false, 'a', spec.at(0), 'http', 'skip', 1, 0, "
 	"true,"
-	" '{\"new\":1}', '{}') $$;";
+	" '{\"new\":1}', '{}', NULL, '{NULL,NULL,NULL}', false) $$;";
 
 #define RUNS                                                                                       \
 	"SELECT string_agg(state || CASE WHEN cancel_requested THEN '!' ELSE '' END, ' '"          \

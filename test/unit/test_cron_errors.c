@@ -138,10 +138,10 @@ static void test_schedule_errors_name_the_member(void **state)
 		struct schedule_spec spec;
 		const char *field, *text;
 	} rows[] = {
-		{{0}, "", "a schedule needs one of 'cron', 'every', 'at' and 'on'; it has none"},
-		{{.timezone = "UTC"}, "", "a schedule needs one of 'cron', 'every', 'at' and 'on'; it has none"},
-		{{.cron = "* * * * *", .every = "5m"}, "", "a schedule takes only one of 'cron', 'every', 'at' and 'on'; it has 2"},
-		{{.cron = "* * * * *", .every = "5m", .at = "x"}, "", "a schedule takes only one of 'cron', 'every', 'at' and 'on'; it has 3"},
+		{{0}, "", "a schedule needs one of 'cron', 'every', 'every_after', 'at' and 'on'; it has none"},
+		{{.timezone = "UTC"}, "", "a schedule needs one of 'cron', 'every', 'every_after', 'at' and 'on'; it has none"},
+		{{.cron = "* * * * *", .every = "5m"}, "", "a schedule takes only one of 'cron', 'every', 'every_after', 'at' and 'on'; it has 2"},
+		{{.cron = "* * * * *", .every = "5m", .at = "x"}, "", "a schedule takes only one of 'cron', 'every', 'every_after', 'at' and 'on'; it has 3"},
 		{{.cron = "* * * * *", .anchor = "2026-01-01T00:00:00Z"}, "/anchor", "'anchor' goes with 'every', which is not there"},
 		{{.every = ""}, "/every", "interval '' is not a duration such as 90s or 1h30m"},
 		{{.every = "90"}, "/every", "interval '90' is not a duration such as 90s or 1h30m"},
