@@ -30,6 +30,7 @@
 static const struct exec_kind *const kinds[ACTION_KIND_COUNT] = {
 	[ACTION_HTTP] = &webhook_kind,
 	[ACTION_EXEC] = &program_kind,
+	[ACTION_SQL] = &query_kind,
 	[ACTION_NOOP] = &noop_kind,
 };
 
@@ -80,6 +81,11 @@ int exec_create(const struct exec_opts *opts, struct exec **ret_exec, struct err
 		exec_free(exec);
 		return code;
 	}
+	code = databases_create(opts, &exec->databases, err);
+	if (code != 0) {
+		exec_free(exec);
+		return code;
+	}
 	code = opts->exec_enabled
 		       ? keeper_start(opts->max_running_kind[ACTION_EXEC], &exec->keeper, err)
 		       : 0;
@@ -91,6 +97,7 @@ int exec_create(const struct exec_opts *opts, struct exec **ret_exec, struct err
 	if (code != 0) {
 		if (exec->notes != NULL)
 			notes_destroy(exec->notes, on_nothing, NULL);
+		databases_destroy(exec->databases, on_nothing, NULL);
 		exec_free(exec);
 		return code;
 	}
@@ -109,11 +116,18 @@ static void on_hooks_closed(void *data)
 		closed(closed_data);
 }
 
-static void on_notes_closed(void *data)
+static void on_databases_closed(void *data)
 {
 	struct exec *exec = data;
 
 	hooks_destroy(exec->hooks, on_hooks_closed, exec);
+}
+
+static void on_notes_closed(void *data)
+{
+	struct exec *exec = data;
+
+	databases_destroy(exec->databases, on_databases_closed, exec);
 }
 
 void exec_destroy(struct exec *exec, exec_closed_fn *closed, void *data)

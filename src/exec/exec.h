@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Runs one attempt, reports one result. Knows neither schedule nor store. A kind of action is a
- * file (webhook.c, program.c, noop.c) and a row in exec.c's table. */
+ * file (webhook.c, program.c, query.c, noop.c) and a row in exec.c's table. */
 #pragma once
 
 #include <stdbool.h>
@@ -46,6 +46,11 @@ struct exec_opts {
 	void *get_secrets_data;
 	int64_t term_grace_ms; /* TERM, then KILL */
 	size_t output_max;     /* bytes of output kept: the tail; the mark before it comes on top */
+	/* "NAME=postgresql://... NAME=...": what sql actions may use. "" or NULL: none. */
+	const char *sql_databases;
+	/* Our own database, and the role that sql actions become there. Either "" or NULL: they
+	 * must not use it. */
+	const char *sql_self_url, *sql_self_role;
 	const char *state_dir; /* for the private folders of programs */
 	/* What a running attempt has noted; `data` is that of exec_start. May be NULL. */
 	exec_note_fn *on_note;

@@ -13,6 +13,7 @@
  *   webhook_hosts.c   places at each host
  *   capture.c         bounded output            keeper.c           ends programs when we are killed
  *   redact.c          secrets taken out of it   noop.c             nothing at all
+ *   query.c           one sql attempt               databases.c      where to, over which pool
  *   notes.c           watches what programs note  folder.c         and the folder they do it in
  */
 #pragma once
@@ -22,6 +23,7 @@
 
 #include "base/list.h"
 #include "exec/exec.h"
+#include "pg/pg.h"
 
 /* --- named limits --- */
 
@@ -90,6 +92,7 @@ struct exec_kind {
 };
 extern const struct exec_kind webhook_kind;
 extern const struct exec_kind program_kind;
+extern const struct exec_kind query_kind;
 extern const struct exec_kind noop_kind;
 
 /* The part of a running attempt that all kinds have; a kind embeds it in a struct of its own. */
@@ -401,6 +404,22 @@ void keeper_withdraw(struct keeper *keeper, pid_t group);
 /* Programs may run until then, from the first time on. */
 void keeper_extend(struct keeper *keeper, int64_t until_boot_ms);
 
+/* --- query.c, databases.c --- */
+
+#define SQL_SELF "self"
+int query_check(const struct exec *exec, const struct action *action, struct err *err);
+
+struct databases;
+/* ERR_INVALID: the option sql_databases. */
+int databases_create(
+	const struct exec_opts *opts, struct databases **ret_databases, struct err *err);
+/* Only without attempts. */
+void databases_destroy(struct databases *databases, exec_closed_fn *closed, void *data);
+bool databases_has(const struct databases *databases, const char *name);
+/* The pool, made at the first use; and the role to become, or NULL. */
+int databases_find(struct databases *databases, const char *name, struct pg_pool **ret_pool,
+	const char **ret_role, struct err *err);
+
 /* --- the executor --- */
 
 struct exec {
@@ -414,6 +433,7 @@ struct exec {
 	struct hosts *hosts;
 	struct account own;
 	struct keeper keeper;
+	struct databases *databases;
 	struct notes *notes; /* NULL: programs are off */
 	int null_fd;
 	char *chunk; /* OUTPUT_CHUNK bytes, for reading */

@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "model/model_priv.h"
 
-const char *const action_kind_names[] = {"http", "exec", "noop", NULL};
+const char *const action_kind_names[] = {"http", "exec", "sql", "noop", NULL};
 const char *const overlap_names[] = {"skip", "queue", "allow", "cancel_running", NULL};
 const char *const on_interrupt_names[] = {"retry", "fail", "hold", NULL};
 const char *const backoff_names[] = {"fixed", "linear", "exponential", NULL};
@@ -50,6 +50,12 @@ static void exec_fini(struct exec_target *exec)
 	free(exec->user);
 }
 
+static void sql_fini(struct sql_target *sql)
+{
+	free(sql->database);
+	free(sql->statement);
+}
+
 static void definition_fini(struct action *action)
 {
 	free(action->name);
@@ -59,6 +65,7 @@ static void definition_fini(struct action *action)
 	free(action->retry.on);
 	http_fini(&action->http);
 	exec_fini(&action->exec);
+	sql_fini(&action->sql);
 	schedule_unref(action->schedule);
 	json_decref(action->schedule_json);
 }

@@ -59,6 +59,26 @@ static void read_exec(const json_t *value, void *object, const struct place *pla
 	templates_read_exec(action, place);
 }
 
+static void read_sql(const json_t *value, void *object, const struct place *place)
+{
+	struct action *action = object;
+
+	if (target_is_wanted(value, action, ACTION_SQL, place))
+		members_read(sql_members, NULL, value, &action->sql, place);
+}
+
+static json_t *write_sql(const void *object)
+{
+	const struct action *action = object;
+	json_t *json;
+
+	if (action->kind != ACTION_SQL)
+		return NULL;
+	json = json_new_object();
+	members_write(sql_members, &action->sql, json);
+	return json;
+}
+
 static json_t *write_http(const void *object)
 {
 	const struct action *action = object;
@@ -236,6 +256,7 @@ static const struct member action_members[] = {
 	{"kind", ACTION(kind), MEMBER_ENUM, .is_required = true, .fallback = ACTION_KIND_COUNT, .names = action_kind_names},
 	{"http", .type = MEMBER_CUSTOM, .read = read_http, .write = write_http},
 	{"exec", .type = MEMBER_CUSTOM, .read = read_exec, .write = write_exec},
+	{"sql", .type = MEMBER_CUSTOM, .read = read_sql, .write = write_sql},
 	{"schedule", .type = MEMBER_CUSTOM, .read = read_schedule, .write = write_schedule},
 	{"timeout", ACTION(timeout_ms), MEMBER_DURATION, .min = 1, .max = 7 * DAY, .fallback = 10 * MINUTE},
 	{"overlap", ACTION(overlap), MEMBER_ENUM, .fallback = OVERLAP_SKIP, .names = overlap_names},

@@ -199,6 +199,13 @@ void check_path(const char *text, const struct place *place)
 		place_fault(place, "must not contain control characters");
 }
 
+void check_database(const char *text, const struct place *place)
+{
+	if (!consists_of(text, strlen(text), "._-"))
+		place_fault(
+			place, "'%.60s' must consist of letters, digits, '_', '-' and '.'", text);
+}
+
 void check_user(const char *text, const struct place *place)
 {
 	if (text[0] == '-' || !consists_of(text, strcspn(text, "$"), "._-") ||

@@ -33,6 +33,7 @@ void faults_add(struct faults *faults, const char *pointer, const char *fmt, ...
 enum action_kind {
 	ACTION_HTTP,
 	ACTION_EXEC,
+	ACTION_SQL,
 	ACTION_NOOP,
 	ACTION_KIND_COUNT
 };
@@ -87,6 +88,8 @@ extern const char *const action_state_names[];
 #define ACTION_ENV_BYTES_MAX     131072 /* in all */
 #define ACTION_PATH_MAX          4095
 #define ACTION_USER_MAX          32
+#define ACTION_DATABASE_MAX      64
+#define ACTION_STATEMENT_MAX     262144
 #define ACTION_QUEUE_LIMIT_MAX   1000
 #define ACTION_CATCHUP_MAX       1000
 #define ACTION_ATTEMPTS_MAX      100
@@ -172,6 +175,12 @@ struct retry_rule {
 	struct number_range range; /* of statuses or exit codes */
 };
 
+struct sql_target {
+	char *database; /* "self", or the name of a configured one */
+	char *statement;
+	bool is_read_only;
+};
+
 struct retry_policy {
 	int max_attempts; /* 1: no retry */
 	enum backoff backoff;
@@ -199,6 +208,7 @@ struct action {
 	enum action_kind kind;
 	struct http_target http;
 	struct exec_target exec;
+	struct sql_target sql;
 	struct schedule *schedule; /* owned; NULL: manual only */
 	json_t *schedule_json;     /* owned; as written and normalised; NULL: manual only */
 	int64_t timeout_ms;

@@ -76,6 +76,7 @@ void members_write(const struct member *members, const void *object, json_t *jso
 
 extern const struct member http_members[];
 extern const struct member exec_members[];
+extern const struct member sql_members[];
 void http_target_finish(struct http_target *http);
 void exec_target_finish(struct exec_target *exec, const struct place *place);
 
@@ -94,7 +95,7 @@ const char *format_number_range(
 	const struct number_range *range, char ret_text[static NUMBER_RANGE_SIZE]);
 
 member_check_fn check_name, check_tag, check_method, check_url, check_header_name,
-	check_header_value, check_env_name, check_path, check_user;
+	check_header_value, check_env_name, check_path, check_user, check_database;
 
 /* --- JSON building: never fails, whatever the bytes --- */
 

@@ -441,6 +441,18 @@ const struct member exec_members[] = {
 /* clang-format on */
 #undef EXEC
 
+/* --- sql --- */
+
+#define SQL(field) offsetof(struct sql_target, field)
+/* clang-format off */
+const struct member sql_members[] = {
+	{"database", SQL(database), MEMBER_TEXT, .is_required = true, .min = 1, .max = ACTION_DATABASE_MAX, .check = check_database},
+	{"statement", SQL(statement), MEMBER_TEXT, .is_required = true, .min = 1, .max = ACTION_STATEMENT_MAX},
+	{"read_only", SQL(is_read_only), MEMBER_BOOL, .fallback = false},
+	{0}};
+/* clang-format on */
+#undef SQL
+
 void exec_target_finish(struct exec_target *exec, const struct place *place)
 {
 	struct place at = place_member(place, "command");

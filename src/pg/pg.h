@@ -356,6 +356,56 @@ void pg_lease_query(struct pg_lease *lease, struct pg_query *query);
  * dropped, which rolls back. Exactly once for every lease that was granted. */
 void pg_lease_release(struct pg_lease *lease);
 
+/* --- a statement that somebody else wrote --- */
+
+/* In a transaction of its own, with settings that hold as long as it does. */
+struct pg_setting {
+	const char *name; /* a constant; without quotes in it */
+	const char *value;
+};
+#define PG_ERRAND_QUERIES       6
+#define PG_ERRAND_SETTINGS_TEXT 4096
+struct pg_errand {
+	/* in; borrowed until `done` */
+	struct pg_pool *pool;
+	const char *text;
+	bool is_read_only;
+	const struct pg_setting *settings; /* "role" among them is undone before the last word */
+	size_t setting_count;
+	int64_t timeout_ms; /* to wait for a connection, and of each step */
+	/* Its rows are there (errand->statement), the COMMIT is still to come. May be NULL. */
+	void (*on_statement)(struct pg_errand *errand);
+	/* What else belongs into the transaction, once the statement has succeeded; and whether its
+	 * answer allows the COMMIT (false: errand->err says why). NULL: nothing. */
+	void (*put_last)(struct pg_errand *errand, struct pg_query *query);
+	bool (*read_last)(struct pg_errand *errand, const struct pg_query *query);
+	/* Once, on the loop, never before pg_errand_start returned; then pg_errand_fini. */
+	void (*done)(struct pg_errand *errand);
+	void *data;
+	/* out */
+	struct err err; /* code 0: committed */
+	bool is_unknown; /* the connection was lost under the COMMIT: done or not done */
+	/* private to pg/, but for the rows of on_statement */
+	struct pg_query *statement;
+	enum {
+		PG_ERRAND_LEASING,
+		PG_ERRAND_WORKING,
+		PG_ERRAND_LAST_WORD,
+		PG_ERRAND_COMMITTING,
+		PG_ERRAND_ROLLING_BACK,
+		PG_ERRAND_DONE
+	} stage;
+	struct pg_lease lease;
+	struct pg_query queries[PG_ERRAND_QUERIES];
+	int query_count, under_way;
+	bool is_cancelled;
+	char *settings_text; /* owned */
+};
+void pg_errand_start(struct pg_errand *errand);
+/* Ends it, on the server too: `done` follows with ERR_CANCELLED, unless it was being committed. */
+void pg_errand_cancel(struct pg_errand *errand);
+void pg_errand_fini(struct pg_errand *errand);
+
 struct pg_pool_stats {
 	/* now */
 	int min, max;

@@ -189,7 +189,7 @@ struct fault_row {
 };
 
 #define KIND_LIST                                                                                  \
-	"known are name, description, kind, http, exec, schedule, timeout, overlap, "              \
+	"known are name, description, kind, http, exec, sql, schedule, timeout, overlap, "              \
 	"queue_limit, misfire, misfire_grace, max_lateness, max_catchup, pause_records, "          \
 	"on_interrupt, retry, priority, tags"
 /* clang-format off */
@@ -243,8 +243,8 @@ static const struct fault_row fault_rows[] = {
 
 	/* kind and targets */
 	{"{'name':'a'}", "/kind", "is required"},
-	{"{'name':'a','kind':'mail'}", "/kind", "'mail' is none of http, exec, noop"},
-	{"{'name':'a','kind':['http']}", "/kind", "must be one of http, exec, noop, not a list"},
+	{"{'name':'a','kind':'mail'}", "/kind", "'mail' is none of http, exec, sql, noop"},
+	{"{'name':'a','kind':['http']}", "/kind", "must be one of http, exec, sql, noop, not a list"},
 	{"{'name':'a','kind':'noop','exec':{'command':['x']}}", "/exec",
 		"must be left out (in a PATCH: null): the kind is 'noop'"},
 	{"{'name':'a','kind':'http'}", "/http", "is required: the kind is 'http'"},

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""sql actions on a real PostgreSQL: what they may do, what is kept of them, how they end."""
+import pytest
+
+from harness import wait_for
+from pg import cluster  # noqa: F401 (a fixture)
+
+
+@pytest.fixture
+def server(servers, cluster):
+    return servers(sql_databases=f"target={cluster.url}").start()
+
+
+def run_sql(server, statement, states=("succeeded",), **more):
+    sql = {"database": "target", "statement": statement, **more.pop("sql", {})}
+    name = server.create(name=f"sql-{len(server.get('/api/v1/actions?limit=1000').json['items'])}", kind="sql", sql=sql, **more)["name"]
+    run = server.wait_run(server.post(f"/api/v1/actions/{name}/run").json["id"])
+    assert run["state"] in states, run
+    return run, server.get(f"/api/v1/runs/{run['id']}/output").body.decode()
+
+
+def test_the_statement_is_committed_and_knows_its_run(server, cluster):
+    cluster.sql("CREATE TABLE seen (run text, due text, attempt int, epoch int)")
+    run, output = run_sql(server, "INSERT INTO seen VALUES (current_setting('gathering.run_id'),"
+                          " current_setting('gathering.due_at'), current_setting('gathering.attempt')::int,"
+                          " current_setting('gathering.epoch')::int)")
+    assert output == "(1 rows)\n"
+    assert cluster.sql("SELECT run || ' ' || attempt || ' ' || epoch FROM seen") == f"{run['id']} 1 1"
+    assert cluster.sql(f"SELECT count(*) FROM seen WHERE due::timestamptz = '{run['due_at']}'") == "1"
+
+
+def test_the_first_rows_are_the_output(server):
+    _, output = run_sql(server, "SELECT 1 AS one, NULL AS nothing, E'tab\\there\\nand \\\\' AS text")
+    assert output == "one\tnothing\ttext\n1\t\\N\ttab\\there\\nand \\\\\n(1 rows)\n"
+    _, output = run_sql(server, "SELECT generate_series(1, 1000) AS n")
+    lines = output.splitlines()
+    assert lines[:2] == ["n", "1"] and lines[100:] == ["100", "[... more rows left out ...]", "(1000 rows)"]
+
+
+def test_a_statement_that_fails_changes_nothing_and_says_why(server, cluster):
+    cluster.sql("CREATE TABLE facts (n int CHECK (n > 0))")
+    run, output = run_sql(server, "INSERT INTO facts SELECT 3 - i FROM generate_series(1, 3) i", ("failed",))
+    assert "new row for relation" in run["error"] and run["error"].endswith("(SQLSTATE 23514)"), run
+    assert output == ""
+    assert cluster.sql("SELECT count(*) FROM facts") == "0"
+    run, _ = run_sql(server, "INSERT INTO facts VALUES (1); INSERT INTO facts VALUES (2)", ("failed",))
+    assert run["error"].endswith("(SQLSTATE 42601)"), run
+    assert cluster.sql("SELECT count(*) FROM facts") == "0"
+
+
+def test_read_only_is_enforced_by_the_server(server, cluster):
+    cluster.sql("CREATE TABLE safe (n int)")
+    run, _ = run_sql(server, "INSERT INTO safe VALUES (1)", ("failed",), sql={"read_only": True})
+    assert "read-only transaction" in run["error"] and "25006" in run["error"], run
+    _, output = run_sql(server, "SELECT count(*) FROM safe", sql={"read_only": True})
+    assert output == "count\n0\n(1 rows)\n"
+
+
+def test_cancel_and_timeout_end_the_statement_on_the_server_too(server, cluster):
+    def active():
+        return cluster.sql("SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT pg_sleep%'")
+    server.create(name="sleeper", kind="sql", sql={"database": "target", "statement": "SELECT pg_sleep(1000)"})
+    run = server.post("/api/v1/actions/sleeper/run").json
+    wait_for(lambda: active() == "1", "the statement to run")
+    assert server.post(f"/api/v1/runs/{run['id']}/cancel").status == 202
+    ended = server.wait_run(run["id"])
+    assert (ended["state"], ended["error"]) == ("cancelled", "cancelled; nothing was changed")
+    wait_for(lambda: active() == "0", "the statement to be gone")
+    run, _ = run_sql(server, "SELECT pg_sleep(1000)", ("timed_out",), timeout="300ms")
+    assert run["error"] == "timed out after 300ms; nothing was changed"
+    wait_for(lambda: active() == "0", "the statement to be gone")
+
+
+def test_a_stop_hands_the_run_back_and_leaves_nothing_on_the_server(servers, cluster):
+    server = servers(sql_databases=f"target={cluster.url}", run_max="200ms").start()
+    cluster.sql("CREATE TABLE slow (n int)")
+    server.create(name="slow", kind="sql", sql={
+        "database": "target", "statement": "INSERT INTO slow SELECT 1 FROM pg_sleep(1000)"})
+    run = server.post("/api/v1/actions/slow/run").json
+    wait_for(lambda: cluster.sql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'INSERT INTO slow%'") == "1", "the statement")
+    server.stop(expect=3)
+    assert cluster.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'gathering sql'") == "0"
+    server.start()
+    wait_for(lambda: server.get(f"/api/v1/runs/{run['id']}").json["state"] == "running", "the next attempt")
+    assert server.get(f"/api/v1/runs/{run['id']}").json["interruptions"] == 1
+    assert cluster.sql("SELECT count(*) FROM slow") == "0"
+
+
+def test_a_lost_database_is_a_failure_that_says_so(server, cluster):
+    server.create(name="later", kind="sql", timeout="2s", sql={"database": "target", "statement": "SELECT 1"})
+    cluster.stop()
+    run = server.wait_run(server.post("/api/v1/actions/later/run").json["id"])
+    cluster.start()
+    assert run["state"] in ("failed", "timed_out"), run
+    assert run["error"]
+    wait_for(lambda: server.wait_run(server.post("/api/v1/actions/later/run").json["id"])["state"] == "succeeded", "a success")
+
+
+def test_only_configured_databases_can_be_used(server):
+    for name, words in (("other", "add other=postgresql://"), ("self", "sql_self_role")):
+        answer = server.post("/api/v1/actions", {"name": "x", "kind": "sql", "sql": {"database": name, "statement": "SELECT 1"}})
+        assert answer.status == 403 and words in answer.body.decode(), answer
+
+
+def test_a_wrong_list_of_databases_is_refused_at_the_start_without_its_passwords(servers):
+    server = servers(sql_databases="target=postgresql://me:swordfish@h/db target=postgresql://h/db").spawn()
+    assert server.wait() != 0
+    assert "'target' is given twice" in server.log and "swordfish" not in server.log, server.log
