@@ -312,17 +312,50 @@ def connect_unix(path):
     return sock
 
 
+def start_on(servers, folder, kind, **options):
+    """-> (server, a way to connect to it)"""
+    listen = {"ipv4": "127.0.0.1:0", "ipv6": "[::1]:0", "unix": f"unix:{folder}/s"}[kind]
+    server = servers(listen=listen, database=f"sqlite:{folder}/g.db", **options).spawn()
+    if kind != "unix":
+        server.wait_listening()
+    wait_for(lambda: "to=ready" in server.log, "the start")
+    return server, (lambda: connect_unix(f"{folder}/s")) if kind == "unix" else server.connect
+
+
+@pytest.mark.parametrize("kind", ["ipv4", "ipv6", "unix"])
+def test_whoever_waits_in_the_queue_when_the_listener_closes_is_answered(servers, tmp_path, kind):
+    """The server stands still while 50 clients come and the notice runs out: it wakes to the end of the notice."""
+    server, connect = start_on(servers, tmp_path, kind, notice_min="1s", notice_max="1s")
+    server.signal(signal.SIGTERM)
+    wait_for(lambda: "to=draining" in server.log, "the notice")
+    noticed = time.monotonic()
+    server.signal(signal.SIGSTOP)
+    wait_for(lambda: is_stopped(server), "it to stand still")
+    socks = [connect() for _ in range(50)]
+    for sock in socks:
+        sock.sendall(LIST)
+    time.sleep(max(0, noticed + 1.5 - time.monotonic()))  # the notice runs out
+    server.signal(signal.SIGCONT)
+    answers = []
+    for sock in socks:
+        try:
+            answers.append(read_all(sock)[:12])
+        except OSError as error:
+            answers.append(repr(error))
+        sock.close()
+    assert answers == [b"HTTP/1.1 200"] * 50
+    assert server.wait() == 0
+
+
+def is_stopped(server):
+    with open(f"/proc/{server.pid}/stat", encoding="utf-8") as file:
+        return file.read().rsplit(")", 1)[1].split()[0] == "T"
+
+
 def stop_in_a_storm(servers, folder, kind):
     folder.mkdir()
-    listen = {"ipv4": "127.0.0.1:0", "ipv6": "[::1]:0", "unix": f"unix:{folder}/s"}[kind]
-    server = servers(listen=listen, database=f"sqlite:{folder}/g.db", notice_max="200ms").spawn()
-    if kind == "unix":
-        wait_for(lambda: "to=ready" in server.log, "the start")
-        storm = Storm(lambda: connect_unix(f"{folder}/s"), 6)
-    else:
-        server.wait_listening()
-        wait_for(lambda: "to=ready" in server.log, "the start")
-        storm = Storm(server.connect, 6)
+    server, connect = start_on(servers, folder, kind, notice_max="200ms")
+    storm = Storm(connect, 6)
     wait_for(lambda: storm.answered > 20, "the storm")
     server.signal(signal.SIGTERM)
     status = server.wait()
