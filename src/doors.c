@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/prove.h"
 #include "http/http.h"
 #include "life/life.h"
 #include "server_priv.h"
@@ -48,7 +49,9 @@ static int take_fd(int *fd)
 	return taken;
 }
 
-/* An inherited socket counts as shared: at first it is, with systemd or with the predecessor. */
+/* An inherited socket counts as shared: at first it is, with systemd or with the predecessor.
+ * Nobody is accepted from it before we are ready: who waits in its queue is answered a moment
+ * later, by the predecessor or by us, and not told 503 now. */
 static int open_listener(struct server *server, struct err *err)
 {
 	const struct conf *conf = &server->conf;
@@ -58,7 +61,7 @@ static int open_listener(struct server *server, struct err *err)
 		.loop = &server->loop,
 		.listen = conf->listen,
 		.socket = socket.fd >= 0 ? &socket : NULL,
-		.is_held = successor_has_predecessor(&server->successor),
+		.is_held = socket.fd >= 0 && !RULE_IS_OFF(HELD_UNTIL_READY),
 		.backlog = LISTEN_BACKLOG,
 		.connections_max = (int)conf->connections_max,
 		.connections_per_address = (int)conf->connections_per_address,

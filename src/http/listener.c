@@ -238,7 +238,8 @@ static bool refuse_handshakes(int fd)
 void listener_begin_close(struct http *http)
 {
 	struct listener *listener = &http->listener;
-	if (listener->is_shared) {
+
+	if (listener->is_shared && !RULE_IS_OFF(SHARED_SOCKET_SPARED)) {
 		close_now(http);
 		return;
 	}

@@ -44,7 +44,7 @@ def test_systemd_accepts_the_units(tmp_path):
             (tmp_path / name.removesuffix(".in")).write_text(text)
     units = [str(path) for path in sorted(tmp_path.iterdir())]
     done = run("systemd-analyze", "verify", "--man=no", *units)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, "") and len(units) == 2
 
 
 def test_systemd_waits_longer_than_the_server(tmp_path):

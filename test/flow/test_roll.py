@@ -5,13 +5,14 @@ import concurrent.futures
 import functools
 import http.client
 import signal
+import socket
 import threading
 import time
 
 import pytest
 
-from balancers import HAPROXY, NGINX, Haproxy, Nginx, Roll
-from harness import wait_for
+from balancers import HAPROXY, NGINX, Haproxy, Load, Nginx, Roll
+from harness import free_port, wait_for
 
 ROLLS = {
     "haproxy_500ms": functools.partial(Roll, balancer=functools.partial(Haproxy, inter="500ms")),
@@ -43,6 +44,29 @@ def test_a_roll_of_two_servers_fails_no_request(rolls, kind):
     print(f"{kind}: {roll.load.ok} requests, {len(roll.load.failed)} failed, stops took {roll.took_s} s, 503 seen {roll.refusals}")
     assert roll.load.failed == []
     assert min(roll.refusals) >= 3, "the 503 was visible while connections were still accepted"
+
+
+def test_a_restart_under_socket_activation_refuses_nobody(servers):
+    """Three restarts with 300 ms of no server: who comes in between waits in the queue of the socket."""
+    with socket.create_server(("127.0.0.1", free_port()), backlog=1024) as sock:
+        server = servers(notice_max="500ms")
+        server.activation = [sock]
+        server.start()
+        load = Load(server.port)
+        try:
+            for _ in range(3):
+                done = load.ok
+                wait_for(lambda: load.ok > done + 100, "the load to flow")
+                server.stop()
+                time.sleep(0.3)  # the gap
+                server.start()
+            done = load.ok
+            wait_for(lambda: load.ok > done + 100, "the load to flow")
+        finally:
+            load.end()
+        print(f"{load.ok} requests, {len(load.failed)} failed, longest {load.longest_s * 1000:.0f} ms")
+        assert load.failed == []
+        server.stop()
 
 
 def test_a_balancer_that_never_notices_ends_at_notice_max(servers):
