@@ -362,15 +362,18 @@ void attempt_finish(struct attempt *attempt)
  * outranks a shutdown that came first: the run must not be started again elsewhere. */
 void attempt_end(struct attempt *attempt, enum attempt_outcome outcome)
 {
-	if (attempt->is_finished || (!attempt->is_fetching && attempt->kind->has_ended(attempt)))
+	if (attempt->is_finished)
 		return;
-	if (attempt->ending == ATTEMPT_SUCCEEDED) {
-		attempt->ending = outcome;
-		if (!attempt->is_fetching) /* else the answer will find it */
-			attempt->kind->end(attempt);
-	} else if (attempt->ending == ATTEMPT_INTERRUPTED && outcome == ATTEMPT_CANCELLED) {
-		attempt->ending = outcome;
+	if (attempt->ending != ATTEMPT_SUCCEEDED) { /* ours, also when it has ended meanwhile */
+		if (attempt->ending == ATTEMPT_INTERRUPTED && outcome == ATTEMPT_CANCELLED)
+			attempt->ending = outcome;
+		return;
 	}
+	if (!attempt->is_fetching && attempt->kind->has_ended(attempt))
+		return;
+	attempt->ending = outcome;
+	if (!attempt->is_fetching) /* else the answer will find it */
+		attempt->kind->end(attempt);
 }
 
 static void on_deadline(uv_timer_t *timer)

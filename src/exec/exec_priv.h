@@ -36,6 +36,8 @@
 #define NOTE_EVERY_MS        1000  /* progress and checkpoint of a program are read so often */
 #define HOOK_BODY_MAX        (16 << 20) /* bytes of an answer's body that are read */
 #define HOOK_IDLE_MAX        64         /* CURL handles kept for the next transfer */
+#define HOOK_BUFFER_SIZE     4096       /* bytes of one read of an answer */
+#define HOOK_UPLOAD_SIZE     16384      /* and of one write of a long body; libcurl's least */
 #define HOOK_HEADERS_MAX     (256 << 10)
 #define HOOK_RETRY_AFTER_MAX (7 * 24 * 3600) /* seconds */
 

@@ -153,6 +153,9 @@ static void set_limits(CURL *easy, const struct http_target *target)
 	(void)curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
 	(void)curl_easy_setopt(easy, CURLOPT_PROXY, "");
 	(void)curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	/* Most of what a waiting webhook costs. */
+	(void)curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)HOOK_BUFFER_SIZE);
+	(void)curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)HOOK_UPLOAD_SIZE);
 	/* Or an attempt that ends during a name look-up would wait for the look-up. */
 	(void)curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 }
