@@ -14,6 +14,7 @@ BUILD = os.path.dirname(BINARY)
 FILES = {
     "bin/gathering",
     "lib/systemd/system/gathering.service",
+    "lib/systemd/system/gathering.socket",
     "share/bash-completion/completions/gathering.bash",
     "share/doc/gathering/examples/gathering.conf",
     "share/man/man1/gathering.1",
