@@ -191,6 +191,8 @@ static void sched_part_start(void *data)
 {
 	struct server *server = data;
 	struct err err = {0};
+	auto_free char *state = state_folder(&server->conf);
+	auto_free char *unrecorded = xasprintf("%s/unrecorded.jsonl", state);
 	struct sched_opts opts = {
 		.loop = &server->loop,
 		.store = server->store,
@@ -202,6 +204,7 @@ static void sched_part_start(void *data)
 		.claim_max = CLAIM_MAX,
 		.heartbeat_ms = server->conf.heartbeat,
 		.lease_ms = server->conf.lease,
+		.unrecorded_path = unrecorded,
 		.has_predecessor = successor_has_predecessor(&server->successor) &&
 				   !store_is_shared(server->store),
 		.db_max_ms = server->conf.db_max,

@@ -300,6 +300,7 @@ static void hurry(struct life *life)
 	life->hurry_watchdog = watchdog_start(HURRY_MAX_MS,
 		"something hangs in a stop that was to be quick: exiting now; what was running is "
 		"recovered at the next start");
+	watchdog_set_status(life->hurry_watchdog, life->exit_status > 3 ? life->exit_status : 3);
 	if (life->walk != WALK_DRAIN)
 		return;
 	life->step_was_cut = true;
@@ -392,8 +393,13 @@ const char *life_phase(const struct life *life)
 
 void life_set_exit(struct life *life, int status)
 {
-	if (status > life->exit_status)
-		life->exit_status = status;
+	if (status <= life->exit_status)
+		return;
+	life->exit_status = status;
+	if (status < 3)
+		return;
+	watchdog_set_status(life->watchdog, status);
+	watchdog_set_status(life->hurry_watchdog, status);
 }
 
 int life_exit_status(const struct life *life)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "life/watchdog.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@ struct watchdog {
 	uv_cond_t wake;
 	uint64_t limit_ns;
 	const char *why;
+	_Atomic int status;
 	bool is_off; /* under mutex */
 };
 
@@ -29,7 +31,7 @@ static void watch(void *data)
 		uv_cond_timedwait(&dog->wake, &dog->mutex, deadline - now);
 	if (!dog->is_off) {
 		log_error(dog->why);
-		_exit(3);
+		_exit(atomic_load(&dog->status));
 	}
 	uv_mutex_unlock(&dog->mutex);
 }
@@ -40,10 +42,17 @@ struct watchdog *watchdog_start(int64_t limit_ms, const char *why)
 
 	dog->limit_ns = (uint64_t)limit_ms * 1000000;
 	dog->why = why;
+	atomic_store(&dog->status, 3);
 	must(uv_mutex_init(&dog->mutex) == 0);
 	must(uv_cond_init(&dog->wake) == 0);
 	must(uv_thread_create(&dog->thread, watch, dog) == 0);
 	return dog;
+}
+
+void watchdog_set_status(struct watchdog *dog, int status)
+{
+	if (dog)
+		atomic_store(&dog->status, status);
 }
 
 void watchdog_stop(struct watchdog *dog)

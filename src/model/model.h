@@ -533,6 +533,18 @@ struct run_follow_up {
 	bool counts;      /* false: the attempt is not used up (interruption) */
 };
 
+/* The end of an attempt as one line of JSON without its newline (owned by the caller), and back. Of
+ * the run only id, epoch and attempt. ERR_CORRUPT: not such a line. */
+struct ended_attempt {
+	struct run run;
+	struct attempt_result result;
+	struct run_follow_up follow_up;
+};
+char *ended_attempt_to_text(const struct run *run, const struct attempt_result *result,
+	const struct run_follow_up *follow_up);
+int ended_attempt_from_text(const char *text, size_t len, struct ended_attempt *ret_ending, struct err *err);
+void ended_attempt_fini(struct ended_attempt *ending);
+
 #define INTERRUPTIONS_MAX 3 /* the 4th interruption: the attempt counts as failed */
 
 /* Pure decision (retry policy, on_interrupt, limits). `random` is 0 .. 2^32-1 for the jitter.

@@ -80,15 +80,56 @@ static void log_recorded(const struct attempt *attempt, enum run_state state)
 		kv_i64("attempt", run->attempt), kv_str("error", attempt->result.error));
 }
 
-static bool must_give_up(struct sched *sched)
+/* The store gets db_max for each result, and for what had ended before from the moment of the stop.
+ */
+static bool is_late(const struct attempt *attempt, int64_t now_mono_ms)
+{
+	const struct sched *sched = attempt->sched;
+	int64_t since = attempt->ended_mono_ms > sched->stopping_mono_ms ? attempt->ended_mono_ms
+									 : sched->stopping_mono_ms;
+
+	return now_mono_ms >= since + sched->opts.db_max_ms || sched->hurries > 1 ||
+	       (sched->record_until_mono_ms != NO_TIME &&
+		       now_mono_ms >= sched->record_until_mono_ms);
+}
+
+/* The store's answer may still be owed; then the attempt stays until it comes, but nobody waits. */
+static void keep(struct attempt *attempt)
+{
+	if (attempt->is_kept)
+		return;
+	attempt->is_kept = true;
+	attempt->sched->lost_result = true;
+	unrecorded_keep(attempt->sched->file, attempt);
+}
+
+void attempt_keep_late(struct sched *sched)
 {
 	int64_t now = clock_mono_ms();
 
-	if (!sched->is_stopping)
-		return false;
-	if (sched->record_deadline_mono_ms == NO_TIME)
-		sched->record_deadline_mono_ms = now + sched->opts.db_max_ms;
-	return sched->hurries > 1 || now >= sched->record_deadline_mono_ms;
+	list_for_each (node, &sched->attempts) {
+		struct attempt *attempt = list_entry(node, struct attempt, node);
+
+		if (attempt->has_ended && is_late(attempt, now))
+			keep(attempt);
+	}
+}
+
+void attempt_kept(struct attempt *attempt, const struct err *err)
+{
+	if (err->code == 0)
+		log_warn("a result could not be recorded; it is kept in state_dir and recorded at "
+			 "the next start",
+			kv_id("run", &attempt->run.id));
+	else
+		log_error("a result could neither be recorded nor kept; the run is recovered at "
+			  "the next start",
+			kv_id("run", &attempt->run.id), kv_str("error", err->text));
+	metrics.results_unrecorded++;
+	if (attempt->is_waiting)
+		attempt_free(attempt);
+	else
+		attempt->sched->kept_count++;
 }
 
 static void on_retry(uv_timer_t *timer)
@@ -102,17 +143,25 @@ void attempt_retry_later(struct sched *sched)
 		uv_timer_start(&sched->retry, on_retry, RECORD_RETRY_MS, 0);
 }
 
+/* The store's last word on an attempt that is kept; true: nothing more is to be done with it. */
+static bool attempt_is_settled(struct attempt *attempt)
+{
+	if (!attempt->is_kept)
+		return false;
+	attempt->is_waiting = true; /* for nobody: it is freed now, or once it is in the file */
+	if (!list_is_empty(&attempt->in_unrecorded))
+		return true;
+	attempt->sched->kept_count--;
+	attempt_free(attempt);
+	return true;
+}
+
 void attempt_record_failed(struct attempt *attempt, const struct err *err)
 {
 	struct sched *sched = attempt->sched;
 
-	if (must_give_up(sched)) {
-		log_error("a result could not be recorded; the run is recovered at the next start",
-			kv_id("run", &attempt->run.id), kv_str("error", err->text));
-		sched->lost_result = true;
-		attempt_free(attempt);
+	if (attempt_is_settled(attempt))
 		return;
-	}
 	sched->unrecorded += !attempt->has_failed;
 	attempt->is_waiting = attempt->has_failed = true;
 	if (uv_is_active((uv_handle_t *)&sched->retry))
@@ -156,12 +205,15 @@ static void on_recorded(struct store_req *req)
 		start_sequels(attempt->sched, &attempt->finish);
 	}
 	store_finish_fini(&attempt->finish);
-	attempt_free(attempt);
+	if (!attempt_is_settled(attempt))
+		attempt_free(attempt);
 }
 
 /* What was noted last first: afterwards nobody may write it. */
 void attempt_record(struct attempt *attempt)
 {
+	if (attempt_is_settled(attempt))
+		return;
 	attempt->is_waiting = false;
 	if (attempt->is_noting || note_send(attempt))
 		return;
@@ -174,7 +226,7 @@ void attempt_record_waiting(struct sched *sched)
 	list_for_each (node, &sched->attempts) {
 		struct attempt *attempt = list_entry(node, struct attempt, node);
 
-		if (attempt->is_waiting)
+		if (attempt->is_waiting && !attempt->is_kept)
 			attempt_record(attempt);
 		else if (!attempt->has_ended)
 			(void)note_send(attempt);
@@ -187,6 +239,7 @@ static void attempt_end(struct attempt *attempt, struct run_follow_up follow_up)
 	attempt->finish = (struct store_finish){
 		.run = &attempt->run, .result = &attempt->result, .follow_up = follow_up};
 	attempt->has_ended = true;
+	attempt->ended_mono_ms = clock_mono_ms();
 	attempt_record(attempt);
 }
 
@@ -233,6 +286,7 @@ void attempt_start(struct sched *sched, struct run *run, int64_t now_ms)
 	struct attempt *attempt = xcalloc(1, sizeof(*attempt));
 
 	attempt->sched = sched;
+	list_init(&attempt->in_unrecorded);
 	attempt->run = *run;
 	*run = (struct run){0};
 	list_push(&sched->attempts, &attempt->node);

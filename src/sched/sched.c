@@ -13,6 +13,7 @@
 #define BACKOFF_MIN_MS    100
 #define BACKOFF_MAX_MS    1000
 #define HAND_OVER_POLL_MS 500 /* two processes on one file: how often each asks */
+#define GIVE_UP_LOOK_MS   100
 #define HURRY_GRACE_MS    1000
 #define HURRY_RECORD_MS   2000 /* from the hurry on; the KILL and the way to the store included */
 
@@ -59,7 +60,7 @@ int sched_create(const struct sched_opts *opts, struct sched **ret_sched, struct
 	sched->window = window_create();
 	sched->claim_items = xcalloc((size_t)opts->claim_max, sizeof(*sched->claim_items));
 	sched->covered_until_ms = sched->pending_at_ms = NO_TIME;
-	sched->record_deadline_mono_ms = sched->last_claim_mono_ms = NO_TIME;
+	sched->record_until_mono_ms = sched->last_claim_mono_ms = NO_TIME;
 	sched->backoff_ms = BACKOFF_MIN_MS;
 	list_init(&sched->attempts);
 	list_init(&sched->duties);
@@ -68,6 +69,9 @@ int sched_create(const struct sched_opts *opts, struct sched **ret_sched, struct
 	init_timer(sched, &sched->heartbeat);
 	init_timer(sched, &sched->fence);
 	init_timer(sched, &sched->run_max);
+	init_timer(sched, &sched->give_up);
+	sched->file = unrecorded_create(sched, opts->unrecorded_path);
+	sched->opts.unrecorded_path = NULL;
 	init_timer(sched, &sched->duty_timer);
 	init_timer(sched, &sched->look_gap);
 	*ret_sched = sched;
@@ -157,7 +161,7 @@ void sched_turn(struct sched *sched)
 	static bool (*const tries[])(struct sched *) = {look_try, take_try, claim_try};
 
 	if (sched->exchange != EXCHANGE_NONE || sched->is_backing_off || sched->is_paused ||
-		sched->is_destroyed || !lease_is_held(sched))
+		sched->is_destroyed || sched->is_replaying || !lease_is_held(sched))
 		return;
 	if (sched->recovery_first) {
 		recover(sched);
@@ -209,7 +213,15 @@ void sched_start(struct sched *sched, sched_done_fn *started, void *data)
 	news_begin(sched);
 	store_want_work(sched->opts.store, !sched->is_paused);
 	lease_start(sched);
+	sched->is_replaying = true;
+	unrecorded_replay(sched->file);
+}
+
+void sched_replayed(struct sched *sched)
+{
+	sched->is_replaying = false;
 	sched_turn(sched);
+	drain_check(sched);
 }
 
 void sched_predecessor_gone(struct sched *sched)
@@ -269,10 +281,25 @@ static void on_run_max(uv_timer_t *timer)
 	end_attempts(timer->data);
 }
 
+static void on_give_up(uv_timer_t *timer)
+{
+	attempt_keep_late(timer->data);
+}
+
+/* From now on nothing waits for the store for ever. */
+static void begin_stopping(struct sched *sched)
+{
+	if (sched->is_stopping)
+		return;
+	sched->is_stopping = true;
+	sched->stopping_mono_ms = clock_mono_ms();
+	uv_timer_start(&sched->give_up, on_give_up, GIVE_UP_LOOK_MS, GIVE_UP_LOOK_MS);
+}
+
 /* The limit is armed once; after a hurry its timer counts down to the KILL. */
 void sched_finish_within(struct sched *sched, int64_t run_max_ms)
 {
-	sched->is_stopping = true;
+	begin_stopping(sched);
 	if (uv_is_active((uv_handle_t *)&sched->run_max))
 		return;
 	uv_timer_start(&sched->run_max, on_run_max, (uint64_t)run_max_ms, 0);
@@ -288,7 +315,9 @@ void drain_check(struct sched *sched)
 	if (sched->is_destroyed && (sched->is_beating || sched->is_reaping ||
 					   sched->duties_working > 0 || sched->fetches > 0))
 		return;
-	if (sched->attempt_count == 0 && sched->runs_drained)
+	if (unrecorded_is_busy(sched->file) || (sched->is_destroyed && sched->attempt_count > 0))
+		return;
+	if (sched->attempt_count == sched->kept_count && sched->runs_drained)
 		take_ptr(sched->runs_drained)(sched->drain_data);
 }
 
@@ -311,16 +340,12 @@ static void on_hurry_grace(uv_timer_t *timer)
 
 void sched_hurry(struct sched *sched)
 {
-	int64_t record_until = clock_mono_ms() + HURRY_RECORD_MS;
-
-	sched->is_stopping = true;
-	if (sched->record_deadline_mono_ms == NO_TIME ||
-		sched->record_deadline_mono_ms > record_until)
-		sched->record_deadline_mono_ms = record_until;
+	begin_stopping(sched);
+	if (sched->record_until_mono_ms == NO_TIME)
+		sched->record_until_mono_ms = clock_mono_ms() + HURRY_RECORD_MS;
 	end_attempts(sched);
 	uv_timer_start(&sched->run_max, on_hurry_grace, sched->hurries ? 0 : HURRY_GRACE_MS, 0);
-	if (++sched->hurries > 1)
-		attempt_record_waiting(sched);
+	sched->hurries++;
 }
 
 bool sched_was_cut(const struct sched *sched)
@@ -339,6 +364,7 @@ static void on_handle_closed(uv_handle_t *handle)
 
 	if (--sched->open_handles > 0)
 		return;
+	unrecorded_destroy(sched->file);
 	window_destroy(sched->window);
 	free(sched->claim_items);
 	sched->closed(sched->closed_data);
@@ -355,6 +381,7 @@ static void close_handles(void *data)
 	uv_close((uv_handle_t *)&sched->heartbeat, on_handle_closed);
 	uv_close((uv_handle_t *)&sched->fence, on_handle_closed);
 	uv_close((uv_handle_t *)&sched->run_max, on_handle_closed);
+	uv_close((uv_handle_t *)&sched->give_up, on_handle_closed);
 	uv_close((uv_handle_t *)&sched->duty_timer, on_handle_closed);
 	uv_close((uv_handle_t *)&sched->look_gap, on_handle_closed);
 	wake_timer_destroy(sched->wake);

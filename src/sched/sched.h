@@ -28,6 +28,8 @@ struct sched_opts {
 	/* Shared store: how often we say that we live while there is work, for how long it counts.
 	 * Without work two thirds of a lease are often enough. */
 	int64_t heartbeat_ms, lease_ms;
+	const char *unrecorded_path; /* file for results that cannot be recorded; copied;
+					NULL: they are lost */
 	bool has_predecessor; /* a process that plans no more but still ends runs of its own: what
 				 it leaves is recovered after sched_predecessor_gone() only, and
 				 what it is told is looked for often */

@@ -38,7 +38,10 @@ struct attempt {
 	struct run_note noting;          /* on its way: is_noting */
 	struct store_note noting_req;
 	bool is_fetching, is_noting;
-	bool has_ended;               /* `finish` says how */
+	bool has_ended; /* `finish` says how */
+	bool is_kept;   /* in the file of unrecorded results, or on its way */
+	struct list in_unrecorded;
+	int64_t ended_mono_ms;
 	enum attempt_outcome end_now; /* while fetching: somebody asked; SUCCEEDED: nobody */
 };
 
@@ -85,6 +88,10 @@ struct sched {
 	int64_t beat_due_boot_ms; /* the next one, unless one is under way */
 	int64_t fence_boot_ms;    /* our work ends then, unless the lease is extended */
 
+	struct unrecorded *file; /* owned; results that the store could not be told */
+	uv_timer_t give_up;      /* shutdown: looks for results that the store does not take */
+	size_t kept_count;       /* attempts that are kept while the store still owes an answer */
+	bool is_replaying;
 	bool has_successor;  /* another process plans; we only end what runs here */
 	bool recovery_first; /* before anything else: what the instance before us left */
 	bool is_paused;
@@ -111,7 +118,9 @@ struct sched {
 
 	bool was_cut, lost_result;
 	int hurries;
-	int64_t record_deadline_mono_ms; /* draining and the store is away; NO_TIME: not yet */
+	int64_t stopping_mono_ms;     /* since when */
+	int64_t record_until_mono_ms; /* in a hurry: what is not recorded by then is kept; NO_TIME:
+					 there is none */
 	int64_t last_claim_mono_ms;
 	int64_t max_lag_ms, lag_since_mono_ms;
 
@@ -221,3 +230,23 @@ void note_fini(struct attempt *attempt);
 
 /* Tries again to record what could not be recorded. */
 void attempt_record_waiting(struct sched *sched);
+
+/* The file has it, or could not take it: err->code. */
+void attempt_kept(struct attempt *attempt, const struct err *err);
+
+/* While stopping: puts results into the file that the store has not taken for db_max. */
+void attempt_keep_late(struct sched *sched);
+
+/* --- unrecorded.c --- */
+
+struct unrecorded;
+struct unrecorded *unrecorded_create(struct sched *sched, const char *path);
+void unrecorded_destroy(struct unrecorded *unrecorded); /* not while busy; NULL is fine */
+bool unrecorded_is_busy(const struct unrecorded *unrecorded);
+
+/* Puts the end of `attempt` into the file; attempt_kept() follows, at once when there is none. */
+void unrecorded_keep(struct unrecorded *unrecorded, struct attempt *attempt);
+
+/* Records what the file holds; sched_replayed() follows. */
+void unrecorded_replay(struct unrecorded *unrecorded);
+void sched_replayed(struct sched *sched);
