@@ -11,18 +11,23 @@
 
 #define LOCKED_AGAIN_MS 20 /* somebody decides about that action right now: no longer than this */
 
-/* The clock, the kinds of which one could start, the next not_before. */
+/* The clock, the kinds of which one could start, the next not_before. Not EXISTS: the planner may
+ * hash that, and then asks has_turn() of the whole line for each question (measured: most of the
+ * time of a backlog). */
+#define COULD_START                                                                                \
+	" AND r.kind = k.kind AND (NOT r.is_serial OR gathering.has_turn(r.action_id, r.due_at))"
 static const struct pg_statement pending_statement = {.name = "pending",
 	.text = "SELECT c.clock, ARRAY(SELECT k.n::bigint - 1 FROM unnest($1::text[])"
-		" WITH ORDINALITY k(kind, n) WHERE EXISTS (SELECT 1 FROM gathering.run r"
-		" WHERE r.state = 'pending' AND r.not_before IS NULL AND r.kind = k.kind"
-		" AND (NOT r.is_serial OR gathering.has_turn(r.action_id, r.due_at)))"
-		" OR EXISTS (SELECT 1 FROM gathering.run r"
-		" WHERE r.state = 'pending' AND r.not_before <= c.clock AND r.kind = k.kind"
-		" AND (NOT r.is_serial OR gathering.has_turn(r.action_id, r.due_at)))),"
+		" WITH ORDINALITY k(kind, n) WHERE (SELECT true FROM gathering.run r"
+		" WHERE r.state = 'pending' AND r.not_before IS NULL" COULD_START
+		" ORDER BY gathering.rank(r.created_at, r.priority) LIMIT 1)"
+		" OR (SELECT true FROM gathering.run r"
+		" WHERE r.state = 'pending' AND r.not_before <= c.clock" COULD_START
+		" ORDER BY r.not_before LIMIT 1)),"
 		" (SELECT r.not_before FROM gathering.run r WHERE r.state = 'pending'"
 		" AND r.not_before > c.clock ORDER BY r.not_before LIMIT 1)"
 		" FROM gathering.clock() c(clock)"};
+#undef COULD_START
 
 struct pending {
 	int64_t now_ms, next_ms;
