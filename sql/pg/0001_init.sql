@@ -441,6 +441,8 @@ $take$;
 -- answer has a row for each, in the order given: the new state, or NULL and what was found in its place. in_again: the
 -- answer to an earlier try was lost, so an attempt that is on record with this outcome is ours (ret_was_done). One row
 -- more, the last, when others were started by these ends: with the runs to end now for that.
+-- IS NOT DISTINCT FROM 'running', here and in heartbeat: with = the planner may walk the index of all that run, once for
+-- each run named, instead of asking for it by key (measured: 12 of 15 ms for a batch of 35).
 CREATE FUNCTION gathering.finish(
 	in_again boolean, in_ids uuid[], in_epochs bigint[], in_outcome text[], in_http_status integer[],
 	in_exit_code integer[], in_started_at timestamptz[], in_error text[], in_output bytea[], in_total bigint[],
@@ -454,7 +456,7 @@ DECLARE
 BEGIN
 	IF gathering.lock_sequels(in_ids) THEN
 		live := ARRAY(SELECT r.id FROM unnest(in_ids, in_epochs) g(id, epoch) JOIN gathering.run r ON r.id = g.id
-			WHERE r.state = 'running' AND r.epoch = g.epoch ORDER BY r.id FOR NO KEY UPDATE OF r);
+			WHERE r.state IS NOT DISTINCT FROM 'running' AND r.epoch = g.epoch ORDER BY r.id FOR NO KEY UPDATE OF r);
 	END IF;
 	RETURN QUERY
 	WITH given AS MATERIALIZED (
@@ -467,7 +469,7 @@ BEGIN
 		SELECT g.*, r.attempt, r.instance_id, r.reason = 'paused' AND NOT r.cancel_requested
 			AND (g.state = 'pending' OR g.outcome = 'interrupted') AS is_paused
 		FROM given g JOIN gathering.run r ON r.id = g.id
-		WHERE r.state = 'running' AND r.epoch = g.epoch AND g.place = 1
+		WHERE r.state IS NOT DISTINCT FROM 'running' AND r.epoch = g.epoch AND g.place = 1
 		ORDER BY r.id FOR NO KEY UPDATE OF r
 	), ended AS (
 		UPDATE gathering.run r SET
@@ -918,7 +920,7 @@ BEGIN
 	END IF;
 	WITH locked AS (
 		SELECT r.id FROM unnest(in_ids, in_epochs) g(id, epoch) JOIN gathering.run r ON r.id = g.id
-		WHERE r.epoch = g.epoch AND r.state = 'running' AND r.instance_id = in_me
+		WHERE r.epoch = g.epoch AND r.state IS NOT DISTINCT FROM 'running' AND r.instance_id = in_me
 		ORDER BY r.id FOR NO KEY UPDATE OF r
 	), extended AS (
 		UPDATE gathering.run r SET lease_until = ret_clock + in_lease FROM locked l WHERE r.id = l.id
