@@ -4,6 +4,9 @@ seen by the effect and not only in the ledger.
 
 Each attempt appends two lines to one file (O_APPEND, one write each): `start TIME DUE ATTEMPT EPOCH ACTION KEY`, then `end ...`. While it
 lives it holds a lock on a file of its run; who finds that taken writes `overlap` instead of `start`.
+
+GATHERING_CLUSTER_SQL is run in each database once it has its schema: it switches a rule off, so that these tests can be
+seen to fail. doc/design/storage.md tells with what they were.
 """
 import json
 import os
@@ -70,6 +73,8 @@ class Gang:
             server.wait_listening()
         for server in made:
             wait_for(lambda: server.get("/health/startup").status == 200, f"a start\n{server.log}", timeout=60)
+        if made == self.servers and "GATHERING_CLUSTER_SQL" in os.environ:
+            psql(self.url, os.environ["GATHERING_CLUSTER_SQL"])
         return made
 
     def running(self):
