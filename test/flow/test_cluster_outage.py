@@ -76,8 +76,9 @@ def is_running(pid):
 IGNORE_FIRST = "[ $(wc -l <{pids}) -gt 1 ] || trap '' TERM; while :; do sleep 1; done"
 
 
-@pytest.mark.parametrize("word", ["exec sleep 300", IGNORE_FIRST], ids=["polite", "ignores_term"])
-def test_the_program_of_a_frozen_instance_is_dead_before_its_lease_ends_and_its_result_is_refused(gang, word):
+@pytest.mark.parametrize("word, restarts", [("exec sleep 300", False), (IGNORE_FIRST, False), ("exec sleep 300", True)],
+                         ids=["polite", "ignores_term", "and_no_session_is_left_to_hold_a_lock"])
+def test_the_program_of_a_frozen_instance_is_dead_before_its_lease_ends_and_its_result_is_refused(gang, cluster, word, restarts):  # noqa: F811
     two = gang(lease=f"{LEASE_S}s", heartbeat="1s", term_grace="60s", total_max="90s")
     servers = two.start(2)
     pids = os.path.join(two.folder, "pids")
@@ -91,6 +92,8 @@ def test_the_program_of_a_frozen_instance_is_dead_before_its_lease_ends_and_its_
     first = int(wait_for(lambda: os.path.exists(pids) and (t := open(pids, encoding="utf-8").read()).endswith("\n") and t, "its pid"))
     owner.signal(signal.SIGSTOP)
     frozen_at = time.monotonic()
+    if restarts:
+        cluster.restart("immediate")
     wait_for(lambda: not is_running(first), "the program to be ended", timeout=LEASE_S)
     died_after = time.monotonic() - frozen_at
     again = wait_for(lambda: (r := other.get(f"/api/v1/runs/{run_id}").json)["epoch"] > run["epoch"] and r, "the takeover", timeout=60)
