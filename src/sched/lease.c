@@ -140,9 +140,10 @@ static void renew(struct sched *sched, const struct store_heartbeat *beat)
 {
 	extend(sched, sched->beat_sent_boot_ms);
 	for (size_t i = 0; i < beat->ret_lost_count; i++) {
-		log_warn("a run of ours was taken over; ending it",
-			kv_id("run", &beat->ret_lost[i]));
-		(void)exec_end(sched->opts.exec, &beat->ret_lost[i], ATTEMPT_INTERRUPTED);
+		/* one that has ended meanwhile is in the ledger, only its answer is not here yet */
+		if (exec_end(sched->opts.exec, &beat->ret_lost[i], ATTEMPT_INTERRUPTED))
+			log_warn("a run of ours was taken over; ending it",
+				kv_id("run", &beat->ret_lost[i]));
 	}
 	for (size_t i = 0; i < beat->ret_cancel_count; i++)
 		sched_cancel_run(sched, &beat->ret_cancel[i]);
