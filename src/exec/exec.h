@@ -26,6 +26,13 @@ typedef void exec_get_secrets_fn(
  * end; not more than one a second, and a last one. */
 typedef void exec_note_fn(const struct run *run, struct run_note *note, void *data);
 
+/* See exec_opts; `data` is that of exec_start. A result that was recorded so says is_recorded. */
+struct pg_query;
+typedef void exec_put_end_fn(const struct run *run, const struct attempt_result *result,
+	struct pg_query *query, void *data);
+typedef int exec_read_end_fn(
+	const struct run *run, const struct pg_query *query, struct err *err, void *data);
+
 struct exec_opts {
 	uv_loop_t *loop;
 	int max_running;                         /* attempts at a time, all kinds */
@@ -49,8 +56,11 @@ struct exec_opts {
 	/* "NAME=postgresql://... NAME=...": what sql actions may use. "" or NULL: none. */
 	const char *sql_databases;
 	/* Our own database, and the role that sql actions become there. Either "" or NULL: they
-	 * must not use it. */
+	 * must not use it. The end of the run is recorded in their transaction by these two:
+	 * put_end fills the query that does, read_end says whether its answer allows the COMMIT. */
 	const char *sql_self_url, *sql_self_role;
+	exec_put_end_fn *put_end;
+	exec_read_end_fn *read_end;
 	const char *state_dir; /* for the private folders of programs */
 	/* What a running attempt has noted; `data` is that of exec_start. May be NULL. */
 	exec_note_fn *on_note;

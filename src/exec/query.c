@@ -131,6 +131,8 @@ static void on_errand_done(struct pg_errand *errand)
 
 	if (errand->err.code == 0)
 		attempt->result.outcome = ATTEMPT_SUCCEEDED;
+	if (errand->err.code == 0)
+		attempt->result.is_recorded = errand->put_last != NULL;
 	else
 		set_failure(query);
 	pg_errand_fini(errand);
@@ -185,6 +187,26 @@ static void on_statement_done(struct pg_errand *errand)
 	write_result(attempt, errand->statement);
 }
 
+/* What the ledger will show, if the COMMIT succeeds. */
+static void put_end(struct pg_errand *errand, struct pg_query *query)
+{
+	struct attempt *attempt = &((struct query *)errand->data)->attempt;
+	struct attempt_result result = attempt->result;
+
+	result.outcome = ATTEMPT_SUCCEEDED;
+	result.output_total = attempt->output.total;
+	result.output = capture_copy(&attempt->output, &result.output_len);
+	attempt->exec->opts.put_end(attempt->run, &result, query, attempt->data);
+	free(result.output);
+}
+
+static bool read_end(struct pg_errand *errand, const struct pg_query *query)
+{
+	const struct attempt *attempt = &((struct query *)errand->data)->attempt;
+
+	return attempt->exec->opts.read_end(attempt->run, query, &errand->err, attempt->data) == 0;
+}
+
 static int begin(struct query *query, struct err *err)
 {
 	struct attempt *attempt = &query->attempt;
@@ -202,6 +224,10 @@ static int begin(struct query *query, struct err *err)
 	errand->is_read_only = target->is_read_only;
 	errand->timeout_ms = attempt->action->timeout_ms + QUERY_MARGIN_MS;
 	errand->on_statement = on_statement_done;
+	if (role != NULL && !target->is_read_only) { /* reading has no effect to be exact about */
+		errand->put_last = put_end;
+		errand->read_last = read_end;
+	}
 	errand->done = on_errand_done;
 	errand->data = query;
 	add_settings(query, role);

@@ -522,6 +522,7 @@ struct attempt_result {
 	char *output;           /* owned; binary-safe; NULL: none */
 	size_t output_len;
 	int64_t output_total; /* bytes produced, kept or not */
+	bool is_recorded;     /* with what it did: there is nothing left to write */
 };
 void attempt_result_fini(struct attempt_result *result);
 

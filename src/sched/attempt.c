@@ -245,12 +245,38 @@ static void attempt_end(struct attempt *attempt, struct run_follow_up follow_up)
 
 /* --- starting and ending --- */
 
+void sched_put_end(const struct run *run, const struct attempt_result *result,
+	struct pg_query *query, void *data)
+{
+	struct attempt *attempt = data;
+
+	attempt->finish = (struct store_finish){.run = run,
+		.result = result,
+		.follow_up =
+			run_follow_up(run, run->action, result, REASON_HANDED_BACK, arc4random())};
+	store_put_finish(attempt->sched->opts.store, &attempt->finish, query);
+	attempt->finish.result = NULL; /* it is copied, and goes */
+}
+
+int sched_read_end(const struct run *run, const struct pg_query *query, struct err *err, void *data)
+{
+	struct attempt *attempt = data;
+
+	return store_read_finish(attempt->sched->opts.store, &attempt->finish, query, err);
+}
+
 static void on_done(const struct run *run, struct attempt_result *result, void *data)
 {
 	struct attempt *attempt = data;
 
 	attempt->result = *result;
 	*result = (struct attempt_result){0};
+	if (attempt->result.is_recorded) {
+		attempt->sched->recording[run->action->kind]++;
+		on_recorded(&attempt->finish.req);
+		return;
+	}
+	store_finish_fini(&attempt->finish); /* of a COMMIT that failed */
 	attempt_end(attempt, run_follow_up(run, run->action, &attempt->result, REASON_HANDED_BACK,
 				     arc4random()));
 }

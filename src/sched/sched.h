@@ -137,5 +137,9 @@ void sched_stats(const struct sched *sched, struct sched_stats *ret_stats);
 /* For exec_opts.on_note: what an attempt notes is kept in the ledger. */
 exec_note_fn sched_note;
 
+/* For exec_opts.put_end and read_end: the end of an attempt in its own transaction. */
+exec_put_end_fn sched_put_end;
+exec_read_end_fn sched_read_end;
+
 /* The database clock as far as known here: for computing cursors before a write. */
 int64_t sched_now_ms(const struct sched *sched);

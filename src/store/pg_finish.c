@@ -13,12 +13,14 @@
 #define BATCH_MAX       500
 #define BATCH_BYTES_MAX (8 * 1024 * 1024) /* of output; one finish more than that goes alone */
 
-static const struct pg_statement finish_statement = {.name = "finish",
-	.text = "SELECT ret_state, ret_was_done, ret_found, ret_found_epoch, ret_cancel"
-		" FROM gathering.finish($1::boolean, $2::uuid[], $3::bigint[], $4::text[],"
-		" $5::integer[], $6::integer[], $7::timestamptz[], $8::text[], $9::bytea[],"
-		" $10::bigint[], $11::text[], $12::text[], $13::bigint[], $14::boolean[],"
-		" $15::boolean[])"};
+#define FINISH_TEXT                                                                                \
+	"SELECT ret_state, ret_was_done, ret_found, ret_found_epoch, ret_cancel"                   \
+	" FROM gathering.finish($1::boolean, $2::uuid[], $3::bigint[], $4::text[],"                \
+	" $5::integer[], $6::integer[], $7::timestamptz[], $8::text[], $9::bytea[],"               \
+	" $10::bigint[], $11::text[], $12::text[], $13::bigint[], $14::boolean[],"                 \
+	" $15::boolean[])"
+
+static const struct pg_statement finish_statement = {.name = "finish", .text = FINISH_TEXT};
 
 /* As in the SQLite backend's table. */
 static const char *const outcome_names[] = {
@@ -110,11 +112,9 @@ static void put_results(struct pg_params *params, const struct endings *endings)
 	PUT_EACH(PG_I64, pg_array_i64(params, total_of(e->result)));
 }
 
-static void put_endings(struct pg_call *call, const struct endings *endings)
+static void put_endings(struct pg_params *params, bool is_again, const struct endings *endings)
 {
-	struct pg_params *params = pg_call_add(call, &finish_statement);
-
-	pg_put_bool(params, call->is_again);
+	pg_put_bool(params, is_again);
 	PUT_EACH(PG_ID, pg_array_id(params, &e->run->id));
 	PUT_EACH(PG_I64, pg_array_i64(params, e->run->epoch));
 	put_results(params, endings);
@@ -163,7 +163,7 @@ static void put_finishes(struct pg_call *call)
 
 		add_ending(&endings, &(struct ending){req->run, req->result, &req->follow_up});
 	}
-	put_endings(call, &endings);
+	put_endings(pg_call_add(call, &finish_statement), call->is_again, &endings);
 	free(endings.items);
 }
 
@@ -256,6 +256,38 @@ void pg_finish_flush(struct pg_store *pg)
 	pg_call_start_batch(pg, &batch, &finish_plan);
 }
 
+/* --- finish, within another transaction --- */
+
+/* A condition without columns is looked at first: nothing is called when the setting is gone. */
+void pg_put_finish(const struct store_finish *req, struct pg_query *query)
+{
+	struct ending ending = {req->run, req->result, &req->follow_up};
+	struct endings endings = {.items = &ending, .count = 1};
+
+	query->text = FINISH_TEXT " WHERE current_setting('gathering.epoch', true) <> ''";
+	put_endings(&query->params, false, &endings);
+}
+
+int pg_read_finish(struct store_finish *req, const struct pg_query *query, struct err *err)
+{
+	struct pg_row row = pg_rows(query);
+	struct ending ending = {.run = req->run};
+
+	if (!pg_row_next(&row))
+		return err_set(err, ERR_CONFLICT,
+			"the statement has ended its transaction, which is not its to end");
+	if (read_ending(&row, &ending, &req->ret_state, err) != 0)
+		return err->code;
+	pg_skip(&row);
+	if (pg_row_next(&row)) {
+		for (int column = 0; column < 4; column++)
+			pg_skip(&row);
+		req->ret_has_sequels = true;
+		pg_read_ids(&row, &req->ret_cancel, &req->ret_cancel_count);
+	}
+	return 0;
+}
+
 /* --- recover --- */
 
 /* Runs whose lease has ended. Ours are among them when a claim came through whose answer did not:
@@ -318,7 +350,7 @@ static void put_moves(struct pg_call *call)
 		add_ending(
 			&endings, &(struct ending){&orphan->run, &results[i], &orphan->follow_up});
 	}
-	put_endings(call, &endings);
+	put_endings(pg_call_add(call, &finish_statement), call->is_again, &endings);
 	free(endings.items);
 	free(results);
 }

@@ -407,4 +407,6 @@ const struct store_backend postgres_backend = {
 	.migrate = pg_store_migrate,
 	.watch = pg_session_open,
 	.want_work = pg_session_want_work,
+	.put_finish = pg_put_finish,
+	.read_finish = pg_read_finish,
 };

@@ -201,6 +201,8 @@ struct pg_params *pg_call_add(struct pg_call *call, const struct pg_statement *s
 #define X(verb) int pg_##verb(void *db, struct store_##verb *req, int64_t now_ms);
 STORE_VERBS(X)
 #undef X
+void pg_put_finish(const struct store_finish *req, struct pg_query *query);
+int pg_read_finish(struct store_finish *req, const struct pg_query *query, struct err *err);
 int pg_list_orphans(void *db, struct store_recover *req);
 /* The second round of recover and take. */
 int pg_move_orphans(struct pg_store *pg, struct store_req *req);

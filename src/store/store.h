@@ -325,6 +325,16 @@ struct store_finish {
 void store_finish_fini(struct store_finish *req);
 void store_finish(struct store *store, struct store_finish *req, store_done_fn *done);
 
+/* The same as a part of somebody else's transaction, on the same database (PostgreSQL only): fills
+ * `query`, everything copied; then reads its answer into req, before the COMMIT: ERR_STALE and the
+ * other errors of store_finish mean that there must be none. The transaction must have set
+ * gathering.epoch, by which is seen that it is still the same one (ERR_CONFLICT). */
+struct pg_query;
+void store_put_finish(
+	const struct store *store, const struct store_finish *req, struct pg_query *query);
+int store_read_finish(const struct store *store, struct store_finish *req,
+	const struct pg_query *query, struct err *err);
+
 /* Runs left `running` by an instance other than ours, which is known to be gone: each is moved by
  * run_follow_up(ATTEMPT_INTERRUPTED, owner_lost) of its own definition, all in one transaction. One
  * whose definition cannot be read becomes failed. */

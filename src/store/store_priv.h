@@ -159,6 +159,9 @@ struct store_backend {
 		struct store_pool ret_pools[static STORE_POOLS_MAX]); /* NULL: there are none */
 	int (*migrate)(const char *place, enum store_migrate_mode mode,
 		void (*each)(const char *name, void *data), void *data, struct err *err);
+	/* store_put_finish and store_read_finish; NULL: cannot be. */
+	void (*put_finish)(const struct store_finish *req, struct pg_query *query);
+	int (*read_finish)(struct store_finish *req, const struct pg_query *query, struct err *err);
 	/* Of a shared one: store->watcher was set; store->wants_work was. */
 	void (*watch)(struct store *store);
 	void (*want_work)(struct store *store);

@@ -581,6 +581,21 @@ void store_change_run_fini(struct store_change_run *req)
 	run_release(&req->ret_run);
 }
 
+/* --- finish, within another transaction --- */
+
+void store_put_finish(
+	const struct store *store, const struct store_finish *req, struct pg_query *query)
+{
+	must(store->backend->put_finish != NULL);
+	store->backend->put_finish(req, query);
+}
+
+int store_read_finish(const struct store *store, struct store_finish *req,
+	const struct pg_query *query, struct err *err)
+{
+	return store->backend->read_finish(req, query, err);
+}
+
 /* --- output --- */
 
 STORE_VERB_RUN(get_output)

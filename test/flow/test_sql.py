@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """sql actions on a real PostgreSQL: what they may do, what is kept of them, how they end."""
+import random
+import threading
+import time
+
 import pytest
 
 from harness import wait_for
@@ -106,3 +110,81 @@ def test_a_wrong_list_of_databases_is_refused_at_the_start_without_its_passwords
     server = servers(sql_databases="target=postgresql://me:swordfish@h/db target=postgresql://h/db").spawn()
     assert server.wait() != 0
     assert "'target' is given twice" in server.log and "swordfish" not in server.log, server.log
+
+
+# --- on our own database ---
+
+
+@pytest.fixture
+def own(servers, cluster):
+    """Servers on one PostgreSQL, whose sql actions become the role `jobs`."""
+    cluster.sql("DROP SCHEMA IF EXISTS gathering CASCADE")
+    cluster.sql("DROP TABLE IF EXISTS effect")
+    cluster.sql("DROP ROLE IF EXISTS jobs")
+    cluster.sql("CREATE ROLE jobs")
+    cluster.sql("CREATE TABLE effect (run text, epoch int)")
+    cluster.sql("GRANT SELECT, INSERT ON effect TO jobs")
+    return lambda: servers(database=cluster.url, sql_self_role="jobs", lease="10s", heartbeat="1s")
+
+
+EFFECT = "INSERT INTO effect SELECT current_setting('gathering.run_id'), current_setting('gathering.epoch')::int"
+
+
+def test_an_effect_and_its_record_are_committed_together_whenever_the_server_is_killed(own, cluster):
+    """kill -9 at random moments while runs follow each other: each run has its effect exactly once."""
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    server = own().start()
+    server.create(name="effect", kind="sql", overlap="allow", sql={"database": "self", "statement":
+                  EFFECT + " FROM pg_sleep(random() * 0.02)"})
+    for _ in range(4):
+        stop = threading.Event()
+
+        def trigger():
+            while not stop.is_set():
+                try:
+                    server.post("/api/v1/actions/effect/run")
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=trigger)
+        thread.start()
+        time.sleep(0.2 + chance.random() * 0.3)  # the moment is the point; nothing is waited for
+        server.kill()
+        stop.set()
+        thread.join()
+        server.start()
+    wait_for(lambda: all(run["state"] == "succeeded" for run in server.runs("effect")), "every run to succeed", 60)
+    runs = server.runs("effect")
+    assert len(runs) > 20
+    assert any(run["interruptions"] for run in runs), "no kill has hit a run"
+    assert cluster.sql("SELECT count(*) || ' ' || count(DISTINCT run) FROM effect") == f"{len(runs)} {len(runs)}"
+    assert cluster.sql("SELECT count(*) FROM effect e JOIN gathering.run r ON r.id = e.run::uuid AND r.epoch = e.epoch"
+                       " WHERE r.state = 'succeeded'") == str(len(runs))
+
+
+def test_an_attempt_that_was_taken_over_has_no_effect(own, cluster):
+    server = own().start()
+    server.create(name="late", kind="sql", sql={"database": "self", "statement": EFFECT + " FROM pg_sleep(1)"})
+    run = server.post("/api/v1/actions/late/run").json
+    wait_for(lambda: cluster.sql("SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'INSERT INTO effect%'") == "1",
+             "the statement to run")
+    cluster.sql(f"UPDATE gathering.run SET epoch = epoch + 1 WHERE id = '{run['id']}'")
+    wait_for(lambda: "stale" in server.log, "the refusal")
+    assert cluster.sql("SELECT count(*) FROM effect") == "0"
+
+
+def test_statements_on_our_own_database_run_as_the_role_that_was_given(own, cluster):
+    server = own().start()
+    answers = {"INSERT INTO effect VALUES (current_user, 1)": "",
+               "DELETE FROM gathering.run": "permission denied for schema gathering",
+               "COMMIT": "the statement has ended its transaction, which is not its to end"}
+    for number, (statement, error) in enumerate(answers.items()):
+        server.create(name=f"s{number}", kind="sql", sql={"database": "self", "statement": statement})
+        run = server.wait_run(server.post(f"/api/v1/actions/s{number}/run").json["id"])
+        assert run["state"] == ("failed" if error else "succeeded") and error in (run["error"] or ""), run
+    assert cluster.sql("SELECT run FROM effect") == "jobs"
+    server.create(name="look", kind="sql", sql={"database": "self", "statement": "SELECT current_user", "read_only": True})
+    run = server.wait_run(server.post("/api/v1/actions/look/run").json["id"])
+    assert server.get(f"/api/v1/runs/{run['id']}/output").body == b"current_user\njobs\n(1 rows)\n"
