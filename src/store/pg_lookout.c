@@ -108,12 +108,8 @@ static void on_reaped(struct pg_query *query)
 	must(pg_row_next(&row));
 	ids_read(&row, &dead);
 	pg_query_fini(query);
-	if (dead.count > 0) {
-		lookout->grace_ms = GRACE_MS;
+	if (dead.count > 0)
 		watcher->on_dead(dead.ids, dead.count, watcher->data);
-	} else if (lookout->grace_ms < GRACE_MAX_MS) {
-		lookout->grace_ms *= 2;
-	}
 	ids_clear(&dead);
 	look_out(lookout);
 }
@@ -132,6 +128,19 @@ static void on_grace_over(uv_timer_t *timer)
 	pg_conn_query(lookout->conn, &lookout->query);
 }
 
+/* The same ones once more live, without their lock: they are asked about less and less often. */
+static void set_grace(struct pg_lookout *lookout, const struct pg_ids *before)
+{
+	bool is_same = before->count == lookout->gone.count;
+
+	for (size_t i = 0; is_same && i < before->count; i++)
+		is_same = id_equal(&before->ids[i], &lookout->gone.ids[i]);
+	if (!is_same)
+		lookout->grace_ms = GRACE_MS;
+	else if (lookout->grace_ms < GRACE_MAX_MS)
+		lookout->grace_ms *= 2;
+}
+
 /* Their shards are free already: all are told before it is known what has become of them. */
 static void suspect(struct pg_lookout *lookout)
 {
@@ -146,22 +155,25 @@ static void suspect(struct pg_lookout *lookout)
 static void on_seen(struct pg_query *query)
 {
 	struct pg_lookout *lookout = query->data;
+	struct pg_ids before = lookout->gone;
 	struct pg_row row;
 
 	lookout->on_timer = on_look_out;
 	if (!answer_is_good(lookout))
 		return;
+	lookout->gone = (struct pg_ids){0};
 	row = pg_rows(query);
 	must(pg_row_next(&row));
 	ids_read(&row, &lookout->seen);
 	ids_read(&row, &lookout->gone);
 	lookout->gone_at_ms = pg_read_time(&row);
 	pg_query_fini(query);
+	set_grace(lookout, &before);
+	ids_clear(&before);
 	if (lookout->gone.count > 0) {
 		suspect(lookout);
 		return;
 	}
-	lookout->grace_ms = GRACE_MS;
 	if (lookout->seen.count > 0) {
 		look_out(lookout); /* its time was over */
 		return;
@@ -197,7 +209,6 @@ static void on_state(struct pg_conn *conn, bool is_ready, const struct err *err,
 	uv_timer_stop(&lookout->timer);
 	ids_clear(&lookout->seen);
 	ids_clear(&lookout->gone);
-	lookout->grace_ms = GRACE_MS;
 	lookout->is_alone = false;
 	if (is_ready && !lookout->is_closing)
 		look_out(lookout);
