@@ -73,6 +73,17 @@ static const char helpers_text[] =
 	"CREATE FUNCTION spec.heartbeat(me integer, run integer) RETURNS record LANGUAGE sql AS $$"
 	" SELECT gathering.heartbeat(spec.id(me), 'h', 1, 'v', 'ready', interval '30 s',"
 	" ARRAY[spec.id(run)], '{1}') $$;"
+	/* the owner of running runs; its session was seen to end after its last heartbeat */
+	"CREATE FUNCTION spec.gone_one() RETURNS void LANGUAGE sql AS $$"
+	" INSERT INTO gathering.instance VALUES (spec.id(77), 'h', 1, 'v', 'ready', spec.at(0),"
+	" spec.at(0)) $$;"
+	"CREATE FUNCTION spec.reap_gone() RETURNS uuid[] LANGUAGE sql AS $$"
+	" SELECT gathering.reap(spec.id(8), ARRAY[spec.id(77)],"
+	" pg_postmaster_start_time() + interval '1 ms', NULL) $$;"
+	"CREATE TABLE spec.got (me integer, owned bigint, duties integer);"
+	"CREATE FUNCTION spec.balance(me integer) RETURNS void LANGUAGE sql AS $$"
+	" INSERT INTO spec.got SELECT me, ret_owned, ret_duties"
+	" FROM gathering.balance(spec.id(me), true, false, 0, 0, 2) $$;"
 	"CREATE FUNCTION spec.replace() RETURNS record LANGUAGE sql AS $$"
 	" SELECT gathering.replace(spec.id(1), 0, false, 'a', spec.at(0), 'http', 'skip', 1, 0, "
 	"true,"
@@ -161,9 +172,24 @@ static const struct spec specs[] = {
 	 "SELECT state || ' ' || epoch FROM gathering.run", {"pending 1", "running 2"}},
 	{"heartbeat, recover: extended or lost, never both",
 	 "SELECT spec.action('skip'); SELECT spec.run(100, 'running')",
-	 {"SELECT spec.heartbeat(119, 100)",
+	 {"SELECT spec.heartbeat(77, 100)",
 	  "SELECT spec.finish(100, 'interrupted', 'pending', 'owner_lost')"},
 	 "SELECT state || ' ' || (lease_until IS NULL) FROM gathering.run", {"pending true"}},
+	{"reap, heartbeat: who is in the table has its lease",
+	 "SELECT spec.action('skip'); SELECT spec.run(100, 'running'); SELECT spec.gone_one()",
+	 {"SELECT spec.reap_gone()", "SELECT spec.heartbeat(77, 100)"},
+	 "SELECT count(*) || ' ' || (SELECT lease_until > now() FROM gathering.run)"
+	 " FROM gathering.instance WHERE id = spec.id(77)", {"1 true"}},
+	{"reap, reap, finish: a result that comes before the recovery counts",
+	 "SELECT spec.action('skip'); SELECT spec.run(100, 'running'); SELECT spec.gone_one()",
+	 {"SELECT spec.reap_gone()", "SELECT spec.reap_gone()",
+	  "SELECT spec.finish(100, 'succeeded', 'succeeded', '')"},
+	 "SELECT state || ' ' || (SELECT count(*) FROM gathering.instance) FROM gathering.run", {"succeeded 0"}},
+	{"balance, balance, balance: no shard and no duty twice",
+	 "DELETE FROM spec.got",
+	 {"SELECT spec.balance(7)", "SELECT spec.balance(8)", "SELECT spec.balance(9)"},
+	 "SELECT count(*) || ' ' || bool_or(a.owned & b.owned <> 0 OR a.duties & b.duties <> 0)"
+	 " FROM spec.got a JOIN spec.got b ON a.me < b.me", {"3 false"}},
 	{"claim, replace: an open run has its definition",
 	 "SELECT spec.action('skip')",
 	 {"SELECT spec.claim(7, 201)", "SELECT spec.replace()"},
