@@ -324,6 +324,7 @@ BEGIN
 			starts::integer, 0, priority, overlap <> 'allow', starts AND overlap = 'cancel_running' AND k < k_last, kind,
 			'schedule', state,
 			CASE WHEN is_paused THEN 'paused' WHEN verdict = 1 THEN 'late' WHEN verdict = 2 OR is_spent THEN 'limit'
+				WHEN verdict = 3 THEN 'blackout'
 				WHEN state = 'cancelled' OR starts AND overlap = 'cancel_running' AND k < k_last THEN 'overlap'
 				WHEN state = 'running' THEN '' WHEN state = 'pending' THEN 'queued'
 				WHEN overlap = 'queue' THEN 'limit' ELSE 'overlap' END,

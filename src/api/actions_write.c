@@ -22,6 +22,8 @@ struct change {
 	bool is_patch;
 	struct action *replacement; /* owned */
 	bool is_pausing;
+	struct store_claim claim; /* of what is overdue, before the cursor goes elsewhere */
+	struct claim_item item;
 	struct store_replace_action replace;
 	struct store_pause_action pause;
 	struct store_delete_action delete;
@@ -30,6 +32,7 @@ struct change {
 static void on_replaced(struct store_req *req);
 static void on_paused(struct store_req *req);
 static void on_deleted(struct store_req *req);
+static void on_claimed(struct store_req *req);
 
 /* Forgets one try. */
 static void try_fini(struct change *change)
@@ -40,6 +43,9 @@ static void try_fini(struct change *change)
 		store_pause_action_fini(&change->pause);
 	else if (change->done == on_deleted)
 		store_delete_action_fini(&change->delete);
+	else if (change->done == on_claimed)
+		store_claim_fini(&change->claim);
+	free((void *)take_ptr(change->item.dues));
 	change->done = NULL;
 	action_unref(take_ptr(change->replacement));
 }
@@ -58,6 +64,21 @@ static struct change *change_create(struct api_call *call)
 	return api_call_state(call, sizeof(struct change), change_fini);
 }
 
+/* Reads the row and does it again. */
+static void try_again(struct change *change)
+{
+	struct api_call *call = change->find.call;
+
+	if (++change->tries >= TRIES_MAX) {
+		api_reply_problem(call, ERR_CONFLICT,
+			"the action was changed by others %d times meanwhile; try again",
+			TRIES_MAX);
+		return;
+	}
+	try_fini(change);
+	action_find(&change->find, call, call->param, change->find.found);
+}
+
 /* True when the write went well; else it is answered or tried again. */
 static bool went_well(struct change *change, const struct err *err)
 {
@@ -67,15 +88,52 @@ static bool went_well(struct change *change, const struct err *err)
 		return true;
 	if (err->code != ERR_VERSION || http_header(call->request, "If-Match")) {
 		api_reply_err(call, err);
-	} else if (++change->tries < TRIES_MAX) {
-		try_fini(change);
-		action_find(&change->find, call, call->param, change->find.found);
 	} else {
-		api_reply_problem(call, ERR_CONFLICT,
-			"the action was changed by others %d times meanwhile; try again",
-			TRIES_MAX);
+		try_again(change);
 	}
 	return false;
+}
+
+/* --- what is overdue ---
+ *
+ * A cursor that stands at a due time which nobody has claimed yet (the scheduler is about to, or
+ * the server has just come up) must not be moved away from it: no due time goes without a row. So
+ * it is claimed first, by the rules that were in force, with room for nothing: what is to run waits
+ * its turn in the ledger. */
+
+static void on_claimed(struct store_req *req)
+{
+	struct change *change = container_of(req, struct change, claim.req);
+	struct api_call *call = change->find.call;
+
+	if (req->err.code != 0) {
+		api_reply_err(call, &req->err);
+		return;
+	}
+	for (size_t i = 0; call->api->sched && i < change->claim.ret_cancel_count; i++)
+		sched_cancel_run(call->api->sched, &change->claim.ret_cancel[i]);
+	if (call->api->sched)
+		sched_run_pending(call->api->sched);
+	try_again(change);
+}
+
+/* True when there is something, and it is being claimed; then the change is begun anew. */
+static bool claim_overdue(struct change *change, struct action *old)
+{
+	struct api *api = change->find.call->api;
+	int64_t now_ms = sched_now_ms(api->sched);
+	struct planned_due *dues = NULL;
+
+	if (!old->schedule || old->next_due_ms == NO_TIME || old->next_due_ms > now_ms)
+		return false;
+	change->item = (struct claim_item){.action = old, .expected_ms = old->next_due_ms};
+	change->item.due_count = misfire_plan(old->schedule, &old->misfire, old->next_due_ms,
+		now_ms, &dues, &change->item.next_due_ms);
+	change->item.dues = dues;
+	change->claim = (struct store_claim){.items = &change->item, .count = 1};
+	change->done = on_claimed;
+	store_claim(api->store, &change->claim, on_claimed);
+	return true;
 }
 
 /* --- PUT and PATCH --- */
@@ -128,6 +186,8 @@ static void replace_found(struct action_find *find)
 
 	if (!has_parts(find->call) || !action_passes_if_match(find->call, old) ||
 		!make_replacement(change, old))
+		return;
+	if (!cursor_is_kept(change->replacement, old) && claim_overdue(change, old))
 		return;
 	change->replace = (struct store_replace_action){
 		.id = old->id,
@@ -186,6 +246,8 @@ static void pause_found(struct action_find *find)
 		action_reply(find->call, 200, old);
 		return;
 	}
+	if (!change->is_pausing && claim_overdue(change, old))
+		return;
 	change->pause = (struct store_pause_action){
 		.id = old->id,
 		.expected_version = old->version,

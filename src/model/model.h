@@ -305,12 +305,13 @@ enum run_reason {
 	REASON_RETRY,       /* pending: an attempt failed, another follows at not_before */
 	REASON_QUEUED,      /* pending: waits for an earlier run of the action, or for capacity */
 	REASON_OVERLAP,     /* skipped: an earlier run was unfinished; cancelled: made room */
-	REASON_PAUSED,  /* skipped: the action was; held: a person paused the run; running: that is
-			   asked for */
-	REASON_LATE,    /* skipped */
-	REASON_LIMIT,   /* skipped: queue_limit or max_catchup */
-	REASON_USER,    /* cancelled by a person */
-	REASON_SHUTDOWN /* failed or held by on_interrupt: interrupted by a shutdown */
+	REASON_PAUSED,   /* skipped: the action was; held: a person paused the run; running: that is
+			    asked for */
+	REASON_LATE,     /* skipped */
+	REASON_BLACKOUT, /* skipped: due in a blackout of the schedule */
+	REASON_LIMIT,    /* skipped: queue_limit or max_catchup */
+	REASON_USER,     /* cancelled by a person */
+	REASON_SHUTDOWN  /* failed or held by on_interrupt: interrupted by a shutdown */
 };
 
 enum run_trigger {

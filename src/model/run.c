@@ -17,6 +17,7 @@ const char *const run_reason_names[] = {
 	[REASON_OVERLAP] = "overlap",
 	[REASON_PAUSED] = "paused",
 	[REASON_LATE] = "late",
+	[REASON_BLACKOUT] = "blackout",
 	[REASON_LIMIT] = "limit",
 	[REASON_USER] = "user",
 	[REASON_SHUTDOWN] = "shutdown",

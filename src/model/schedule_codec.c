@@ -9,14 +9,70 @@
 #include "base/mem.h"
 #include "model/model_priv.h"
 
+/* A window of the blackout. */
+struct window {
+	char *from, *to, *cron, *duration;
+};
+
 /* As read: the strings owned here, borrowed by the spec for plan/. */
 struct input {
 	char *cron, *every, *every_after, *at, *on, *anchor, *timezone, *start_at, *end_at, *jitter;
 	int max_runs;
+	struct window windows[BLACKOUTS_MAX];
+	size_t window_count;
 	enum dst_gap dst_gap;
 	enum dst_overlap dst_overlap;
 	enum day_match day_match;
 };
+
+#define WINDOW(field) offsetof(struct window, field)
+static const struct member window_members[] = {
+	{"from", WINDOW(from), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
+	{"to", WINDOW(to), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
+	{"cron", WINDOW(cron), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
+	{"duration", WINDOW(duration), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX}, {0}};
+#undef WINDOW
+
+static void read_blackout(const json_t *value, void *object, const struct place *place)
+{
+	struct input *input = object;
+	size_t count = json_array_size(value);
+
+	if (value != NULL && !json_is_array(value))
+		place_fault(place, "must be a list of windows, not %s", json_kind(value));
+	if (count > BLACKOUTS_MAX) {
+		place_fault(place, "%zu windows are above the limit of %d", count, BLACKOUTS_MAX);
+		return;
+	}
+	for (size_t i = 0; i < count; i++) {
+		struct place at = place_element(place, i);
+		struct window *window = &input->windows[input->window_count++];
+
+		if (json_is_object(json_array_get(value, i)))
+			members_read(window_members, NULL, json_array_get(value, i), window, &at);
+		else
+			place_fault(&at,
+				"must be an object with 'cron' and 'duration', or 'from' and "
+				"'to'");
+	}
+}
+
+static json_t *write_blackout(const void *object)
+{
+	const struct input *input = object;
+	json_t *list;
+
+	if (input->window_count == 0)
+		return NULL;
+	list = json_array();
+	for (size_t i = 0; i < input->window_count; i++) {
+		json_t *window = json_new_object();
+
+		members_write(window_members, &input->windows[i], window);
+		must(json_array_append_new(list, window) == 0);
+	}
+	return list;
+}
 
 #define INPUT(field) offsetof(struct input, field)
 /* clang-format off */
@@ -31,6 +87,7 @@ static const struct member schedule_members[] = {
 	{"end_at", INPUT(end_at), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
 	{"max_runs", INPUT(max_runs), MEMBER_INT, .min = 0, .max = SCHEDULE_RUNS_MAX},
 	{"jitter", INPUT(jitter), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
+	{"blackout", .type = MEMBER_CUSTOM, .read = read_blackout, .write = write_blackout},
 	{"timezone", INPUT(timezone), MEMBER_TEXT, .min = 1, .max = TIMEZONE_MAX},
 	{"dst_gap", INPUT(dst_gap), MEMBER_ENUM, .fallback = DST_GAP_RUN_AFTER, .names = dst_gap_names},
 	{"dst_overlap", INPUT(dst_overlap), MEMBER_ENUM, .fallback = DST_OVERLAP_FIRST, .names = dst_overlap_names},
@@ -44,6 +101,12 @@ static void input_fini(struct input *input)
 	free(input->cron);
 	free(input->every);
 	free(input->every_after);
+	for (size_t i = 0; i < input->window_count; i++) {
+		free(input->windows[i].from);
+		free(input->windows[i].to);
+		free(input->windows[i].cron);
+		free(input->windows[i].duration);
+	}
 	free(input->at);
 	free(input->on);
 	free(input->anchor);
@@ -118,7 +181,10 @@ static void add_plan_fault(const struct err *err, const struct place *place)
 static int parse_input(const struct input *input, const char *name, const struct place *place,
 	struct schedule **ret_schedule)
 {
+	struct blackout_spec windows[BLACKOUTS_MAX];
 	const struct schedule_spec spec = {
+		.blackouts = windows,
+		.blackout_count = input->window_count,
 		.cron = input->cron,
 		.every = input->every,
 		.every_after = input->every_after,
@@ -136,7 +202,14 @@ static int parse_input(const struct input *input, const char *name, const struct
 		.day_match = input->day_match,
 	};
 	struct err err = {0};
-	int code = schedule_parse(&spec, ret_schedule, &err);
+	int code;
+
+	for (size_t i = 0; i < input->window_count; i++)
+		windows[i] = (struct blackout_spec){.from = input->windows[i].from,
+			.to = input->windows[i].to,
+			.cron = input->windows[i].cron,
+			.duration = input->windows[i].duration};
+	code = schedule_parse(&spec, ret_schedule, &err);
 
 	if (code != 0)
 		add_plan_fault(&err, place);

@@ -178,6 +178,8 @@ bool schedule_next_due(const struct schedule *schedule, int64_t after_at_ms, str
 	if (!next_due(schedule, after_at_ms, &due))
 		return false;
 	due.utc_offset_s = schedule_utc_offset_s(schedule, due.at_ms);
+	if (schedule_is_blacked_out(schedule, due.at_ms))
+		due.note = "skipped: blackout";
 	due.nominal_utc_offset_s = schedule_utc_offset_s(schedule, due.nominal_ms);
 	*ret_due = due;
 	return true;

@@ -130,6 +130,26 @@ static void plan_late(struct ledger *ledger, const struct misfire_rules *rules,
 	}
 }
 
+/* Only what would run: a reason that stands already stays. */
+static void black_out(struct ledger *ledger, const struct misfire_rules *rules, int64_t now_ms)
+{
+	bool is_now = ledger->schedule->blackout_count > 0 &&
+		      schedule_is_blacked_out(ledger->schedule, now_ms);
+	int64_t on_time_from_ms = before(now_ms, rules->grace_ms);
+
+	if (ledger->schedule->blackout_count == 0)
+		return;
+	for (size_t i = 0; i < ledger->count; i++) {
+		struct planned_due *due = &ledger->dues[i];
+		bool is_late = due->due_at_ms < on_time_from_ms;
+
+		if (due->verdict == DUE_RUN &&
+			((is_late && is_now) ||
+				schedule_is_blacked_out(ledger->schedule, due->due_at_ms)))
+			due->verdict = DUE_SKIP_BLACKOUT;
+	}
+}
+
 size_t misfire_plan(const struct schedule *schedule, const struct misfire_rules *rules,
 	int64_t expected_ms, int64_t now_ms, struct planned_due **ret_dues, int64_t *ret_next_ms)
 {
@@ -149,6 +169,7 @@ size_t misfire_plan(const struct schedule *schedule, const struct misfire_rules 
 		plan_late(&ledger, rules, &shares, now_ms);
 		ledger_add_each(&ledger, min_i64(shares.on_time, MISFIRE_MAX_ROWS), DUE_RUN);
 	}
+	black_out(&ledger, rules, now_ms);
 	*ret_dues = ledger.dues;
 	*ret_next_ms = ledger.at_ms;
 	if (schedule->kind == SCHEDULE_AFTER && ledger.count > 0)

@@ -41,6 +41,14 @@ extern const char *const dst_gap_names[];
 extern const char *const dst_overlap_names[];
 extern const char *const day_match_names[];
 
+/* A window in which nothing runs: from..to (RFC 3339), or each time of a cron expression, for a
+ * duration. */
+struct blackout_spec {
+	const char *from, *to;
+	const char *cron, *duration;
+};
+#define BLACKOUTS_MAX 16 /* windows of a schedule */
+
 /* A schedule as written. Exactly one of cron, every, every_after, at, on is set; the rest may be
  * NULL or 0
  * (defaults: UTC, anchor at the epoch, no bounds, no jitter). All strings borrowed for the call. */
@@ -57,6 +65,8 @@ struct schedule_spec {
 	const char *jitter;      /* duration, at most 7d, of an interval at most the interval */
 	const char *name; /* the action's: H and jitter are picked by it. NULL: refuse them */
 	int64_t max_runs; /* completed after so many runs; 0: no limit */
+	const struct blackout_spec *blackouts;
+	size_t blackout_count;
 	enum dst_gap dst_gap;
 	enum dst_overlap dst_overlap;
 	enum day_match day_match;
@@ -71,7 +81,7 @@ bool event_name_is_valid(const char *name);
 struct schedule; /* immutable, counted references */
 
 /* Parses and checks. ERR_INVALID with err->field one of "/cron", "/every", "/every_after",
- * "/anchor", "/at", "/on", "/max_runs",
+ * "/anchor", "/at", "/on", "/max_runs", "/blackout",
  * "/timezone", "/start_at", "/end_at", "/jitter" or "" and a text such as "cron field 'hour': 25 is
  * above 23". What can never be due (30 February, bounds that hold no due time) is refused.
  * *ret_schedule is owned by the caller (schedule_unref). */
@@ -115,7 +125,8 @@ const char *schedule_warning(const struct schedule *schedule);
 /* The first due time strictly after `after_at_ms`; NO_TIME when there is none. Bounded work. */
 int64_t schedule_next(const struct schedule *schedule, int64_t after_at_ms);
 
-/* The same with what a preview shows. note is NULL, "moved out of DST gap" or "second pass".
+/* The same with what a preview shows. note is NULL, "moved out of DST gap", "second pass" or
+ * "skipped: blackout".
  * nominal_ms is what the schedule says before jitter: at_ms when there is none. */
 struct due {
 	int64_t at_ms;
@@ -148,8 +159,9 @@ struct misfire_rules {
 
 enum due_verdict {
 	DUE_RUN,
-	DUE_SKIP_LATE, /* dropped by the policy or by max_lateness */
-	DUE_SKIP_LIMIT /* dropped by max_catchup */
+	DUE_SKIP_LATE,  /* dropped by the policy or by max_lateness */
+	DUE_SKIP_LIMIT, /* dropped by max_catchup */
+	DUE_SKIP_BLACKOUT
 };
 
 /* One ledger row to write. `count` > 1 only on the last row of a stretch of skipped ones in a long
@@ -165,6 +177,9 @@ struct planned_due {
 #define MISFIRE_MAX_ROWS    1000
 #define MISFIRE_MAX_CATCHUP 1000 /* a larger max_catchup counts as this */
 
+/* Whether a window of its blackout covers that moment. */
+bool schedule_is_blacked_out(const struct schedule *schedule, int64_t at_ms);
+
 /* What to do about an action whose cursor stands at `expected_ms` when it is `now_ms`: every due
  * time in [expected_ms, *ret_next_ms) is in exactly one row, in due order; *ret_next_ms is the
  * first due time after now_ms (NO_TIME: none). expected_ms itself counts as due whatever the
@@ -173,6 +188,9 @@ struct planned_due {
  * A due time not older than grace_ms is on time and always runs. Of the late ones, not older than
  * max_lateness_ms: `latest` runs the newest, but only when nothing is on time (else that one is the
  * latest); `skip` none; `earliest` the oldest; `all` the newest max_catchup of them.
+ *
+ * What would run, and is due in a blackout, is skipped for that; so is a late one when now_ms lies
+ * in a blackout.
  *
  * At most MISFIRE_MAX_ROWS skipped rows with a count of 1, two with more, max_catchup late runs and
  * MISFIRE_MAX_ROWS on-time runs. Only when more than those are on time at once (a grace of hours

@@ -141,6 +141,19 @@ uint64_t spread_hash(const char *name);
  * of a cron expression (the second is 1), the nominal time in milliseconds for jitter. */
 int64_t spread_pick(uint64_t hash, uint64_t salt, int64_t count);
 
+/* --- blackouts (blackout.c) --- */
+
+#define BLACKOUT_MAX_MS (INT64_C(366) * SECONDS_PER_DAY * 1000)
+
+struct blackout {
+	int64_t duration_ms; /* 0: one window, from..to */
+	struct local_cron local;
+	int64_t from_ms, to_ms;
+};
+/* Window `index` of the spec. ERR_INVALID on "/blackout". */
+int blackout_parse(const struct schedule_spec *schedule, size_t index, const struct zone *zone,
+	struct blackout *ret_window, struct err *err);
+
 /* --- schedules (schedule.c, due.c) --- */
 
 #define JITTER_MAX_MS (INT64_C(7) * SECONDS_PER_DAY * 1000)
@@ -159,6 +172,8 @@ struct schedule {
 	int64_t max_runs;               /* 0: no limit */
 	int64_t jitter_ms;              /* 0: none */
 	uint64_t name_hash;
+	struct blackout *blackouts; /* owned */
+	size_t blackout_count;
 	char warning[CRON_WARNING_SIZE];
 };
 

@@ -220,10 +220,26 @@ static int check_bounds(
 		"there is no due time from start_at %s to end_at %s", start, end);
 }
 
+static int parse_blackouts(
+	const struct schedule_spec *spec, struct schedule *schedule, struct err *err)
+{
+	if (spec->blackout_count == 0)
+		return ERR_NONE;
+	if (schedule->kind == SCHEDULE_EVENT)
+		return err_field(err, ERR_INVALID, "/blackout",
+			"'blackout' goes with due times, and 'on' has none");
+	schedule->blackouts = xcalloc(spec->blackout_count, sizeof(*schedule->blackouts));
+	schedule->blackout_count = spec->blackout_count;
+	for (size_t i = 0; i < spec->blackout_count; i++)
+		if (blackout_parse(spec, i, schedule->zone, &schedule->blackouts[i], err) < 0)
+			return err->code;
+	return ERR_NONE;
+}
+
 int schedule_parse(
 	const struct schedule_spec *spec, struct schedule **ret_schedule, struct err *err)
 {
-	auto_free struct schedule *schedule = xcalloc(1, sizeof(*schedule));
+	struct schedule *schedule = xcalloc(1, sizeof(*schedule));
 	int code = find_kind(spec, &schedule->kind, err);
 
 	schedule->refs = 1;
@@ -239,10 +255,14 @@ int schedule_parse(
 	schedule->name_hash = spread_hash(spec->name ? spec->name : "");
 	if (code == ERR_NONE)
 		code = check_bounds(spec, schedule, err);
-	if (code != ERR_NONE)
+	if (code == ERR_NONE)
+		code = parse_blackouts(spec, schedule, err);
+	if (code != ERR_NONE) {
+		schedule_unref(schedule);
 		return code;
+	}
 	warn_of_short_distance(spec, schedule);
-	*ret_schedule = take_ptr(schedule);
+	*ret_schedule = schedule;
 	return ERR_NONE;
 }
 
@@ -254,8 +274,10 @@ struct schedule *schedule_ref(struct schedule *schedule)
 
 void schedule_unref(struct schedule *schedule)
 {
-	if (schedule && --schedule->refs == 0)
-		free(schedule);
+	if (!schedule || --schedule->refs > 0)
+		return;
+	free(schedule->blackouts);
+	free(schedule);
 }
 
 /* --- asking --- */

@@ -164,8 +164,9 @@ static void put_due_times(struct pg_params *params, const struct store_claim *re
 	pg_array_end(params);
 }
 
-/* 0 run, 1 late, 2 limit: as the claim function has it. */
-_Static_assert(DUE_RUN == 0 && DUE_SKIP_LATE == 1 && DUE_SKIP_LIMIT == 2, "sql/pg counts on it");
+/* 0 run, 1 late, 2 limit, 3 blackout: as the claim function has it. */
+_Static_assert(DUE_RUN == 0 && DUE_SKIP_LATE == 1 && DUE_SKIP_LIMIT == 2 && DUE_SKIP_BLACKOUT == 3,
+	"sql/pg counts on it");
 
 static void put_dues(struct pg_params *params, const struct store_claim *req)
 {

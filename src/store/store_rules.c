@@ -58,6 +58,8 @@ struct due_fate due_decide(const struct overlap_rules *rules, enum due_verdict v
 		return skipped(REASON_LATE);
 	case DUE_SKIP_LIMIT:
 		return skipped(REASON_LIMIT);
+	case DUE_SKIP_BLACKOUT:
+		return skipped(REASON_BLACKOUT);
 	case DUE_RUN:
 		break;
 	}

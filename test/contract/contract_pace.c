@@ -182,12 +182,32 @@ static void test_replace_keeps_or_restarts_the_count_of_runs(void **state)
 	assert_int_equal(cursor(rig, action), T0 + 4000);
 }
 
+static void test_due_time_in_a_blackout_has_a_row_that_says_so(void **state)
+{
+	struct rig *rig = *state;
+	struct action *action = rig_create(rig, "a", "", T0);
+	struct planned_due due = {.due_at_ms = T0, .count = 1, .verdict = DUE_SKIP_BLACKOUT};
+	struct claim_item item = {.action = action,
+		.expected_ms = T0,
+		.dues = &due,
+		.due_count = 1,
+		.next_due_ms = T0 + MINUTE_MS};
+	struct store_claim claim = {.items = &item, .count = 1, .capacity = {9, 9}};
+
+	assert_int_equal(rig_do(rig, claim, &claim), 0);
+	assert_int_equal(claim.ret_skipped, 1);
+	store_claim_fini(&claim);
+	assert_run(rig_find_run(rig, action, T0), RUN_SKIPPED, REASON_BLACKOUT);
+	assert_int_equal(cursor(rig, action), T0 + MINUTE_MS);
+}
+
 const struct CMUnitTest pace_tests[] = {
 	RIG_TEST(test_every_after_counts_from_the_end_of_the_run),
 	RIG_TEST(test_every_after_never_stalls),
 	RIG_TEST(test_every_after_ends_with_its_bound_and_rests_while_paused),
 	RIG_TEST(test_max_runs_completes_the_action),
 	RIG_TEST(test_max_runs_bounds_a_catch_up),
+	RIG_TEST(test_due_time_in_a_blackout_has_a_row_that_says_so),
 	RIG_TEST(test_replace_keeps_or_restarts_the_count_of_runs),
 };
 const size_t pace_test_count = COUNT_OF(pace_tests);

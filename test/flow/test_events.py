@@ -1,6 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Events and chains on the real server: who is started, once, with what, crashes included."""
+import datetime
+
 from harness import wait_for
+
+
+def now_text():
+    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def shell(text, **more):
@@ -58,3 +64,16 @@ def test_every_after_goes_on_through_failures_and_kills_and_max_runs_ends_it(ser
     runs.sort(key=lambda run: run["due_at"])
     for before, after in zip(runs, runs[1:]):
         assert before["finished_at"] < after["due_at"]
+
+
+def test_changing_a_schedule_leaves_no_overdue_time_without_a_row(servers):
+    """The server has been away over a due time; a change comes before or after the claim, whoever is first."""
+    server = servers(exec_enabled=True).start()
+    server.create(name="a", schedule={"every": "1s"}, misfire="all", misfire_grace="1m", overlap="allow", **shell("true"))
+    wait_for(lambda: server.runs("a", state="succeeded"), "a first run")
+    server.post("/api/v1/instances/self/drain")  # nothing is claimed from now on
+    cursor = server.get("/api/v1/actions/a").json["next_due_at"]
+    wait_for(lambda: cursor < now_text(), "the due time to pass")
+    changed = server.request("PATCH", "/api/v1/actions/a", {"schedule": {"every": "7d"}})
+    assert changed.status == 200, changed
+    assert cursor in [run["due_at"] for run in server.runs("a")]
