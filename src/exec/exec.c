@@ -306,6 +306,19 @@ void attempt_write(struct attempt *attempt, const void *bytes, size_t len)
 		capture_write(&attempt->output, bytes, len);
 }
 
+void attempt_note(struct attempt *attempt, struct run_note *note)
+{
+	char *message = note->message;
+
+	if (attempt->exec->opts.on_note == NULL || run_note_is_empty(note))
+		return;
+	if (message != NULL && attempt->redactor != NULL) {
+		note->message = redactor_clean(attempt->redactor, message);
+		free(message);
+	}
+	attempt->exec->opts.on_note(attempt->run, note, attempt->data);
+}
+
 /* Secrets are taken out before anything is cut: half of one would not be recognised. */
 void attempt_set_error(struct attempt *attempt, const char *fmt, ...)
 {

@@ -135,6 +135,10 @@ void attempt_end(struct attempt *attempt, enum attempt_outcome outcome);
 /* Adds to the captured output. Values of the action's secrets are taken out. */
 void attempt_write(struct attempt *attempt, const void *bytes, size_t len);
 
+/* Hands over what the attempt has noted; its message without the values of secrets. The rest stays
+ * the caller's to free. */
+void attempt_note(struct attempt *attempt, struct run_note *note);
+
 /* Sets result.error without the values of secrets; what is not UTF-8 is replaced, what is too long
  * is cut. */
 void attempt_set_error(struct attempt *attempt, const char *fmt, ...)

@@ -196,8 +196,7 @@ static void collect(struct notes *notes, struct folder *folder, bool is_last)
 	folder->has_progress = false;
 	if (folder->has_checkpoint || has_all)
 		take_checkpoint(notes, folder, &note);
-	if (!run_note_is_empty(&note) && attempt->exec->opts.on_note != NULL)
-		attempt->exec->opts.on_note(attempt->run, &note, attempt->data);
+	attempt_note(attempt, &note);
 	run_note_fini(&note);
 }
 

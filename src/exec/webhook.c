@@ -40,6 +40,7 @@ static void webhook_destroy(struct attempt *attempt)
 	hosts_leave(attempt->exec->hosts, hook);
 	hooks_give_easy(attempt->exec->hooks, hook->easy);
 	header_lines_fini(&hook->headers);
+	buf_fini(&hook->note);
 	free(hook->signature);
 	free(hook->url);
 	free(hook);
@@ -108,8 +109,11 @@ static size_t on_body(char *bytes, size_t unit, size_t len, void *data)
 	hook->body_bytes += len;
 	if (hook->body_bytes > HOOK_BODY_MAX)
 		return stop_reading(hook, "body is longer than 16 MiB");
-	if (!webhook_will_follow(hook, status_of(hook))) /* else it is no answer to keep */
-		attempt_write(&hook->attempt, bytes, len);
+	if (webhook_will_follow(hook, status_of(hook)))
+		return len; /* no answer to keep */
+	attempt_write(&hook->attempt, bytes, len);
+	if (hook->is_note)
+		buf_append(&hook->note, bytes, len);
 	return len;
 }
 _Static_assert(HOOK_BODY_MAX == 16 << 20, "the text above names the limit");
@@ -137,6 +141,7 @@ static void keep_header(const char *line, size_t len, const char *name, char *va
 static size_t on_header(char *line, size_t unit, size_t len, void *data)
 {
 	struct webhook *hook = data;
+	char type[HEADER_VALUE_SIZE] = "";
 
 	hook->phase = HOOK_READING;
 	if (hook->has_first_byte_timer)
@@ -146,10 +151,13 @@ static size_t on_header(char *line, size_t unit, size_t len, void *data)
 		return stop_reading(hook, "headers are longer than 256 KiB");
 	if (len >= 5 && memcmp(line, "HTTP/", 5) == 0) {
 		hook->date[0] = hook->retry_after[0] = '\0';
-		hook->has_location = false;
+		hook->has_location = hook->is_note = false;
 	}
 	if (len > 9 && strncasecmp(line, "Location:", 9) == 0)
 		hook->has_location = true;
+	keep_header(line, len, "Content-Type", type);
+	if (strncasecmp(type, ANSWER_NOTE_TYPE, strlen(ANSWER_NOTE_TYPE)) == 0)
+		hook->is_note = true;
 	keep_header(line, len, "Date", hook->date);
 	keep_header(line, len, "Retry-After", hook->retry_after);
 	return len;
@@ -288,6 +296,30 @@ static void set_status_error(struct webhook *hook)
 	buf_fini(&list);
 }
 
+/* Whatever the status: a 503 may well say how far it came. What cannot be read is told in the
+ * output, for the attempt itself may have gone well. */
+static void take_note(struct webhook *hook)
+{
+	struct attempt *attempt = &hook->attempt;
+	struct run_note note = {0};
+	struct err err = {0};
+	auto_free char *mark = NULL;
+
+	if (!hook->is_note)
+		return;
+	if (hook->note.is_cut)
+		(void)err_set(&err, ERR_TOO_LARGE, "it is longer than %d bytes", ANSWER_NOTE_MAX);
+	else
+		(void)answer_note_parse(buf_text(&hook->note), hook->note.len, &note, &err);
+	if (err.code == 0) {
+		attempt_note(attempt, &note);
+		run_note_fini(&note);
+		return;
+	}
+	mark = xasprintf("\n[gathering: this " ANSWER_NOTE_TYPE " was not taken: %s]\n", err.text);
+	attempt_write(attempt, mark, strlen(mark));
+}
+
 static void finish(struct webhook *hook)
 {
 	if (hook->has_first_byte_timer)
@@ -313,10 +345,12 @@ void webhook_on_done(void *easy, int curl_code)
 			send_request(hook);
 			return;
 		}
-	} else if (!http_target_expects(&hook->attempt.target.http, result->http_status)) {
-		set_status_error(hook);
 	} else {
-		result->outcome = ATTEMPT_SUCCEEDED;
+		take_note(hook);
+		if (http_target_expects(&hook->attempt.target.http, result->http_status))
+			result->outcome = ATTEMPT_SUCCEEDED;
+		else
+			set_status_error(hook);
 	}
 	finish(hook);
 }
@@ -405,6 +439,8 @@ static void send_request(struct webhook *hook)
 
 	hook->phase = HOOK_LOOKING_UP;
 	hook->body_bytes = 0;
+	buf_fini(&hook->note);
+	buf_init(&hook->note, ANSWER_NOTE_MAX);
 	if (hook->redirects > 0)
 		curl_easy_reset(hook->easy);
 	set_callbacks(hook);

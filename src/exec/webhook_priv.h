@@ -43,6 +43,8 @@ struct webhook {
 	const char *excess; /* which limit the answer broke, static; NULL: none */
 	char date[HEADER_VALUE_SIZE], retry_after[HEADER_VALUE_SIZE]; /* of the last answer */
 	char problem[CURL_ERROR_SIZE];
+	bool is_note;    /* the answer is of type ANSWER_NOTE_TYPE ... */
+	struct buf note; /* ... and this is its body */
 
 	/* the first byte */
 	uv_timer_t first_byte; /* only with a first_byte_timeout */

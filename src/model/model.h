@@ -218,8 +218,9 @@ struct action {
 	bool pause_records;
 	enum on_interrupt on_interrupt;
 	struct retry_policy retry;
-	int priority;   /* -100 .. 100, higher first */
-	char **secrets; /* names of those the target uses, each once; NULL: none */
+	int priority;         /* -100 .. 100, higher first */
+	char **secrets;       /* names of those the target uses, each once; NULL: none */
+	bool uses_checkpoint; /* {{checkpoint}} stands in the target */
 
 	/* private to model/ */
 	int refs;
@@ -347,6 +348,14 @@ void run_note_merge(struct run_note *note, struct run_note *newer_take);
  * percentage is rounded down and kept within 0 to 100, a message cut. False: nothing in it. */
 bool progress_parse(const char *text, size_t len, struct run_note *note);
 
+/* An answer of an http target that says something about the run: {"progress": {"percent": 42,
+ * "message": "..."}, "checkpoint": ...}, both optional, others ignored. A checkpoint is a text, or
+ * any other JSON value, which is kept as its compact text; null takes the old one back. ERR_INVALID
+ * or ERR_TOO_LARGE with the reason, and nothing in `note`. */
+#define ANSWER_NOTE_TYPE "application/vnd.gathering+json"
+#define ANSWER_NOTE_MAX  (2 * CHECKPOINT_MAX)
+int answer_note_parse(const char *text, size_t len, struct run_note *ret_note, struct err *err);
+
 /* The ledger row. Strings owned; run_fini frees them. `action` is set (one reference) where a run
  * is to be started, else NULL. */
 struct run {
@@ -461,6 +470,9 @@ struct template_values {
 	const struct name_value *secrets;
 	size_t secret_count;
 };
+
+/* Is {{checkpoint}} among it? */
+bool template_uses_checkpoint(const char *text);
 
 /* Has `text` anything to put in? Without, it is its own rendering. */
 bool template_is(const char *text);

@@ -147,3 +147,59 @@ bool progress_parse(const char *text, size_t len, struct run_note *note)
 		begin++;
 	return parse_line(text + begin, len - begin, note);
 }
+
+/* --- the answer of an http target --- */
+
+static void take_progress(const json_t *progress, struct run_note *note)
+{
+	char *text = json_is_object(progress) ? json_dumps(progress, JSON_WRITE_FLAGS) : NULL;
+
+	if (text != NULL && !parse_object(text, strlen(text), note))
+		note->percent = -1;
+	free(text);
+}
+
+/* NULL: too long. */
+static char *checkpoint_text(const json_t *checkpoint)
+{
+	char *text;
+
+	if (json_is_null(checkpoint))
+		return xstrdup("");
+	text = json_is_string(checkpoint)
+		       ? xmemdup(json_string_value(checkpoint), json_string_length(checkpoint))
+		       : json_dumps(checkpoint, JSON_WRITE_FLAGS | JSON_ENCODE_ANY);
+	must(text != NULL);
+	if (strlen(text) <= CHECKPOINT_MAX)
+		return text;
+	free(text);
+	return NULL;
+}
+
+int answer_note_parse(const char *text, size_t len, struct run_note *ret_note, struct err *err)
+{
+	struct run_note note = {.percent = -1};
+	const json_t *checkpoint;
+	json_t *json;
+	int code = 0;
+
+	if (json_from_text(text, len, &json, err) != 0)
+		return ERR_INVALID;
+	checkpoint = json_object_get(json, "checkpoint");
+	take_progress(json_object_get(json, "progress"), &note);
+	if (checkpoint != NULL)
+		note.checkpoint = checkpoint_text(checkpoint);
+	if (!json_is_object(json))
+		code = err_set(err, ERR_INVALID, "it is not an object");
+	else if (checkpoint != NULL && note.checkpoint == NULL)
+		code = err_set(err, ERR_TOO_LARGE, "its checkpoint has more than %d bytes",
+			CHECKPOINT_MAX);
+	json_decref(json);
+	if (code != 0) {
+		run_note_fini(&note);
+		return code;
+	}
+	note.checkpoint_len = note.checkpoint != NULL ? strlen(note.checkpoint) : 0;
+	*ret_note = note;
+	return 0;
+}

@@ -8,6 +8,7 @@
  * all
  *   {{payload.user.id|none}}   the same, with what to write when it is absent or null
  *   {{secret.NAME}}            a secret
+ *   {{checkpoint|0}}           the run's last checkpoint, and what to write while there is none
  *   {{'{{'}}                   the two characters themselves
  *
  * What a value becomes depends on the place (enum template_form): percent-encoded in a URL, refused
@@ -26,11 +27,12 @@
 #include "base/text.h"
 #include "model/model_priv.h"
 
-#define OPEN    "{{"
-#define CLOSE   "}}"
-#define LITERAL "'{{'"
-#define PAYLOAD "payload"
-#define SECRET  "secret."
+#define OPEN       "{{"
+#define CLOSE      "}}"
+#define LITERAL    "'{{'"
+#define PAYLOAD    "payload"
+#define SECRET     "secret."
+#define CHECKPOINT "checkpoint"
 
 #define EXCERPT_MAX 80 /* bytes of a name in a message */
 
@@ -98,7 +100,7 @@ static const struct fact {
 };
 #define NAMES                                                                                      \
 	"due_at, due_date, run_id, action, attempt, epoch, idempotency_key, payload.FIELD, "       \
-	"secret.NAME"
+	"secret.NAME, checkpoint"
 
 static const struct fact *find_fact(const char *name, size_t len)
 {
@@ -113,8 +115,9 @@ static const struct fact *find_fact(const char *name, size_t len)
 enum piece_kind {
 	PIECE_TEXT, /* to be copied */
 	PIECE_FACT,
-	PIECE_PAYLOAD, /* name: the path behind "payload", "" for all of it */
-	PIECE_SECRET   /* name: its name */
+	PIECE_PAYLOAD,   /* name: the path behind "payload", "" for all of it */
+	PIECE_SECRET,    /* name: its name */
+	PIECE_CHECKPOINT /* what an earlier attempt of the run left */
 };
 
 struct piece {
@@ -165,6 +168,10 @@ static bool read_name(const char *name, size_t len, struct piece *piece)
 	piece->kind = PIECE_FACT;
 	if (piece->fact != NULL)
 		return piece->fallback == NULL; /* a fact is always there */
+	if (len == strlen(CHECKPOINT) && begins_with(name, len, CHECKPOINT)) {
+		piece->kind = PIECE_CHECKPOINT;
+		return true;
+	}
 	if (begins_with(name, len, PAYLOAD)) {
 		piece->kind = PIECE_PAYLOAD;
 		piece->name = name + strlen(PAYLOAD);
@@ -263,6 +270,17 @@ int template_check(const char *text, template_secret_fn *each_secret, void *data
 		if (piece.kind == PIECE_SECRET && each_secret != NULL)
 			each_secret(piece.name, piece.name_len, data);
 	return more;
+}
+
+bool template_uses_checkpoint(const char *text)
+{
+	const char *at = text;
+	struct piece piece;
+
+	while (next_piece(text, &at, &piece, NULL) > 0)
+		if (piece.kind == PIECE_CHECKPOINT)
+			return true;
+	return false;
 }
 
 /* --- rendering --- */
@@ -422,6 +440,21 @@ static int put_secret(struct rendering *rendering, const struct piece *piece, st
 	return put_text(rendering, piece, value, strlen(value), false, err);
 }
 
+/* The first attempt of a run has none: nothing, then, or null where a JSON value has to stand. */
+static int put_checkpoint(struct rendering *rendering, const struct piece *piece, struct err *err)
+{
+	const char *checkpoint = rendering->values->run->checkpoint;
+	bool is_bare = rendering->form == TEMPLATE_JSON && !rendering->json.in_string;
+
+	if (checkpoint != NULL)
+		return put_text(rendering, piece, checkpoint, strlen(checkpoint), false, err);
+	if (piece->fallback != NULL)
+		return put_text(rendering, piece, piece->fallback, piece->fallback_len, true, err);
+	if (is_bare)
+		buf_puts(rendering->out, "null");
+	return 0;
+}
+
 static int put_piece(struct rendering *rendering, const struct piece *piece, struct err *err)
 {
 	switch (piece->kind) {
@@ -436,6 +469,8 @@ static int put_piece(struct rendering *rendering, const struct piece *piece, str
 		return put_payload(rendering, piece, err);
 	case PIECE_SECRET:
 		return put_secret(rendering, piece, err);
+	case PIECE_CHECKPOINT:
+		return put_checkpoint(rendering, piece, err);
 	}
 	return 0;
 }

@@ -39,7 +39,7 @@ enum template_form template_body_form(const char *content_type)
 struct collection {
 	char *names[ACTION_SECRETS_MAX + 1];
 	size_t count;
-	bool is_full;
+	bool is_full, has_checkpoint;
 };
 
 static void collect(const char *name, size_t len, void *data)
@@ -61,6 +61,8 @@ static void check_text(struct collection *found, const char *text, const struct 
 
 	if (text != NULL && template_check(text, collect, found, &err) != 0)
 		place_fault(place, "%s", err.text);
+	else if (text != NULL && template_uses_checkpoint(text))
+		found->has_checkpoint = true;
 }
 
 static void check_pairs(struct collection *found, const struct name_value *pairs, size_t count,
@@ -81,6 +83,7 @@ static void keep_names(struct collection *found, struct action *action, const st
 {
 	if (found->is_full)
 		place_fault(place, "more than %d secrets are used", ACTION_SECRETS_MAX);
+	action->uses_checkpoint = found->has_checkpoint;
 	if (found->count == 0)
 		return;
 	action->secrets = xcalloc(found->count + 1, sizeof(*action->secrets));

@@ -96,10 +96,11 @@ bool checkpoint_fetch(struct attempt *attempt)
 {
 	const struct run *run = &attempt->run;
 
-	if (run->action->kind != ACTION_EXEC || (run->epoch < 2 && id_is_zero(&run->retry_of)))
+	if ((run->action->kind != ACTION_EXEC && !run->action->uses_checkpoint) ||
+		(run->epoch < 2 && id_is_zero(&run->retry_of)))
 		return false;
 	attempt->is_fetching = true;
-	attempt->sched->recording[ACTION_EXEC]++; /* its slot is taken */
+	attempt->sched->recording[run->action->kind]++; /* its slot is taken */
 	attempt->get =
 		(struct store_get_checkpoint){.run_id = run->epoch < 2 ? run->retry_of : run->id};
 	store_get_checkpoint(attempt->sched->opts.store, &attempt->get, on_fetched);

@@ -287,10 +287,12 @@ class Target:
                 entry = {"method": self.command, "path": self.path, "headers": dict(self.headers),
                          "body": body, "at": time.time()}
                 target.requests.append(entry)
-                status, answer = respond(entry) if respond else (200, b"ok")
+                status, answer, *more = respond(entry) if respond else (200, b"ok")
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                     self.send_response(status)
                     self.send_header("Content-Length", str(len(answer)))
+                    for name, value in (more[0] if more else {}).items():
+                        self.send_header(name, value)
                     self.end_headers()
                     self.wfile.write(answer)
 

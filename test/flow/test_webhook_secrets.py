@@ -3,8 +3,12 @@
 import base64
 import hashlib
 import hmac
+import http.server
 import json
 import os
+import ssl
+import subprocess
+import threading
 
 import pytest
 
@@ -162,3 +166,56 @@ def test_a_server_with_another_key_says_so_and_runs_the_rest(servers, key_file, 
     other.chmod(0o644)
     third = servers(secret_key_file=str(other)).spawn()
     assert third.wait() != 0 and "chmod 600" in third.log
+
+
+def test_an_answer_can_tell_progress_and_a_checkpoint_that_the_next_attempt_gets(server, targets):
+    answers = [(503, {"progress": {"percent": 40, "message": "half"}, "checkpoint": {"row": 7}}), (200, {"progress": {"percent": 100}})]
+
+    def respond(request):
+        status, answer = answers[len(target.requests) - 1]
+        return status, json.dumps(answer).encode(), {"Content-Type": "application/vnd.gathering+json"}
+
+    target = targets(respond)
+    server.create(name="long", kind="http", retry={"max_attempts": 2, "initial": "0s", "on": ["status:503"]},
+                  http={"url": target.url, "method": "POST", "body": '{"from": {{checkpoint}}, "attempt": {{attempt}}}'})
+    run = again(server, "long")
+    assert run["state"] == "succeeded" and run["progress"]["percent"] == 100, run
+    assert [json.loads(request["body"]) for request in target.requests] == [
+        {"from": None, "attempt": 1}, {"from": '{"row":7}', "attempt": 2}]
+
+
+def test_a_certificate_that_nobody_vouches_for_is_not_trusted(servers, tmp_path):
+    """A target with bad TLS; the connection fails, which retry.on tells apart from a bad answer."""
+    key, certificate = tmp_path / "tls.key", tmp_path / "tls.crt"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "2", "-subj",
+                    "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    seen = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            seen.append(self.path)
+
+    class Quiet(http.server.ThreadingHTTPServer):
+        daemon_threads = True
+
+        def get_request(self):
+            connection, address = super().get_request()
+            return context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False), address
+
+        def handle_error(self, request, address):
+            pass
+
+    with Quiet(("127.0.0.1", 0), Handler) as target:
+        threading.Thread(target=target.serve_forever, daemon=True).start()
+        server = servers().start()
+        for on, attempts in ((["connection"], 2), (["status:500-599"], 1)):
+            name = f"tls{attempts}"
+            server.create(name=name, kind="http", http={"url": f"https://localhost:{target.server_port}/"},
+                          retry={"max_attempts": 2, "initial": "0s", "on": on})
+            run = again(server, name)
+            assert run["state"] == "failed" and "certificate" in run["error"], run
+            assert run["attempt"] == attempts
+        assert not seen
+        target.shutdown()

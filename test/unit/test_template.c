@@ -135,6 +135,8 @@ static const struct row rows[] = {
 	{TEMPLATE_PERCENT, "a={{payload.q}}&b=1", "a=%22%2C%22admin%22%3Atrue%2C%22a%22%3A%22&b=1",
 		NULL},
 	{TEMPLATE_XML, "<a b=\"{{payload.xml}}\"/>", "<a b=\"&lt;a&gt;&amp;&#39;&quot;\"/>", NULL},
+	{TEMPLATE_JSON, "[{{checkpoint}},\"{{checkpoint}}\",{{checkpoint|7}}]", "[null,\"\",7]",
+		NULL},
 	{TEMPLATE_TEXT, "{{secret.NONE}}", NULL, "gathering secret set NONE"},
 };
 
