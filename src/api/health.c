@@ -100,13 +100,18 @@ static json_t *shutdown_json(const struct api *api)
 {
 	struct life_event events[LIFE_EVENTS_MAX];
 	size_t count = life_events(api->opts.life, events);
+	bool is_cut =
+		life_exit_status(api->opts.life) >= 3 || (api->sched && sched_was_cut(api->sched));
+	int64_t left_ms = life_left_ms(api->opts.life);
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < count; i++)
 		json_array_append_new(
 			list, json_pack("{s:s, s:I, s:b}", "event", events[i].name, "after_ms",
 				      (json_int_t)events[i].after_ms, "cut", events[i].was_cut));
-	return json_pack("{s:s, s:I, s:I, s:o}", "waits_for", life_phase(api->opts.life),
+	return json_pack("{s:s, s:b, s:b, s:o, s:I, s:I, s:o}", "waits_for",
+		life_phase(api->opts.life), "is_stop", (int)life_is_stopping(api->opts.life), "cut",
+		(int)is_cut, "left_ms", left_ms < 0 ? json_null() : json_integer(left_ms),
 		"requests_in_flight", (json_int_t)metrics.http_requests_in_flight, "runs_running",
 		(json_int_t)metrics.runs_running, "events", list);
 }

@@ -90,20 +90,13 @@ static bool read_self(struct api_call *call)
 	return api_read_nothing(call);
 }
 
-/* An operator's drain waits for no part; a stop always does. */
-static bool is_stopping(const struct life *life)
-{
-	return life_state(life) >= SERVICE_STOPPING ||
-	       (life_state(life) == SERVICE_DRAINING && *life_phase(life) != '\0');
-}
-
 void instances_drain(struct api_call *call)
 {
 	struct life *life = call->api->opts.life;
 
 	if (!read_self(call))
 		return;
-	if (is_stopping(life)) {
+	if (life_is_stopping(life)) {
 		api_reply_problem(call, ERR_CONFLICT, "this instance is stopping already");
 		return;
 	}

@@ -155,6 +155,8 @@ int cmd_instance_list(struct cli *cli)
 	return 0;
 }
 
+#define DRAINING "draining: not ready, takes no new work"
+
 static int change_instance(struct cli *cli, const char *verb, const char *done)
 {
 	const char *name = cli->arg_count ? cli->args[0] : "self";
@@ -176,7 +178,21 @@ static int change_instance(struct cli *cli, const char *verb, const char *done)
 
 int cmd_instance_drain(struct cli *cli)
 {
-	return change_instance(cli, "drain", "draining: not ready, takes no new work");
+	json_t *health = NULL;
+	int status = 0;
+
+	if (!cli_has(cli, "wait"))
+		return change_instance(cli, "drain", DRAINING);
+	status = remote_call(cli, "GET", "/health", NULL, &health);
+	if (status)
+		return status;
+	if (!json_is_true(json_object_get(json_object_get(health, "shutdown"), "is_stop")))
+		status = change_instance(cli, "drain", DRAINING);
+	else if (!cli->is_json)
+		(void)puts("stopping already");
+	(void)fflush(stdout); /* whoever reads it need not wait for the end */
+	json_decref(health);
+	return status ? status : cli_wait_drained(cli, cli_flag_duration(cli, "timeout", -1));
 }
 
 int cmd_instance_undrain(struct cli *cli)

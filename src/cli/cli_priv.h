@@ -232,6 +232,9 @@ int cmd_run_retry(struct cli *cli);
 int cmd_run_logs(struct cli *cli);
 int cmd_instance_list(struct cli *cli);
 int cmd_instance_drain(struct cli *cli);
+/* Waits until the instance that answers has nothing left to do, or is gone; timeout_ms below 0: for
+ * ever. The exit status: 3 when a deadline cut something, or the time is over. */
+int cli_wait_drained(struct cli *cli, int64_t timeout_ms);
 int cmd_instance_undrain(struct cli *cli);
 int cmd_secret_keygen(struct cli *cli);
 int cmd_secret_set(struct cli *cli);

@@ -139,6 +139,11 @@ static const struct flag migrate_flags[] = {
 	{"dry-run", .type = FLAG_SWITCH, .help = "only list what would be done"},
 	{0}};
 
+static const struct flag drain_flags[] = {
+	{"wait", .type = FLAG_SWITCH, .help = "wait until it has no run and no request left, or is gone if it stops"},
+	{"timeout", .type = FLAG_DURATION, .value = "TIME", .help = "with --wait: at most so long"},
+	{0}};
+
 static const struct flag help_flags[] = {
 	{"markdown", .type = FLAG_SWITCH, .help = "all commands as Markdown: the reference part of doc/cli.md"},
 	{0}};
@@ -189,7 +194,9 @@ const struct command cli_commands[] = {
 		.detail = "Prints the runs it started, one a line.",
 		.examples = "gathering event send order.created --data '{\"id\": 7}' --key order-7"},
 	{"instance list", "", .run = cmd_instance_list, .summary = "list the instances of the service"},
-	{"instance drain", "[INSTANCE]", .max_args = 1, .run = cmd_instance_drain, .summary = "let an instance take no new work (without a name: the one that answers)"},
+	{"instance drain", "[INSTANCE]", .max_args = 1, .flags = {drain_flags}, .run = cmd_instance_drain, .summary = "let an instance take no new work (without a name: the one that answers)",
+		.detail = "Exit status with --wait: 0 drained or stopped, 3 when a deadline cut something or the time is over. The admin socket answers to the very end of a stop.",
+		.examples = "gathering instance drain\ngathering --server unix:/run/gathering/admin.sock instance drain --wait --timeout 60s"},
 	{"instance undrain", "[INSTANCE]", .max_args = 1, .run = cmd_instance_undrain, .summary = "let it work again"},
 	{"secret set", "NAME", .min_args = 1, .max_args = 1, .run = cmd_secret_set, .summary = "set or replace a secret; its value is read from standard input",
 		.detail = "One line break at the end is left out. The value cannot be shown again; actions use it as {{secret.NAME}}, doc/templates.md tells where.",

@@ -44,7 +44,7 @@ struct life {
 
 	bool is_stopping;
 	bool is_hurried;
-	int64_t started_mono_ms, drain_mono_ms, signal_mono_ms;
+	int64_t started_mono_ms, drain_mono_ms, stop_mono_ms, signal_mono_ms;
 	int grade;                       /* of the last stop signal; 0: none yet */
 	struct watchdog *watchdog;       /* owned; NULL until a stop begins */
 	struct watchdog *hurry_watchdog; /* owned; NULL until the second signal */
@@ -247,6 +247,7 @@ static void begin_drain(struct life *life, const char *cause)
 static void begin_stop(struct life *life, const char *cause)
 {
 	life->is_stopping = true;
+	life->stop_mono_ms = clock_mono_ms();
 	if (!RULE_IS_OFF(TOTAL_MAX_HOLDS))
 		life->watchdog = watchdog_start(life->opts.total_max_ms,
 			"the stop took longer than total_max: exiting now; what was running is "
@@ -377,6 +378,20 @@ size_t life_events(const struct life *life, struct life_event ret_events[static 
 {
 	memcpy(ret_events, life->events, life->event_count * sizeof(life->events[0]));
 	return life->event_count;
+}
+
+bool life_is_stopping(const struct life *life)
+{
+	return life->is_stopping;
+}
+
+int64_t life_left_ms(const struct life *life)
+{
+	int64_t left = life->stop_mono_ms + life->opts.total_max_ms - clock_mono_ms();
+
+	if (!life->is_stopping)
+		return -1;
+	return left > 0 ? left : 0;
 }
 
 enum service_state life_state(const struct life *life)

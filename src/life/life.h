@@ -119,6 +119,12 @@ void life_handed_over(struct life *life, int pid);
 void life_event(struct life *life, const char *name);
 size_t life_events(const struct life *life, struct life_event ret_events[static LIFE_EVENTS_MAX]);
 
+/* True once a stop has begun: there is no way back. */
+bool life_is_stopping(const struct life *life);
+
+/* Until the process ends whatever hangs (total_max); -1: no stop is under way. */
+int64_t life_left_ms(const struct life *life);
+
 /* 0 clean; 1 could not start; 3 a deadline cut something; 4 a result was not recorded. The largest
  * that was set counts. */
 void life_set_exit(struct life *life, int status);
