@@ -212,6 +212,8 @@ static void sched_part_start(void *data)
 		.has_predecessor = successor_has_predecessor(&server->successor) &&
 				   !store_is_shared(server->store),
 		.db_max_ms = server->conf.db_max,
+		.limits = server->limits,
+		.limit_count = server->limit_count,
 	};
 
 	if (sched_create(&opts, &server->sched, &err) < 0)
@@ -387,6 +389,8 @@ static int prepare(struct server *server, int argc, char **argv, struct err *err
 {
 	if (inherit(&server->inherited, err) < 0 ||
 		conf_load(argc - 1, argv + 1, &server->conf, err) < 0 ||
+		run_limits_parse(server->conf.limits, server->limits, &server->limit_count, err) <
+			0 ||
 		process_raise_descriptor_limit(err) < 0)
 		return err->code;
 	if (server->conf.secret_key_file[0] != '\0' &&
@@ -416,6 +420,7 @@ int server_run(int argc, char **argv)
 	server_configure_log(&server.conf);
 	status = serve(&server);
 	vault_close(server.vault);
+	run_limits_fini(server.limits, server.limit_count);
 	conf_fini(&server.conf);
 	return status;
 }

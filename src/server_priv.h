@@ -13,6 +13,7 @@
 #include "exec/exec.h"
 #include "inherit.h"
 #include "life/life.h"
+#include "model/model.h"
 #include "notice.h"
 #include "successor.h"
 #include "upgrade.h"
@@ -48,6 +49,8 @@ struct server {
 	struct store *store;
 	struct err open_err;
 	struct exec *exec;
+	struct run_limit limits[RUN_LIMITS_MAX];
+	size_t limit_count;
 	struct sched *sched;
 	struct notice notice;
 };

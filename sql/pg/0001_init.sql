@@ -35,7 +35,8 @@ CREATE TABLE gathering.action (
 	next_due_at        timestamptz(3),
 	created_at         timestamptz(3) NOT NULL,
 	updated_at         timestamptz(3) NOT NULL,
-	queue_limit        integer NOT NULL CHECK (queue_limit >= 0),
+	queue_limit        integer NOT NULL CHECK (queue_limit >= 0), -- action_pending_limit() of the program
+	max_concurrent     integer NOT NULL DEFAULT 0 CHECK (max_concurrent >= 0), -- 0: any number
 	priority           integer NOT NULL,
 	is_paused          boolean NOT NULL,
 	has_schedule       boolean NOT NULL,
@@ -110,6 +111,11 @@ CREATE TABLE gathering.instance (
 	heartbeat_at timestamptz(3) NOT NULL
 );
 
+-- Who starts runs that limits count (option limits) holds their rows here, so nobody else does while it counts.
+CREATE TABLE gathering.limit_lock (
+	name text PRIMARY KEY
+);
+
 -- The ledger: one row for each due time, manual trigger or event. claim_id names the take that started the run, so
 -- that a take whose answer was lost can be asked again.
 CREATE TABLE gathering.run (
@@ -126,6 +132,7 @@ CREATE TABLE gathering.run (
 	attempt            integer NOT NULL CHECK (attempt >= 0),
 	interruptions      integer NOT NULL CHECK (interruptions >= 0),
 	priority           integer NOT NULL,
+	max_concurrent     integer NOT NULL DEFAULT 0,
 	is_serial          boolean NOT NULL,
 	cancel_requested   boolean NOT NULL,
 	kind               text COLLATE "C" NOT NULL,
@@ -208,7 +215,7 @@ CREATE FUNCTION gathering.claim(
 	in_me uuid, in_lease interval, in_again boolean, in_kinds text[], in_capacity integer[],
 	in_ids uuid[], in_versions bigint[], in_expected timestamptz[], in_next_due timestamptz[],
 	in_due_item integer[], in_due_run uuid[], in_due_at timestamptz[], in_due_until timestamptz[], in_due_count bigint[],
-	in_due_verdict integer[],
+	in_due_verdict integer[], in_queued boolean[],
 	OUT ret_clock timestamptz, OUT ret_won integer[], OUT ret_started integer[], OUT ret_cancel uuid[],
 	OUT ret_queued bigint, OUT ret_skipped bigint)
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $claim$
@@ -243,10 +250,10 @@ BEGIN
 		ORDER BY a.id FOR NO KEY UPDATE OF a SKIP LOCKED
 	), moved AS (
 		UPDATE gathering.action a SET next_due_at = l.next_due FROM locked l WHERE a.id = l.id
-		RETURNING l.n, a.definition_version, a.queue_limit, a.priority, a.is_paused, a.kind, a.overlap
+		RETURNING l.n, a.definition_version, a.queue_limit, a.max_concurrent, a.priority, a.is_paused, a.kind, a.overlap
 	)
 	SELECT array_agg(n::integer) AS n, array_agg(definition_version) AS definition_version,
-		array_agg(queue_limit) AS queue_limit, array_agg(priority) AS priority, array_agg(is_paused) AS is_paused,
+		array_agg(queue_limit) AS queue_limit, array_agg(max_concurrent) AS max_concurrent, array_agg(priority) AS priority, array_agg(is_paused) AS is_paused,
 		array_agg(kind) AS kind, array_agg(overlap) AS overlap INTO w FROM moved;
 	ret_won := w.n;
 	IF ret_won IS NULL THEN
@@ -258,10 +265,11 @@ BEGIN
 	SELECT array_agg(f.rank ORDER BY k.n) INTO ahead
 	FROM unnest(in_kinds, in_capacity) WITH ORDINALITY k(kind, capacity, n) LEFT JOIN LATERAL (
 		SELECT q.rank FROM (SELECT *, row_number() OVER () AS place FROM (
-			SELECT gathering.rank(r.created_at, r.priority) AS rank, r.is_serial, r.action_id, r.due_at
+			SELECT gathering.rank(r.created_at, r.priority) AS rank, r.is_serial, r.max_concurrent, r.action_id, r.due_at
 			FROM gathering.run r WHERE r.state = 'pending' AND r.not_before IS NULL AND r.kind = k.kind AND k.capacity > 0
 			ORDER BY gathering.rank(r.created_at, r.priority) LIMIT 100) line) q
-		WHERE NOT q.is_serial OR q.place = 100 OR gathering.has_turn(q.action_id, q.due_at) LIMIT 1) f ON true;
+		WHERE q.place = 100 OR (NOT q.is_serial OR gathering.has_turn(q.action_id, q.due_at))
+			AND (q.max_concurrent = 0 OR gathering.has_place(q.action_id, q.max_concurrent)) LIMIT 1) f ON true;
 	IF has_pace THEN
 		lefts := ARRAY(SELECT p.runs_left FROM unnest(in_ids) WITH ORDINALITY g(id, n)
 			LEFT JOIN gathering.pace p ON p.action_id = g.id ORDER BY g.n);
@@ -276,14 +284,15 @@ BEGIN
 
 	WITH item AS MATERIALIZED (
 		SELECT i.*, in_ids[i.n] AS id, in_versions[i.n] AS version, o.p, o.r
-		FROM unnest(w.n, w.definition_version, w.queue_limit, w.priority, w.is_paused, w.kind, w.overlap)
-			i(n, definition_version, queue_limit, priority, is_paused, kind, overlap)
+		FROM unnest(w.n, w.definition_version, w.queue_limit, w.max_concurrent, w.priority, w.is_paused, w.kind, w.overlap)
+			i(n, definition_version, queue_limit, max_concurrent, priority, is_paused, kind, overlap)
 		LEFT JOIN LATERAL (
 			SELECT count(*) FILTER (WHERE q.state = 'pending') AS p, count(*) FILTER (WHERE q.state = 'running') AS r
 			FROM gathering.run q WHERE q.action_id = in_ids[i.n] AND q.state IN ('pending','running')
-		) o ON i.overlap <> 'allow'
+		) o ON true
 	), due AS (
-		SELECT d.*, i.id, i.version, i.definition_version, i.queue_limit, i.priority, i.kind, i.overlap, i.p, i.r,
+		SELECT d.*, i.id, i.version, i.definition_version, i.queue_limit, i.max_concurrent, i.priority, i.kind,
+			i.overlap, i.p, i.r,
 			d.verdict = 0 AND i.is_paused AS is_paused,
 			d.verdict = 0 AND NOT i.is_paused AS runs,
 			count(*) FILTER (WHERE d.verdict = 0 AND NOT i.is_paused) OVER (PARTITION BY d.item ORDER BY d.n) AS k,
@@ -299,7 +308,7 @@ BEGIN
 		SELECT *, runs AND k > lefts[item] AS is_spent, runs AND (k > lefts[item]) IS NOT TRUE AND (overlap = 'allow' OR k = 1 AND r = 0 AND (p = 0 OR overlap = 'cancel_running')) AS wants
 		FROM due
 	), turn AS (
-		SELECT *, wants AND (ahead[array_position(in_kinds, kind)] IS NULL OR gathering.rank(ret_clock, priority)
+		SELECT *, wants AND NOT in_queued[item] AND (ahead[array_position(in_kinds, kind)] IS NULL OR gathering.rank(ret_clock, priority)
 			<= ahead[array_position(in_kinds, kind)] + interval '100 ms') AS is_next
 		FROM wish
 	), place AS (
@@ -310,24 +319,24 @@ BEGIN
 		SELECT *, CASE WHEN NOT runs OR is_spent THEN 'skipped'
 			WHEN starts THEN 'running'
 			WHEN overlap = 'cancel_running' AND k < k_last THEN 'cancelled'
-			WHEN wants OR overlap IN ('allow','cancel_running') THEN 'pending'
+			WHEN wants AND overlap <> 'allow' OR overlap = 'cancel_running' THEN 'pending'
 			-- counts those before it as queued: when one was not, the queue was full then and is now
-			WHEN overlap = 'queue' AND p + (k - 1) - count(*) FILTER (WHERE starts) OVER (PARTITION BY item) < queue_limit
+			WHEN overlap IN ('queue','allow') AND p + (k - 1) - count(*) FILTER (WHERE starts) OVER (PARTITION BY item) < queue_limit
 				THEN 'pending'
 			ELSE 'skipped' END AS state
 		FROM place
 	), born AS (
 		INSERT INTO gathering.run (id, action_id, action_version, definition_version, due_at, epoch, created_at,
-			missed_count, missed_until, output_bytes, attempt, interruptions, priority, is_serial, cancel_requested, kind,
-			triggered_by, state, reason, instance_id, lease_until, claimed_at, started_at, finished_at)
+			missed_count, missed_until, output_bytes, attempt, interruptions, priority, max_concurrent, is_serial,
+			cancel_requested, kind, triggered_by, state, reason, instance_id, lease_until, claimed_at, started_at, finished_at)
 		SELECT run, id, version, definition_version, due_at, starts::integer, ret_clock, count, until, 0,
-			starts::integer, 0, priority, overlap <> 'allow', starts AND overlap = 'cancel_running' AND k < k_last, kind,
+			starts::integer, 0, priority, max_concurrent, overlap <> 'allow', starts AND overlap = 'cancel_running' AND k < k_last, kind,
 			'schedule', state,
 			CASE WHEN is_paused THEN 'paused' WHEN verdict = 1 THEN 'late' WHEN verdict = 2 OR is_spent THEN 'limit'
 				WHEN verdict = 3 THEN 'blackout'
 				WHEN state = 'cancelled' OR starts AND overlap = 'cancel_running' AND k < k_last THEN 'overlap'
 				WHEN state = 'running' THEN '' WHEN state = 'pending' THEN 'queued'
-				WHEN overlap = 'queue' THEN 'limit' ELSE 'overlap' END,
+				WHEN overlap IN ('queue','allow') THEN 'limit' ELSE 'overlap' END,
 			CASE WHEN starts THEN in_me END, CASE WHEN starts THEN ret_clock + in_lease END,
 			CASE WHEN starts THEN ret_clock END, CASE WHEN starts THEN ret_clock END,
 			CASE WHEN state = 'cancelled' THEN ret_clock END
@@ -391,19 +400,77 @@ CREATE FUNCTION gathering.has_turn(in_action uuid, in_due timestamptz) RETURNS b
 		AND o.state IN ('pending','running') AND (o.state = 'running' OR o.due_at < in_due))
 $turn$;
 
+-- May one more run of an action start that allows so many at a time?
+CREATE FUNCTION gathering.has_place(in_action uuid, in_max integer) RETURNS boolean LANGUAGE sql STABLE AS $place$
+	SELECT (SELECT count(*) FROM gathering.run o WHERE o.action_id = in_action AND o.state = 'running'
+		AND o.state IN ('pending','running')) < in_max
+$place$;
+
+-- Does a limit count the runs of this kind and action? NULL: any.
+CREATE FUNCTION gathering.is_counted(in_limit_kind text, in_limit_tag text, in_kind text, in_action uuid) RETURNS boolean
+LANGUAGE sql STABLE AS $counted$
+	SELECT (in_limit_kind IS NULL OR in_limit_kind = in_kind) AND (in_limit_tag IS NULL OR EXISTS (
+		SELECT 1 FROM gathering.action_tag t WHERE t.action_id = in_action AND t.tag = in_limit_tag))
+$counted$;
+
+-- Of those that may start, in line, as many as capacity and limits allow; locked. Whoever else would start a run that one
+-- of the limits counts waits until we are done, so what is running is counted after that lock, in a statement of its own.
+CREATE FUNCTION gathering.pick_limited(
+	in_kinds text[], in_capacity integer[], in_limit_kinds text[], in_limit_tags text[], in_limit_max integer[])
+RETURNS uuid[] LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $pick$
+DECLARE
+	names text[] := ARRAY(SELECT coalesce(l.kind, '') || '/' || coalesce(l.tag, '') FROM unnest(in_limit_kinds, in_limit_tags) l(kind, tag));
+	capacity integer[] := in_capacity;
+	room integer[];
+	picked uuid[] := '{}';
+	actions uuid[] := '{}';
+	c record;
+BEGIN
+	IF EXISTS (SELECT 1 FROM unnest(names) n WHERE NOT EXISTS (SELECT 1 FROM gathering.limit_lock l WHERE l.name = n)) THEN
+		INSERT INTO gathering.limit_lock SELECT n FROM unnest(names) n ORDER BY n ON CONFLICT DO NOTHING;
+	END IF;
+	PERFORM 1 FROM gathering.limit_lock WHERE name = ANY (names) ORDER BY name FOR UPDATE;
+	room := ARRAY(SELECT l.max - (SELECT count(*) FROM gathering.run r WHERE r.state = 'running'
+			AND gathering.is_counted(l.kind, l.tag, r.kind, r.action_id))
+		FROM unnest(in_limit_kinds, in_limit_tags, in_limit_max) WITH ORDINALITY l(kind, tag, max, n) ORDER BY l.n);
+	FOR c IN SELECT r.id, r.action_id, r.max_concurrent, array_position(in_kinds, r.kind) AS kind, ARRAY(
+			SELECT l.n FROM unnest(in_limit_kinds, in_limit_tags) WITH ORDINALITY l(kind, tag, n)
+			WHERE gathering.is_counted(l.kind, l.tag, r.kind, r.action_id)) AS counted
+		FROM gathering.run r WHERE r.state = 'pending' AND r.not_before IS NULL
+			AND (NOT r.is_serial OR gathering.has_turn(r.action_id, r.due_at))
+			AND (r.max_concurrent = 0 OR gathering.has_place(r.action_id, r.max_concurrent))
+		ORDER BY gathering.rank(r.created_at, r.priority), r.due_at, r.id
+	LOOP
+		CONTINUE WHEN capacity[c.kind] <= 0 OR EXISTS (SELECT 1 FROM unnest(c.counted) n WHERE room[n] <= 0);
+		CONTINUE WHEN c.max_concurrent > 0 AND NOT gathering.has_place(
+			c.action_id, c.max_concurrent - cardinality(array_positions(actions, c.action_id)));
+		PERFORM 1 FROM gathering.run r WHERE r.id = c.id AND r.state = 'pending' FOR NO KEY UPDATE SKIP LOCKED;
+		CONTINUE WHEN NOT FOUND;
+		picked := picked || c.id;
+		actions := actions || c.action_id;
+		capacity[c.kind] := capacity[c.kind] - 1;
+		room := ARRAY(SELECT room[n] - (n = ANY (c.counted))::integer FROM generate_subscripts(room, 1) n ORDER BY n);
+		EXIT WHEN 0 >= ALL (capacity);
+	END LOOP;
+	RETURN picked;
+END
+$pick$;
+
 -- ROWS 10, here and below: left to itself the planner expects a thousand rows of a function and joins them by hashing
 -- whole tables (test_plans.py).
 
 -- Takes pending runs that may start, up to the capacity of each kind, and makes them running. Whatever is locked is
 -- somebody else's affair. in_claim names this take; asked again after an answer was lost, it gives what it took.
 CREATE FUNCTION gathering.take(
-	in_me uuid, in_lease interval, in_claim uuid, in_again boolean, in_kinds text[], in_capacity integer[])
+	in_me uuid, in_lease interval, in_claim uuid, in_again boolean, in_kinds text[], in_capacity integer[],
+	in_limit_kinds text[], in_limit_tags text[], in_limit_max integer[])
 RETURNS SETOF gathering.run
 ROWS 10 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $take$
 DECLARE
 	now_at timestamptz := gathering.clock();
 	picked uuid[];
-	serial uuid[];
+	serial uuid[]; -- actions that have a say in how many of theirs run
+	is_bounded boolean;
 BEGIN
 	IF in_again THEN
 		RETURN QUERY SELECT r.* FROM gathering.run r
@@ -416,17 +483,32 @@ BEGIN
 	UPDATE gathering.run SET not_before = NULL WHERE id = ANY (ARRAY(
 		SELECT r.id FROM gathering.run r WHERE r.state = 'pending' AND r.not_before <= now_at
 		ORDER BY r.not_before LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED));
-	SELECT array_agg(c.id), array_agg(DISTINCT c.action_id) FILTER (WHERE c.is_serial) INTO picked, serial
+	IF cardinality(in_limit_max) > 0 THEN
+		picked := gathering.pick_limited(in_kinds, in_capacity, in_limit_kinds, in_limit_tags, in_limit_max);
+		SELECT array_agg(DISTINCT r.action_id) FILTER (WHERE r.is_serial OR r.max_concurrent > 0), bool_or(r.max_concurrent > 0)
+		INTO serial, is_bounded FROM gathering.run r WHERE r.id = ANY (picked);
+	ELSE
+	SELECT array_agg(c.id), array_agg(DISTINCT c.action_id) FILTER (WHERE c.is_serial OR c.max_concurrent > 0),
+		bool_or(c.max_concurrent > 0) INTO picked, serial, is_bounded
 	FROM unnest(in_kinds, in_capacity) k(kind, capacity), LATERAL (
-		SELECT r.id, r.action_id, r.is_serial FROM gathering.run r
+		SELECT r.id, r.action_id, r.is_serial, r.max_concurrent FROM gathering.run r
 		WHERE r.state = 'pending' AND r.not_before IS NULL AND r.kind = k.kind
 			AND (NOT r.is_serial OR gathering.has_turn(r.action_id, r.due_at))
+			AND (r.max_concurrent = 0 OR gathering.has_place(r.action_id, r.max_concurrent))
 		ORDER BY gathering.rank(r.created_at, r.priority), r.due_at, r.id LIMIT greatest(k.capacity, 0) FOR NO KEY UPDATE SKIP LOCKED) c;
+	END IF;
 	IF picked IS NULL THEN
 		RETURN;
 	END IF;
 	serial := ARRAY(SELECT a.id FROM gathering.action a WHERE a.id = ANY (serial)
 		ORDER BY a.id FOR NO KEY UPDATE SKIP LOCKED);
+	IF is_bounded THEN -- the first in line of each such action, up to what it allows: counted after its lock
+		picked := ARRAY(SELECT p.id FROM (
+			SELECT r.*, row_number() OVER (PARTITION BY r.action_id ORDER BY gathering.rank(r.created_at, r.priority), r.due_at, r.id)
+				AS place FROM gathering.run r WHERE r.id = ANY (picked)) p
+			WHERE p.max_concurrent = 0 OR p.action_id = ANY (serial) AND p.place <= p.max_concurrent
+				- (SELECT count(*) FROM gathering.run o WHERE o.action_id = p.action_id AND o.state = 'running'));
+	END IF;
 	RETURN QUERY UPDATE gathering.run r SET
 		state = 'running', reason = '', instance_id = in_me, claim_id = in_claim, lease_until = now_at + in_lease,
 		epoch = r.epoch + 1, attempt = r.attempt + 1, not_before = NULL,
@@ -560,28 +642,30 @@ BEGIN
 		NULL;
 	ELSIF a.overlap = 'cancel_running' THEN
 		ret_cancel := gathering.make_room(now_at, ARRAY[a.id]);
-	ELSIF a.overlap <> 'allow' THEN
+	ELSE
 		SELECT count(*) FILTER (WHERE r.state = 'pending'), count(*) FILTER (WHERE r.state = 'running')
 		INTO pending, running
 		FROM gathering.run r WHERE r.action_id = a.id AND r.state IN ('pending','running');
 		IF a.overlap = 'skip' AND pending + running > 0 THEN
 			fate := 'overlap';
-		ELSIF a.overlap = 'queue' AND pending + running > 0 AND pending >= a.queue_limit THEN
+		ELSIF (a.overlap = 'allow' OR a.overlap = 'queue' AND pending + running > 0) AND pending >= a.queue_limit THEN
 			fate := 'limit';
 		END IF;
 	END IF;
 	INSERT INTO gathering.run AS r (id, action_id, action_version, definition_version, due_at, epoch, created_at,
-		missed_count, missed_until, output_bytes, attempt, interruptions, priority, is_serial, cancel_requested, kind,
-		triggered_by, state, reason, retry_of)
+		missed_count, missed_until, output_bytes, attempt, interruptions, priority, max_concurrent, is_serial,
+		cancel_requested, kind, triggered_by, state, reason, retry_of)
 	VALUES (in_run, a.id, a.version, a.definition_version, due, 0, now_at, 1, due, 0, 0, 0, a.priority,
-		a.overlap <> 'allow', false, a.kind, in_trigger, CASE fate WHEN 'queued' THEN 'pending' ELSE 'skipped' END, fate,
+		a.max_concurrent, a.overlap <> 'allow', false, a.kind, in_trigger, CASE fate WHEN 'queued' THEN 'pending' ELSE 'skipped' END, fate,
 		in_retry_of)
 	RETURNING r.* INTO ret_run;
 END
 $fire$;
 
--- A manual run, or the repetition of another, which gets what an event brought to that one. No row: no such action.
-CREATE FUNCTION gathering.trigger(in_action uuid, in_run uuid, in_retry_of uuid, OUT ret_run gathering.run, OUT ret_cancel uuid[])
+-- A manual run, or the repetition of another, which gets what an event brought to that one. No row: no such action;
+-- ret_full: as many wait as may, and nothing was done.
+CREATE FUNCTION gathering.trigger(in_action uuid, in_run uuid, in_retry_of uuid, OUT ret_run gathering.run, OUT ret_cancel uuid[],
+	OUT ret_full bigint)
 RETURNS SETOF record ROWS 10 LANGUAGE plpgsql AS $trigger$
 DECLARE
 	a gathering.action;
@@ -599,6 +683,11 @@ BEGIN
 			FROM gathering.run_event e WHERE e.run_id = in_retry_of;
 		ret_run := fired.ret_run;
 		ret_cancel := fired.ret_cancel;
+		IF ret_run.reason = 'limit' THEN
+			DELETE FROM gathering.run WHERE id = in_run;
+			ret_run := NULL;
+			ret_full := a.queue_limit;
+		END IF;
 	END IF;
 	RETURN NEXT;
 END
@@ -776,7 +865,8 @@ $pace$;
 -- then nothing was done. in_tagged: whose each tag is.
 CREATE FUNCTION gathering.create_actions(
 	in_ids uuid[], in_names text[], in_next_due timestamptz[], in_kinds text[], in_overlaps text[],
-	in_queue_limits integer[], in_priorities integer[], in_has_schedule boolean[], in_paused boolean[], in_bodies text[],
+	in_queue_limits integer[], in_max_concurrent integer[], in_priorities integer[], in_has_schedule boolean[],
+	in_paused boolean[], in_bodies text[],
 	in_events text[], in_tagged uuid[], in_tags text[], in_paces bigint[],
 	OUT ret_clock timestamptz, OUT ret_refused integer, OUT ret_chain text, OUT ret_is_long boolean)
 LANGUAGE plpgsql AS $create$
@@ -791,11 +881,11 @@ BEGIN
 		END IF;
 	END IF;
 	INSERT INTO gathering.action (id, version, definition_version, next_due_at, created_at, updated_at, queue_limit,
-		priority, is_paused, has_schedule, kind, overlap, name)
-	SELECT g.id, 1, 1, g.next_due, ret_clock, ret_clock, g.queue_limit, g.priority, g.is_paused, g.has_schedule, g.kind,
+		max_concurrent, priority, is_paused, has_schedule, kind, overlap, name)
+	SELECT g.id, 1, 1, g.next_due, ret_clock, ret_clock, g.queue_limit, g.max_concurrent, g.priority, g.is_paused, g.has_schedule, g.kind,
 		g.overlap, g.name
-	FROM unnest(in_ids, in_names, in_next_due, in_kinds, in_overlaps, in_queue_limits, in_priorities, in_has_schedule,
-		in_paused) g(id, name, next_due, kind, overlap, queue_limit, priority, has_schedule, is_paused);
+	FROM unnest(in_ids, in_names, in_next_due, in_kinds, in_overlaps, in_queue_limits, in_max_concurrent, in_priorities, in_has_schedule,
+		in_paused) g(id, name, next_due, kind, overlap, queue_limit, max_concurrent, priority, has_schedule, is_paused);
 	INSERT INTO gathering.definition SELECT g.id, 1, g.body::json FROM unnest(in_ids, in_bodies) g(id, body);
 	INSERT INTO gathering.subscription SELECT g.id, g.event FROM unnest(in_ids, in_events) g(id, event)
 		WHERE g.event IS NOT NULL;
@@ -808,8 +898,8 @@ $create$;
 -- row: no such action. in_again: the answer to an earlier try was lost, so it may have been done by us.
 CREATE FUNCTION gathering.replace(
 	in_id uuid, in_expected bigint, in_again boolean, in_name text, in_next_due timestamptz, in_kind text,
-	in_overlap text, in_queue_limit integer, in_priority integer, in_has_schedule boolean, in_body text, in_tags text[],
-	in_event text, in_pace bigint[], in_keeps_cursor boolean,
+	in_overlap text, in_queue_limit integer, in_max_concurrent integer, in_priority integer, in_has_schedule boolean,
+	in_body text, in_tags text[], in_event text, in_pace bigint[], in_keeps_cursor boolean,
 	OUT ret_action gathering.action, OUT ret_done boolean, OUT ret_chain text, OUT ret_is_long boolean)
 RETURNS SETOF record ROWS 10 LANGUAGE plpgsql AS $replace$
 DECLARE
@@ -843,7 +933,8 @@ BEGIN
 		PERFORM gathering.put_pace(ARRAY[in_id], in_pace);
 	END IF;
 	UPDATE gathering.action a SET name = in_name, version = old.version + 1, definition_version = old.version + 1,
-		next_due_at = CASE WHEN in_keeps_cursor THEN old.next_due_at ELSE in_next_due END, kind = in_kind, overlap = in_overlap, queue_limit = in_queue_limit,
+		next_due_at = CASE WHEN in_keeps_cursor THEN old.next_due_at ELSE in_next_due END, kind = in_kind,
+		overlap = in_overlap, queue_limit = in_queue_limit, max_concurrent = in_max_concurrent,
 		priority = in_priority, has_schedule = in_has_schedule, updated_at = gathering.clock()
 	WHERE a.id = in_id RETURNING a.* INTO ret_action;
 	INSERT INTO gathering.definition VALUES (in_id, ret_action.version, in_body::json);

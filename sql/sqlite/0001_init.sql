@@ -19,7 +19,8 @@ CREATE TABLE action (
 	next_due_ms        INTEGER,
 	kind               TEXT NOT NULL,
 	overlap            TEXT NOT NULL,
-	queue_limit        INTEGER NOT NULL CHECK (queue_limit >= 0),
+	queue_limit        INTEGER NOT NULL CHECK (queue_limit >= 0), -- action_pending_limit()
+	max_concurrent     INTEGER NOT NULL CHECK (max_concurrent >= 0),
 	priority           INTEGER NOT NULL,
 	has_schedule       INTEGER NOT NULL CHECK (has_schedule IN (0, 1)),
 	created_at_ms      INTEGER NOT NULL,
@@ -76,6 +77,7 @@ CREATE TABLE run (
 	definition_version INTEGER NOT NULL,
 	kind               TEXT NOT NULL,
 	is_serial          INTEGER NOT NULL CHECK (is_serial IN (0, 1)),
+	max_concurrent     INTEGER NOT NULL DEFAULT 0, -- 0: any number
 	triggered_by       TEXT NOT NULL CHECK (triggered_by IN ('schedule','manual','event','backfill','retry')),
 	due_at_ms          INTEGER NOT NULL,
 	state              TEXT NOT NULL CHECK (state IN ('pending','running','succeeded','failed','timed_out','cancelled','skipped','held')),

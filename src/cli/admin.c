@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "cli/cli_priv.h"
 #include "conf/conf.h"
+#include "model/model.h"
 
 #define CONF_TEXT_MAX (1u << 20)
 
@@ -24,9 +25,11 @@ int cmd_version(struct cli *cli)
 int cmd_check_config(struct cli *cli)
 {
 	char **argv = xcalloc(cli->arg_count + 2, sizeof(*argv));
+	struct run_limit limits[RUN_LIMITS_MAX];
 	struct conf conf = {0};
 	struct err err = {0};
 	struct buf out;
+	size_t count;
 	int code;
 
 	argv[0] = (char *)"check-config";
@@ -35,6 +38,11 @@ int cmd_check_config(struct cli *cli)
 	free(argv);
 	if (code)
 		return cli_fail(&err);
+	if (run_limits_parse(conf.limits, limits, &count, &err) < 0) {
+		conf_fini(&conf);
+		return cli_fail(&err);
+	}
+	run_limits_fini(limits, count);
 	buf_init(&out, CONF_TEXT_MAX);
 	conf_write_effective(&conf, &out);
 	(void)fputs(buf_text(&out), stdout);

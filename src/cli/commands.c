@@ -73,6 +73,8 @@ static const struct flag definition_flags[] = {
 	{"timeout", .type = FLAG_DURATION, .value = "DURATION", .pointer = "/timeout", .preset = "10m", .help = "an attempt that takes longer is ended"},
 	{"overlap", .type = FLAG_CHOICE, .value = "RULE", .choices = overlap_names, .pointer = "/overlap", .preset = "skip", .help = "what a due time does while an earlier run is unfinished"},
 	{"queue-limit", .type = FLAG_INT, .value = "N", .min = 1, .max = INT32_MAX, .pointer = "/queue_limit", .preset = "1", .help = "with overlap queue: how many may wait"},
+	{"max-concurrent", .type = FLAG_INT, .value = "N", .max = ACTION_CONCURRENT_MAX, .pointer = "/max_concurrent", .preset = "0", .help = "with overlap allow: at most so many runs at a time, on all instances together; 0: any number"},
+	{"max-pending", .type = FLAG_INT, .value = "N", .min = 1, .max = ACTION_PENDING_MAX, .pointer = "/max_pending", .preset = "10000", .help = "how many runs may wait; what is due then is skipped, what is asked for is refused"},
 	{"misfire", .type = FLAG_CHOICE, .value = "RULE", .choices = misfire_names, .pointer = "/misfire", .preset = "latest", .help = "which of the due times missed while the server was away still run"},
 	{"misfire-grace", .type = FLAG_DURATION, .value = "DURATION", .pointer = "/misfire_grace", .preset = "1m", .help = "later than this is missed"},
 	{"max-lateness", .type = FLAG_DURATION, .value = "DURATION", .pointer = "/max_lateness", .preset = "1d", .help = "older than this never runs"},

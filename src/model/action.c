@@ -114,6 +114,14 @@ struct action *action_with_row(const struct action *action, const struct id *id,
 	return copy;
 }
 
+int action_pending_limit(const struct action *action)
+{
+	bool is_queue = action->overlap == OVERLAP_QUEUE;
+
+	return is_queue && action->queue_limit < action->max_pending ? action->queue_limit
+								     : action->max_pending;
+}
+
 enum action_state action_state(const struct action *action)
 {
 	if (action->is_paused)

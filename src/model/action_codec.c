@@ -261,6 +261,8 @@ static const struct member action_members[] = {
 	{"timeout", ACTION(timeout_ms), MEMBER_DURATION, .min = 1, .max = 7 * DAY, .fallback = 10 * MINUTE},
 	{"overlap", ACTION(overlap), MEMBER_ENUM, .fallback = OVERLAP_SKIP, .names = overlap_names},
 	{"queue_limit", ACTION(queue_limit), MEMBER_INT, .min = 1, .max = ACTION_QUEUE_LIMIT_MAX, .fallback = 1},
+	{"max_concurrent", ACTION(max_concurrent), MEMBER_INT, .max = ACTION_CONCURRENT_MAX, .fallback = 0},
+	{"max_pending", ACTION(max_pending), MEMBER_INT, .min = 1, .max = ACTION_PENDING_MAX, .fallback = 10000},
 	{"misfire", ACTION(misfire.policy), MEMBER_ENUM, .fallback = MISFIRE_LATEST, .names = misfire_names},
 	{"misfire_grace", ACTION(misfire.grace_ms), MEMBER_DURATION, .max = 7 * DAY, .fallback = MINUTE},
 	{"max_lateness", ACTION(misfire.max_lateness_ms), MEMBER_DURATION, .max = 366 * DAY, .fallback = DAY},
@@ -307,6 +309,16 @@ static void check_retry(const struct retry_policy *retry, const struct place *ro
 		place_fault(&place, "must not be above 'max'");
 }
 
+static void check_concurrent(const struct action *action, const struct place *root)
+{
+	struct place place = place_member(root, "max_concurrent");
+
+	if (action->max_concurrent > 0 && action->overlap != OVERLAP_ALLOW)
+		place_fault(&place,
+			"needs overlap 'allow': with '%s' there is one run at a time anyway",
+			overlap_names[action->overlap]);
+}
+
 static int read_definition(const json_t *json, struct action **ret_action, struct faults *faults)
 {
 	const struct place root = {.name = "", .faults = faults};
@@ -318,6 +330,8 @@ static int read_definition(const json_t *json, struct action **ret_action, struc
 	members_read(action_members, row_members, json, action, &root);
 	if (faults->count == faults_before)
 		check_retry(&action->retry, &root);
+	if (faults->count == faults_before)
+		check_concurrent(action, &root);
 	if (faults->count != faults_before) {
 		action_unref(action);
 		return ERR_INVALID;

@@ -92,6 +92,8 @@ extern const char *const action_state_names[];
 #define ACTION_STATEMENT_MAX     262144
 #define ACTION_QUEUE_LIMIT_MAX   1000
 #define ACTION_CATCHUP_MAX       1000
+#define ACTION_CONCURRENT_MAX    100000  /* runs at a time */
+#define ACTION_PENDING_MAX       1000000 /* runs that wait */
 #define ACTION_ATTEMPTS_MAX      100
 #define SCHEDULE_TEXT_MAX        256 /* cron, every, at, anchor */
 #define SCHEDULE_RUNS_MAX        1000000000
@@ -214,6 +216,8 @@ struct action {
 	int64_t timeout_ms;
 	enum overlap overlap;
 	int queue_limit;
+	int max_concurrent; /* overlap allow: runs at a time, in the whole cluster; 0: any number */
+	int max_pending;    /* runs that may wait, for whatever reason */
 	struct misfire_rules misfire;
 	bool pause_records;
 	enum on_interrupt on_interrupt;
@@ -237,6 +241,28 @@ enum action_state action_state(const struct action *action);
  */
 const char *action_event(const struct action *action);
 bool action_has_due_times(const struct action *action);
+
+/* How many runs may wait before the next is skipped or refused, as its overlap has it. */
+int action_pending_limit(const struct action *action);
+
+/* --- limits: how much runs at a time in the whole cluster --- */
+
+/* Counts the running runs of a kind and of actions with a tag; both may be open. */
+struct run_limit {
+	int kind;  /* enum action_kind, or -1: any */
+	char *tag; /* owned; NULL: any */
+	int max;
+};
+#define RUN_LIMITS_MAX 32
+
+/* "all=200, kind.exec=4, tag.db=2" (option `limits`); "" for none. `ret_limits` has room for
+ * RUN_LIMITS_MAX; release with run_limits_fini. ERR_INVALID, naming the part that is wrong. */
+int run_limits_parse(
+	const char *text, struct run_limit *ret_limits, size_t *ret_count, struct err *err);
+void run_limits_fini(struct run_limit *limits, size_t count);
+
+/* Whether runs of `action` count. */
+bool run_limit_applies(const struct run_limit *limit, const struct action *action);
 
 /* Reads a definition. Unknown members, wrong types and out-of-range values are faults, each with
  * its JSON pointer; ERR_INVALID then. `base` (may be NULL) is what a PATCH starts from: members

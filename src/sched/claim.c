@@ -25,6 +25,15 @@ static int compare_items(const void *left, const void *right)
 	return (a->expected_ms > b->expected_ms) - (a->expected_ms < b->expected_ms);
 }
 
+/* Whether its runs can only be started where what runs is counted. */
+static bool is_limited(const struct sched *sched, const struct action *action)
+{
+	for (size_t i = 0; i < sched->opts.limit_count; i++)
+		if (run_limit_applies(&sched->opts.limits[i], action))
+			return true;
+	return action->max_concurrent > 0;
+}
+
 /* Plans what is due into sched->claim_items; returns how many. */
 static size_t gather(struct sched *sched, int64_t now_ms)
 {
@@ -42,7 +51,9 @@ static size_t gather(struct sched *sched, int64_t now_ms)
 			continue;
 		}
 		count++;
-		*item = (struct claim_item){.action = action, .expected_ms = due};
+		*item = (struct claim_item){.action = action,
+			.expected_ms = due,
+			.is_queued = is_limited(sched, action)};
 		item->due_count = misfire_plan(
 			action->schedule, &action->misfire, due, now_ms, &dues, &item->next_due_ms);
 		item->dues = dues;

@@ -70,7 +70,9 @@ static void offer(struct sched *sched, int capacity[static ACTION_KIND_COUNT], i
 
 bool take_try(struct sched *sched)
 {
-	struct store_take take = {.req.data = sched};
+	struct store_take take = {.req.data = sched,
+		.limits = sched->opts.limits,
+		.limit_count = sched->opts.limit_count};
 	int room = attempt_capacity(sched, take.capacity);
 
 	if (sched->pending_at_ms != NO_TIME && sched->pending_at_ms <= sched_now_ms(sched)) {

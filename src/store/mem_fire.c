@@ -43,7 +43,7 @@ static struct mem_run *fire(struct mem *mem, struct mem_action *owner, struct du
 static struct due_fate decide(const struct mem_action *owner, bool is_paused)
 {
 	const struct action *action = owner->action;
-	struct overlap_rules rules = {action->overlap, action->queue_limit, is_paused};
+	struct overlap_rules rules = {action->overlap, action_pending_limit(action), is_paused};
 	struct open_runs open = mem_count_open(owner);
 
 	return due_decide(&rules, DUE_RUN, &open, false);
@@ -69,11 +69,15 @@ int mem_trigger(void *db, struct store_trigger *req, int64_t now_ms)
 	};
 	const struct ending_ids cancel = {&req->ret_cancel, &req->ret_cancel_count};
 	const struct mem_run *original = sorted_get(&mem->rows->runs, &req->retry_of);
+	struct due_fate fate;
 	struct mem_run *run;
 
 	if (!owner)
 		return err_no_action(&req->req.err);
-	run = fire(mem, owner, decide(owner, false), &given, &cancel, now_ms);
+	fate = decide(owner, false);
+	if (fate.reason == REASON_LIMIT)
+		return err_queue_full(&req->req.err, action_pending_limit(owner->action));
+	run = fire(mem, owner, fate, &given, &cancel, now_ms);
 	if (original)
 		copy_event(run, original);
 	mem_copy_run(run, &req->ret_run);

@@ -129,7 +129,8 @@ static bool may_start(const struct mem_run *run)
 	if (run->run.state != RUN_PENDING)
 		return false;
 	if (run->definition->overlap == OVERLAP_ALLOW)
-		return true;
+		return run->definition->max_concurrent == 0 ||
+		       mem_count_open(run->owner).running < run->definition->max_concurrent;
 	return !has_running(run->owner) && !has_older_pending(run);
 }
 
@@ -215,17 +216,19 @@ static void count_claimed(
 	mem_copy_run(run, &req->ret_started[req->ret_started_count++]);
 }
 
-static void claim_due(struct mem *mem, struct store_claim *req, struct mem_action *owner,
-	const struct planned_due *due, struct claim_room *room, int64_t *made, int64_t now_ms)
+static void claim_due(struct mem *mem, struct store_claim *req, const struct claim_item *item,
+	struct mem_action *owner, const struct planned_due *due, struct claim_room *room,
+	int64_t *made, int64_t now_ms)
 {
 	const struct action *action = owner->action;
 	bool is_spent =
 		due->verdict == DUE_RUN && owner->runs_left != NO_TIME && *made >= owner->runs_left;
 	const struct id *id = scratch_next_id(req->req.scratch);
-	struct overlap_rules rules = {action->overlap, action->queue_limit, action->is_paused};
+	struct overlap_rules rules = {
+		action->overlap, action_pending_limit(action), action->is_paused};
 	struct open_runs open = mem_count_open(owner);
 	struct due_fate fate = due_decide(&rules, is_spent ? DUE_SKIP_LIMIT : due->verdict, &open,
-		claim_may_start(room, action->kind, action->priority, now_ms));
+		!item->is_queued && claim_may_start(room, action->kind, action->priority, now_ms));
 	struct run run;
 
 	if (mem_has_due(owner, due->due_at_ms))
@@ -289,7 +292,7 @@ int mem_claim(void *db, struct store_claim *req, int64_t now_ms)
 			continue;
 		made = 0;
 		for (size_t due = 0; due < item->due_count; due++)
-			claim_due(mem, req, row, &item->dues[due], &room, &made, now_ms);
+			claim_due(mem, req, item, row, &item->dues[due], &room, &made, now_ms);
 		mem_move_cursor(row, item->next_due_ms);
 		mem_pace_claimed(row, made, now_ms);
 	}
@@ -311,21 +314,11 @@ static void promote(struct mem_db *rows, int64_t now_ms)
 
 static int compare_run(const void *left, const void *right)
 {
-	const struct run *a = &(*(struct mem_run *const *)left)->run;
-	const struct run *b = &(*(struct mem_run *const *)right)->run;
-
-	int64_t a_rank_ms = run_rank_ms(a->created_at_ms, a->priority);
-	int64_t b_rank_ms = run_rank_ms(b->created_at_ms, b->priority);
-
-	if (a_rank_ms != b_rank_ms)
-		return a_rank_ms < b_rank_ms ? -1 : 1;
-	if (a->due_at_ms != b->due_at_ms)
-		return a->due_at_ms < b->due_at_ms ? -1 : 1;
-	return id_compare(&a->id, &b->id);
+	return run_compare_rank(
+		&(*(struct mem_run *const *)left)->run, &(*(struct mem_run *const *)right)->run);
 }
 
-static struct mem_run **find_startable(
-	const struct mem_db *rows, enum action_kind kind, size_t *ret_count)
+static struct mem_run **find_startable(const struct mem_db *rows, size_t *ret_count)
 {
 	struct mem_run **found = NULL;
 	size_t count = 0, room = 0;
@@ -333,8 +326,7 @@ static struct mem_run **find_startable(
 	list_for_each (node, &rows->open_runs) {
 		struct mem_run *run = list_entry(node, struct mem_run, open_of_all);
 
-		if (run->definition->kind != kind || run->run.not_before_ms != NO_TIME ||
-			!may_start(run))
+		if (run->run.not_before_ms != NO_TIME || !may_start(run))
 			continue;
 		found = grow_array(found, count, &room, sizeof(struct mem_run *));
 		found[count++] = run;
@@ -345,17 +337,59 @@ static struct mem_run **find_startable(
 	return found;
 }
 
-static void take_kind(
-	struct mem *mem, struct store_take *req, enum action_kind kind, int64_t now_ms)
+/* The kind is the run's, the tags are those the action has now: as the other backends know them. */
+static bool run_counts(const struct run_limit *limit, const struct mem_run *run)
 {
-	size_t count, max = req->capacity[kind] > 0 ? (size_t)req->capacity[kind] : 0;
-	struct mem_run **found = find_startable(mem->rows, kind, &count);
+	struct run_limit tag = {.kind = -1, .tag = limit->tag};
 
-	for (size_t i = 0; i < count && i < max; i++) {
+	return (limit->kind < 0 || (enum action_kind)limit->kind == run->definition->kind) &&
+	       run_limit_applies(&tag, run->owner->action);
+}
+
+/* Running runs that a limit counts. */
+static int count_running(const struct mem_db *rows, const struct run_limit *limit)
+{
+	int count = 0;
+
+	list_for_each (node, &rows->open_runs) {
+		const struct mem_run *run = list_entry(node, struct mem_run, open_of_all);
+
+		count += run->run.state == RUN_RUNNING && run_counts(limit, run);
+	}
+	return count;
+}
+
+static bool limits_allow(
+	const struct mem_db *rows, const struct store_take *req, const struct mem_run *run)
+{
+	for (size_t i = 0; i < req->limit_count; i++)
+		if (run_counts(&req->limits[i], run) &&
+			count_running(rows, &req->limits[i]) >= req->limits[i].max)
+			return false;
+	return true;
+}
+
+int mem_take(void *db, struct store_take *req, int64_t now_ms)
+{
+	struct mem *mem = db;
+	struct mem_run **found;
+	int left[ACTION_KIND_COUNT], offered[ACTION_KIND_COUNT] = {0};
+	size_t count;
+
+	promote(mem->rows, now_ms);
+	memcpy(left, req->capacity, sizeof(left));
+	found = find_startable(mem->rows, &count);
+	for (size_t i = 0; i < count; i++) {
 		struct mem_run *run = found[i];
 
-		if (run->definition->overlap != OVERLAP_ALLOW && has_running(run->owner))
-			continue; /* started a moment ago */
+		if (req->limit_count == 0 &&
+			offered[run->definition->kind]++ >= req->capacity[run->definition->kind])
+			continue;
+		/* may_start: others have been started a moment ago */
+		if (left[run->definition->kind] <= 0 || !may_start(run) ||
+			!limits_allow(mem->rows, req, run))
+			continue;
+		left[run->definition->kind]--;
 		run_begin(&run->run, &mem->instance_id, now_ms);
 		req->ret_started = xrealloc(
 			req->ret_started, req->ret_started_count + 1, sizeof(*req->ret_started));
@@ -363,15 +397,6 @@ static void take_kind(
 		req->ret_started[req->ret_started_count++].action = action_ref(run->definition);
 	}
 	free(found);
-}
-
-int mem_take(void *db, struct store_take *req, int64_t now_ms)
-{
-	struct mem *mem = db;
-
-	promote(mem->rows, now_ms);
-	for (int kind = 0; kind < ACTION_KIND_COUNT; kind++)
-		take_kind(mem, req, (enum action_kind)kind, now_ms);
 	req->ret_now_ms = now_ms;
 	req->ret_pending_at_ms = next_not_before(mem->rows, now_ms);
 	return 0;

@@ -12,9 +12,10 @@
 static const struct pg_statement create_statement = {.name = "create",
 	.text = "SELECT ret_clock, ret_refused, ret_chain, ret_is_long"
 		" FROM gathering.create_actions($1::uuid[], $2::text[], $3::timestamptz[],"
-		" $4::text[], $5::text[], $6::integer[], $7::integer[], $8::boolean[],"
-		" $9::boolean[], $10::text[], $11::text[], $12::uuid[], $13::text[], "
-		"$14::bigint[])"};
+		" $4::text[], $5::text[], $6::integer[], $7::integer[], $8::integer[],"
+		" $9::boolean[], $10::boolean[], $11::text[], $12::text[], $13::uuid[], "
+		"$14::text[],"
+		" $15::bigint[])"};
 
 static const struct pg_statement taken_statement = {.name = "create: taken",
 	.text = "SELECT id, name, created_at FROM gathering.action"
@@ -111,7 +112,8 @@ static void put_create(struct pg_call *call)
 	PUT_EACH(params, PG_TIME, pg_array_time, action->next_due_ms);
 	PUT_EACH(params, PG_TEXT, pg_array_text, action_kind_names[action->kind]);
 	PUT_EACH(params, PG_TEXT, pg_array_text, overlap_names[action->overlap]);
-	PUT_EACH(params, PG_I32, pg_array_i32, action->queue_limit);
+	PUT_EACH(params, PG_I32, pg_array_i32, action_pending_limit(action));
+	PUT_EACH(params, PG_I32, pg_array_i32, action->max_concurrent);
 	PUT_EACH(params, PG_I32, pg_array_i32, action->priority);
 	PUT_EACH(params, PG_BOOL, pg_array_bool, action_has_due_times(action));
 	PUT_EACH(params, PG_BOOL, pg_array_bool, action->is_paused);
@@ -384,8 +386,8 @@ static const struct pg_statement replace_statement = {.name = "replace",
 	.text = "SELECT a.id, a.version, a.is_paused, a.next_due_at, a.created_at, a.updated_at,"
 		" a.definition_version, NULL::json, t.ret_done, t.ret_chain, t.ret_is_long"
 		" FROM gathering.replace($1::uuid, $2::bigint, $3::boolean, $4::text,"
-		" $5::timestamptz, $6::text, $7::text, $8::integer, $9::integer, $10::boolean,"
-		" $11::text, $12::text[], $13::text, $14::bigint[], $15::boolean) t,"
+		" $5::timestamptz, $6::text, $7::text, $8::integer, $9::integer, $10::integer,"
+		" $11::boolean, $12::text, $13::text[], $14::text, $15::bigint[], $16::boolean) t,"
 		" LATERAL (SELECT (t.ret_action).*) a"};
 static const struct pg_statement pause_statement = {.name = "pause",
 	.text = "SELECT " PG_ACTION_FIELDS
@@ -438,7 +440,8 @@ static void put_replace(struct pg_call *call)
 	pg_put_time(params, action->next_due_ms);
 	pg_put_text(params, action_kind_names[action->kind]);
 	pg_put_text(params, overlap_names[action->overlap]);
-	pg_put_i32(params, action->queue_limit);
+	pg_put_i32(params, action_pending_limit(action));
+	pg_put_i32(params, action->max_concurrent);
 	pg_put_i32(params, action->priority);
 	pg_put_bool(params, action_has_due_times(action));
 	pg_put_text(params, req->req.scratch->texts[0]);

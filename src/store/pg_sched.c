@@ -9,13 +9,15 @@
 
 /* --- pending runs: when the next may start --- */
 
-#define LOCKED_AGAIN_MS 20 /* somebody decides about that action right now: no longer than this */
+#define LIMITED_AGAIN_MS 500
+#define LOCKED_AGAIN_MS  20 /* somebody decides about that action right now: no longer than this */
 
 /* The clock, the kinds of which one could start, the next not_before. Not EXISTS: the planner may
  * hash that, and then asks has_turn() of the whole line for each question (measured: most of the
  * time of a backlog). */
 #define COULD_START                                                                                \
-	" AND r.kind = k.kind AND (NOT r.is_serial OR gathering.has_turn(r.action_id, r.due_at))"
+	" AND r.kind = k.kind AND (NOT r.is_serial OR gathering.has_turn(r.action_id, r.due_at))"  \
+	" AND (r.max_concurrent = 0 OR gathering.has_place(r.action_id, r.max_concurrent))"
 static const struct pg_statement pending_statement = {.name = "pending",
 	.text = "SELECT c.clock, ARRAY(SELECT k.n::bigint - 1 FROM unnest($1::text[])"
 		" WITH ORDINALITY k(kind, n) WHERE (SELECT true FROM gathering.run r"
@@ -117,7 +119,8 @@ static const struct pg_statement claim_statement = {.name = "claim",
 		" FROM gathering.claim($1::uuid, $2::bigint * interval '1 millisecond',"
 		" $3::boolean, $4::text[], $5::integer[], $6::uuid[], $7::bigint[],"
 		" $8::timestamptz[], $9::timestamptz[], $10::integer[], $11::uuid[],"
-		" $12::timestamptz[], $13::timestamptz[], $14::bigint[], $15::integer[])"};
+		" $12::timestamptz[], $13::timestamptz[], $14::bigint[], $15::integer[],"
+		" $16::boolean[])"};
 
 static struct store_claim *claim_of(const struct pg_call *call)
 {
@@ -192,6 +195,10 @@ static void put_dues(struct pg_params *params, const struct store_claim *req)
 	pg_array_begin(params, PG_I32);
 	EACH_DUE(req, i, k)
 	pg_array_i32(params, (int32_t)req->items[i].dues[k].verdict);
+	pg_array_end(params);
+	pg_array_begin(params, PG_BOOL);
+	for (size_t i = 0; i < req->count; i++)
+		pg_array_bool(params, req->items[i].is_queued);
 	pg_array_end(params);
 }
 
@@ -280,11 +287,36 @@ int pg_claim(void *db, struct store_claim *req, int64_t now_ms)
 static const struct pg_statement take_statement = {.name = "take",
 	.text = "SELECT " PG_RUN_FIELDS ", " PG_RUN_ACTION_FIELDS ", r.kind" PG_RUN_EVENT_FIELDS
 		" FROM gathering.take($1::uuid, $2::bigint * interval '1 millisecond', $3::uuid,"
-		" $4::boolean, $5::text[], $6::integer[]) r" PG_RUN_ACTION_JOINS PG_RUN_EVENT_JOIN};
+		" $4::boolean, $5::text[], $6::integer[], $7::text[], $8::text[], $9::integer[]) r"
+		 PG_RUN_ACTION_JOINS PG_RUN_EVENT_JOIN};
 
 static struct store_take *take_of(const struct pg_call *call)
 {
 	return container_of(call->req, struct store_take, req);
+}
+
+static void put_limits(struct pg_params *params, const struct store_take *req)
+{
+	const struct run_limit *end = req->limits + req->limit_count;
+
+	pg_array_begin(params, PG_TEXT);
+	for (const struct run_limit *limit = req->limits; limit < end; limit++)
+		if (limit->kind < 0)
+			pg_array_null(params);
+		else
+			pg_array_text(params, action_kind_names[limit->kind]);
+	pg_array_end(params);
+	pg_array_begin(params, PG_TEXT);
+	for (const struct run_limit *limit = req->limits; limit < end; limit++)
+		if (limit->tag)
+			pg_array_text(params, limit->tag);
+		else
+			pg_array_null(params);
+	pg_array_end(params);
+	pg_array_begin(params, PG_I32);
+	for (const struct run_limit *limit = req->limits; limit < end; limit++)
+		pg_array_i32(params, limit->max);
+	pg_array_end(params);
 }
 
 static void put_take(struct pg_call *call)
@@ -297,6 +329,7 @@ static void put_take(struct pg_call *call)
 	pg_put_bool(params, call->is_again);
 	pg_put_kinds(params);
 	pg_put_capacity(params, take_of(call)->capacity);
+	put_limits(params, take_of(call));
 	put_pending(call);
 }
 
@@ -317,7 +350,8 @@ static void read_taken_runs(struct pg_call *call, int left[static ACTION_KIND_CO
 	}
 }
 
-/* What could start and was left although there is room was locked by somebody else. */
+/* What could start and was left although there is room was locked by somebody else, or waits for a
+ * limit: then who ends a run that it counts takes the next, unless that one has no room. */
 static int read_take(struct pg_call *call)
 {
 	struct store_take *req = take_of(call);
@@ -330,7 +364,9 @@ static int read_take(struct pg_call *call)
 	req->ret_pending_at_ms = pending.next_ms;
 	for (int kind = 0; kind < ACTION_KIND_COUNT; kind++)
 		if (pending.is_ready[kind] && left[kind] > 0)
-			req->ret_pending_at_ms = pending.now_ms + LOCKED_AGAIN_MS;
+			req->ret_pending_at_ms =
+				pending.now_ms +
+				(req->limit_count > 0 ? LIMITED_AGAIN_MS : LOCKED_AGAIN_MS);
 	return 0;
 }
 
@@ -344,7 +380,7 @@ int pg_take(void *db, struct store_take *req, int64_t now_ms)
 /* --- trigger --- */
 
 static const struct pg_statement trigger_statement = {.name = "trigger",
-	.text = "SELECT " PG_RUN_FIELDS ", t.ret_cancel"
+	.text = "SELECT " PG_RUN_FIELDS ", t.ret_cancel, coalesce(t.ret_full, -1)"
 		" FROM gathering.trigger($1::uuid, $2::uuid, $3::uuid) t,"
 		" LATERAL (SELECT (t.ret_run).*) r" PG_RUN_JOIN};
 
@@ -362,6 +398,7 @@ static int read_trigger(struct pg_call *call)
 {
 	struct store_trigger *req = container_of(call->req, struct store_trigger, req);
 	struct pg_row row = pg_rows(&call->queries[0]);
+	int64_t full;
 
 	if (!pg_row_next(&row))
 		return err_no_action(&req->req.err);
@@ -370,7 +407,8 @@ static int read_trigger(struct pg_call *call)
 	pg_tell_cancels(call->pg, req->ret_cancel, req->ret_cancel_count);
 	if (req->ret_run.state == RUN_PENDING)
 		pg_tell_pending(call->pg);
-	return 0;
+	full = pg_read_i64(&row);
+	return full < 0 ? 0 : err_queue_full(&req->req.err, full);
 }
 
 int pg_trigger(void *db, struct store_trigger *req, int64_t now_ms)

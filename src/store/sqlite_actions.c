@@ -13,7 +13,8 @@ static void put_copies(struct statement *st, const struct action *action)
 {
 	put_text(st, action_kind_names[action->kind]);
 	put_text(st, overlap_names[action->overlap]);
-	put_i64(st, action->queue_limit);
+	put_i64(st, action_pending_limit(action));
+	put_i64(st, action->max_concurrent);
 	put_i64(st, action->priority);
 	put_i64(st, action_has_due_times(action));
 }

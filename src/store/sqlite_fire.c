@@ -13,8 +13,6 @@ int claiming_count_open(struct claiming *claiming)
 	int status;
 
 	claiming->open = (struct open_runs){0};
-	if (claiming->rules.overlap == OVERLAP_ALLOW)
-		return 0; /* nothing depends on it */
 	st = statement_start(claiming->conn, QUERY_OPEN_COUNT);
 	put_id(&st, &claiming->action_id);
 	status = statement_step(&st, claiming->err);
@@ -110,6 +108,7 @@ static int fire_row(struct claiming *claiming, int64_t *ret_cursor_ms, char **re
 		claiming->origin.overlap = (enum overlap)read_name(&st, overlap_names);
 		claiming->rules.overlap = claiming->origin.overlap;
 		claiming->rules.queue_limit = read_int(&st, 0);
+		claiming->origin.max_concurrent = read_int(&st, 0);
 		claiming->priority = read_int(&st, 0);
 		claiming->rules.is_paused = read_i64(&st) != 0;
 		*ret_name = read_text(&st);
@@ -147,6 +146,8 @@ static int fire_write(struct claiming *claiming, const struct firing *firing, in
 		return claiming->err->code;
 	if (firing->reason == REASON_NONE)
 		fate = due_decide(&claiming->rules, DUE_RUN, &claiming->open, false);
+	if (fate.reason == REASON_LIMIT && firing->trigger != TRIGGER_EVENT)
+		return err_queue_full(claiming->err, claiming->rules.queue_limit);
 	if (fate.makes_room && claiming_make_room(claiming) < 0)
 		return claiming->err->code;
 	run_init(&run, &firing->run_id, &due, claiming->now_ms);

@@ -148,6 +148,7 @@ struct run_origin {
 	int64_t definition_version;
 	enum action_kind kind;
 	enum overlap overlap;
+	int max_concurrent;
 };
 /* False in *ret_is_new: that due time has a row already, and nothing was done. */
 int insert_run(struct conn *conn, const struct run *run, const struct run_origin *origin,
@@ -174,6 +175,7 @@ struct claiming {
 	const char *name;
 	int priority;
 	struct run_origin origin;
+	bool is_queued; /* nothing starts by the claim */
 	struct overlap_rules rules;
 	struct open_runs open;
 	int64_t runs_left, made; /* of a claim: how many may run, how many do */
@@ -182,7 +184,7 @@ struct claiming {
 	size_t *cancel_count;
 };
 
-/* Sets claiming->open; zeros where nothing depends on it. */
+/* Sets claiming->open. */
 int claiming_count_open(struct claiming *claiming);
 /* Cancels what waits, asks what runs to end. */
 int claiming_make_room(struct claiming *claiming);

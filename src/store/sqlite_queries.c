@@ -44,13 +44,15 @@
 #define RANK "(r.created_at_ms - r.priority * 60000)"
 _Static_assert(RUN_AGEING_MS == 60000, "the schema counts on it");
 
-/* The serial rule: one at a time, oldest due time first. */
+/* The serial rule: one at a time, oldest due time first. And max_concurrent of the others. */
 #define MAY_START                                                                                  \
 	"(r.is_serial = 0 OR (NOT EXISTS (SELECT 1 FROM run o INDEXED BY run_open"                 \
 	" WHERE o.action_id = r.action_id AND o.state = 'running')"                                \
 	" AND NOT EXISTS (SELECT 1 FROM run p INDEXED BY run_open"                                 \
 	" WHERE p.action_id = r.action_id AND p.state = 'pending'"                                 \
-	" AND p.due_at_ms < r.due_at_ms)))"
+	" AND p.due_at_ms < r.due_at_ms)))"                                                        \
+	" AND (r.max_concurrent = 0 OR r.max_concurrent > (SELECT count(*) FROM run o"             \
+	" INDEXED BY run_open WHERE o.action_id = r.action_id AND o.state = 'running'))"
 
 const struct query_text query_texts[QUERY_COUNT] = {
 #define X(name, plan, text) [QUERY_##name] = {#name, QUERY_PLAN_##plan, text},

@@ -110,6 +110,7 @@ int insert_run(struct conn *conn, const struct run *run, const struct run_origin
 	put_i64(&st, run->missed_until_ms);
 	put_i64(&st, run->cancel_requested);
 	put_id(&st, &run->retry_of);
+	put_i64(&st, origin->max_concurrent);
 	if (statement_run(&st, err) < 0)
 		return err->code;
 	*ret_is_new = sqlite3_changes(conn->db) > 0;

@@ -134,7 +134,8 @@ static int claim_due(struct claiming *claiming, struct store_claim *req,
 	bool is_spent = due->verdict == DUE_RUN && claiming->made >= claiming->runs_left;
 	struct due_fate fate = due_decide(&claiming->rules,
 		is_spent ? DUE_SKIP_LIMIT : due->verdict, &claiming->open,
-		claim_may_start(room, kind, claiming->priority, claiming->now_ms));
+		!claiming->is_queued &&
+			claim_may_start(room, kind, claiming->priority, claiming->now_ms));
 	struct run run;
 	bool is_new;
 
@@ -197,9 +198,12 @@ static int claim_one(struct claiming *claiming, struct store_claim *req, struct 
 	claiming->version = action->version;
 	claiming->name = action->name;
 	claiming->priority = action->priority;
-	claiming->origin = (struct run_origin){.kind = action->kind, .overlap = action->overlap};
-	claiming->rules =
-		(struct overlap_rules){action->overlap, action->queue_limit, action->is_paused};
+	claiming->origin = (struct run_origin){.kind = action->kind,
+		.overlap = action->overlap,
+		.max_concurrent = action->max_concurrent};
+	claiming->is_queued = item->is_queued;
+	claiming->rules = (struct overlap_rules){
+		action->overlap, action_pending_limit(action), action->is_paused};
 	status = claim_row(claiming, item);
 	if (status <= 0)
 		return status;
@@ -254,84 +258,196 @@ static int promote(struct conn *conn, int64_t now_ms, struct err *err)
 /* A run that may start, with the row of its definition. */
 struct candidate {
 	struct run run;
+	enum action_kind kind;
 	bool is_serial;
+	int max_concurrent;
 	struct stored_action row;
 };
 
-static int find_candidates(struct conn *conn, enum action_kind kind, int limit,
-	struct candidate **ret_found, size_t *ret_count, struct err *err)
+/* One take: what is left of each limit, and who is in line, by rank. */
+struct taking {
+	struct sqlite_db *db;
+	struct store_take *req;
+	int64_t now_ms;
+	int left[ACTION_KIND_COUNT], limit_left[RUN_LIMITS_MAX];
+	size_t room;
+	struct candidate *found;
+	size_t found_count, found_room;
+};
+
+static int count_one(struct statement *st, int *ret_count, struct err *err)
 {
-	struct statement st = statement_start(conn, QUERY_TAKE);
-	size_t room = 0;
+	int status = statement_step(st, err);
+
+	*ret_count = status > 0 ? read_int(st, 0) : 0;
+	statement_end(st);
+	return status < 0 ? status : 0;
+}
+
+static int count_limits(struct taking *taking)
+{
+	const struct store_take *req = taking->req;
+
+	must(req->limit_count <= RUN_LIMITS_MAX);
+	for (size_t i = 0; i < req->limit_count; i++) {
+		const struct run_limit *limit = &req->limits[i];
+		struct statement st = statement_start(&taking->db->writer, QUERY_RUNNING_COUNT);
+		int running;
+
+		put_text(&st, limit->kind < 0 ? NULL : action_kind_names[limit->kind]);
+		put_text(&st, limit->tag);
+		if (count_one(&st, &running, &taking->req->req.err) < 0)
+			return taking->req->req.err.code;
+		taking->limit_left[i] = limit->max - running;
+	}
+	return 0;
+}
+
+/* 1, 0. */
+static int limit_counts(
+	struct taking *taking, const struct run_limit *limit, const struct candidate *candidate)
+{
+	struct statement st;
+
+	if (limit->kind >= 0 && (enum action_kind)limit->kind != candidate->kind)
+		return 0;
+	if (!limit->tag)
+		return 1;
+	st = statement_start(&taking->db->writer, QUERY_TAG_EXISTS);
+	put_id(&st, &candidate->run.action_id);
+	put_text(&st, limit->tag);
+	return statement_any(&st, &taking->req->req.err);
+}
+
+/* 1: no limit stands against it, and each that counts it is one less; 0. */
+static int use_limits(struct taking *taking, const struct candidate *candidate)
+{
+	uint32_t hits = 0;
+
+	for (size_t i = 0; i < taking->req->limit_count; i++) {
+		int counts = limit_counts(taking, &taking->req->limits[i], candidate);
+
+		if (counts < 0 || (counts > 0 && taking->limit_left[i] <= 0))
+			return counts < 0 ? counts : 0;
+		hits |= (uint32_t)counts << i;
+	}
+	for (size_t i = 0; i < taking->req->limit_count; i++)
+		taking->limit_left[i] -= (int)(hits >> i & 1);
+	return 1;
+}
+
+/* As many as there is capacity for; all of them when some may be left for a limit. */
+static int find_candidates(struct taking *taking, enum action_kind kind)
+{
+	struct statement st = statement_start(&taking->db->writer, QUERY_TAKE);
 	int status;
 
 	put_text(&st, action_kind_names[kind]);
-	put_i64(&st, limit);
-	while ((status = statement_step(&st, err)) > 0) {
+	put_i64(&st, taking->req->limit_count > 0 ? -1 : taking->left[kind]);
+	while ((status = statement_step(&st, &taking->req->req.err)) > 0) {
 		struct candidate *candidate;
 
-		*ret_found = grow_array(*ret_found, *ret_count, &room, sizeof(**ret_found));
-		candidate = &(*ret_found)[(*ret_count)++];
+		taking->found = grow_array(taking->found, taking->found_count, &taking->found_room,
+			sizeof(*taking->found));
+		candidate = &taking->found[taking->found_count++];
 		read_run(&st, &candidate->run);
+		candidate->kind = kind;
 		candidate->is_serial = read_i64(&st) != 0;
+		candidate->max_concurrent = read_int(&st, 0);
 		read_stored_action(&st, &candidate->row);
 	}
 	statement_end(&st);
 	return status;
 }
 
-/* The run and its row go over to the request. 0 also when it was left, as another of its action has
- * just been started. */
-static int start_candidate(struct sqlite_db *db, struct store_take *req,
-	struct candidate *candidate, size_t *room, int64_t now_ms)
+/* 1, 0: whether it may still start, now that others have been started. */
+static int may_still_start(struct taking *taking, const struct candidate *candidate)
 {
-	struct run *run = &candidate->run;
+	const struct store_take *req = taking->req;
+	struct statement st;
+	int running;
 
-	if (candidate->is_serial &&
-		runs_have_action(req->ret_started, req->ret_started_count, &run->action_id))
+	if (taking->left[candidate->kind] <= 0)
 		return 0;
-	run_begin(run, &db->instance_id, now_ms);
-	if (update_run(&db->writer, run, &req->req.err) < 0 ||
-		load_run_event(&db->writer, run, NULL, &req->req.err) < 0)
+	if (candidate->is_serial && runs_have_action(req->ret_started, req->ret_started_count,
+					    &candidate->run.action_id))
+		return 0;
+	if (candidate->max_concurrent > 0) {
+		st = statement_start(&taking->db->writer, QUERY_RUNNING_OF_ACTION);
+		put_id(&st, &candidate->run.action_id);
+		if (count_one(&st, &running, &taking->req->req.err) < 0)
+			return taking->req->req.err.code;
+		if (running >= candidate->max_concurrent)
+			return 0;
+	}
+	return use_limits(taking, candidate);
+}
+
+/* The run and its row go over to the request, unless it has to wait. */
+static int start_candidate(struct taking *taking, struct candidate *candidate)
+{
+	struct store_take *req = taking->req;
+	struct run *run = &candidate->run;
+	int may_start = may_still_start(taking, candidate);
+
+	if (may_start <= 0)
+		return may_start;
+	run_begin(run, &taking->db->instance_id, taking->now_ms);
+	if (update_run(&taking->db->writer, run, &req->req.err) < 0 ||
+		load_run_event(&taking->db->writer, run, NULL, &req->req.err) < 0)
 		return req->req.err.code;
+	taking->left[candidate->kind]--;
 	req->ret_started = grow_array(
-		req->ret_started, req->ret_started_count, room, sizeof(*req->ret_started));
+		req->ret_started, req->ret_started_count, &taking->room, sizeof(*req->ret_started));
 	req->ret_started[req->ret_started_count++] = *run;
 	*scratch_add_row(req->req.scratch) = candidate->row;
 	*candidate = (struct candidate){0};
 	return 0;
 }
 
-static int take_kind(struct sqlite_db *db, struct store_take *req, enum action_kind kind,
-	size_t *room, int64_t now_ms)
+static int compare_candidates(const void *left, const void *right)
 {
-	struct candidate *found = NULL;
-	size_t count = 0;
+	return run_compare_rank(
+		&((const struct candidate *)left)->run, &((const struct candidate *)right)->run);
+}
+
+/* Kinds stand in one line: they may share a limit. */
+static int start_candidates(struct taking *taking)
+{
 	int status = 0;
 
-	if (req->capacity[kind] > 0)
-		status = find_candidates(
-			&db->writer, kind, req->capacity[kind], &found, &count, &req->req.err);
-	for (size_t i = 0; i < count; i++) {
+	if (taking->found_count > 1)
+		qsort(taking->found, taking->found_count, sizeof(*taking->found),
+			compare_candidates);
+	for (size_t i = 0; i < taking->found_count; i++) {
+		struct candidate *candidate = &taking->found[i];
+
 		if (status == 0)
-			status = start_candidate(db, req, &found[i], room, now_ms);
-		run_fini(&found[i].run);
-		free(found[i].row.text);
+			status = start_candidate(taking, candidate);
+		run_fini(&candidate->run);
+		free(candidate->row.text);
 	}
-	free(found);
+	free(taking->found);
 	return status;
 }
 
 int sqlite_take(void *data, struct store_take *req, int64_t now_ms)
 {
 	struct sqlite_db *db = data;
-	size_t room = 0;
+	struct taking taking = {.db = db, .req = req, .now_ms = now_ms};
+	int status = 0, started;
 
 	if (promote(&db->writer, now_ms, &req->req.err) < 0)
 		return req->req.err.code;
-	for (int kind = 0; kind < ACTION_KIND_COUNT; kind++)
-		if (take_kind(db, req, (enum action_kind)kind, &room, now_ms) < 0)
-			return req->req.err.code;
+	memcpy(taking.left, req->capacity, sizeof(taking.left));
+	if (count_limits(&taking) < 0)
+		return req->req.err.code;
+	for (int kind = 0; kind < ACTION_KIND_COUNT && status == 0; kind++)
+		if (taking.left[kind] > 0)
+			status = find_candidates(&taking, (enum action_kind)kind);
+	started = start_candidates(&taking);
+	if (status < 0 || started < 0)
+		return req->req.err.code;
 	req->ret_now_ms = now_ms;
 	return next_later(&db->writer, now_ms, &req->ret_pending_at_ms, &req->req.err);
 }

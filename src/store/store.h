@@ -252,10 +252,13 @@ void store_look_fini(struct store_look *req);
  *                         (ret_cancel, once); pending ones become cancelled: overlap, also when
  *                         none is running
  *   running               else, while `capacity` (per kind) lasts, in the order of the items:
- * owner, epoch 1, attempt 1. Not past a pending run of the kind that could start too and goes first
- * (see take), unless that has waited less than 100 ms pending: queued       else A due time that
- * has a row already (a manual run of the same millisecond) gets no second one. The cursor moves to
- * next_due_ms and both commit together.
+ *                         owner, epoch 1, attempt 1. Not when is_queued, and not past a pending
+ *                         run of the kind that could start too and goes first (see take), unless
+ *                         that has waited less than 100 ms
+ *   pending: queued       else; with overlap=allow beyond max_pending: skipped: limit
+ *
+ * A due time that has a row already (a manual run of the same millisecond) gets no second one. The
+ * cursor moves to next_due_ms and both commit together.
  *
  * max_runs: of the due times only so many become other than skipped, over all claims since the
  * schedule was last changed; the rest of a claim is `skipped: limit`, and with the last the cursor
@@ -268,6 +271,7 @@ struct claim_item {
 	const struct planned_due *dues;
 	size_t due_count;
 	int64_t next_due_ms;
+	bool is_queued; /* starts by a take only: a limit on concurrency is to be counted there */
 	bool ret_won;
 };
 struct store_claim {
@@ -290,10 +294,15 @@ void store_claim_fini(struct store_claim *req);
  * running: owner, epoch + 1, attempt + 1. With what an event brought (->event, ->payload) and the
  * definition of action_version in ->action; a run
  * whose definition cannot be read any more becomes failed. not_before is cleared when it is
- * reached. */
+ * reached. Never more of an action with max_concurrent than that many at a time, nor more than the
+ * limits given allow, whatever the number of instances (that all give the same ones): what runs is
+ * counted while nobody else can start any. Without limits only the first in line are looked at, as
+ * many as there is capacity for: when max_concurrent keeps some of them, another take is needed. */
 struct store_take {
 	struct store_req req;
 	int capacity[ACTION_KIND_COUNT];
+	const struct run_limit *limits;
+	size_t limit_count;
 	int64_t ret_now_ms;
 	struct run *ret_started;
 	size_t ret_started_count;
@@ -369,8 +378,9 @@ void store_send_event_fini(struct store_send_event *req);
 /* --- runs --- */
 
 /* A manual run: a ledger row with trigger manual (or retry), due now (the first millisecond that is
- * neither taken nor the cursor), `pending: queued`, or `skipped: overlap|limit` by the same rules
- * as a claim. Also for a paused action. ERR_NOT_FOUND. */
+ * neither taken nor the cursor), `pending: queued`, or `skipped: overlap` by the same rules as a
+ * claim; what would be `skipped: limit` there is ERR_QUEUE_FULL here, and nothing is kept. Also
+ * for a paused action. ERR_NOT_FOUND. */
 struct store_trigger {
 	struct store_req req;
 	struct id action_id;

@@ -273,7 +273,7 @@ struct open_runs {
 
 struct overlap_rules {
 	enum overlap overlap;
-	int queue_limit;
+	int queue_limit; /* action_pending_limit() */
 	bool is_paused;
 };
 
@@ -345,6 +345,7 @@ int run_apply_change(struct run *run, enum run_change change, bool is_again, str
 void runs_sort_by_due(struct run *runs, size_t count);
 /* As they stand in line: by rank, then due time. */
 void runs_sort_by_rank(struct run *runs, size_t count);
+int run_compare_rank(const struct run *a, const struct run *b);
 
 /* Whether `runs` has one of that action. */
 bool runs_have_action(const struct run *runs, size_t count, const struct id *action_id);
@@ -370,6 +371,7 @@ int err_no_run(struct err *err);
 int err_run_gone(struct err *err);
 int err_run_stale(struct err *err, enum run_state state, int64_t epoch, int64_t expected);
 int err_run_ended(struct err *err, enum run_state state);
+int err_queue_full(struct err *err, int64_t pending);
 int err_no_output(struct err *err, int attempt);
 int err_chain(struct err *err, const char *chain, bool is_long);
 int err_no_secret(struct err *err, const char *name);

@@ -45,6 +45,8 @@ static struct due_fate overlap_decide(
 	case OVERLAP_CANCEL_RUNNING:
 		return started(may_start && open->running == 0, is_blocked);
 	case OVERLAP_ALLOW:
+		if (!may_start && open->pending >= rules->queue_limit)
+			return skipped(REASON_LIMIT);
 		break;
 	}
 	return started(may_start, false);
@@ -272,16 +274,19 @@ static int compare_due(const void *left, const void *right)
 	return id_compare(&a->id, &b->id);
 }
 
-static int compare_rank(const void *left, const void *right)
+int run_compare_rank(const struct run *a, const struct run *b)
 {
-	const struct run *a = left, *b = right;
-
 	int64_t a_rank_ms = run_rank_ms(a->created_at_ms, a->priority);
 	int64_t b_rank_ms = run_rank_ms(b->created_at_ms, b->priority);
 
 	if (a_rank_ms != b_rank_ms)
 		return a_rank_ms < b_rank_ms ? -1 : 1;
-	return compare_due(left, right);
+	return compare_due(a, b);
+}
+
+static int compare_rank(const void *left, const void *right)
+{
+	return run_compare_rank(left, right);
 }
 
 void runs_sort_by_due(struct run *runs, size_t count)
@@ -363,6 +368,15 @@ int err_run_ended(struct err *err, enum run_state state)
 {
 	return err_set(
 		err, ERR_CONFLICT, "the run has ended already: it is '%s'", run_state_names[state]);
+}
+
+int err_queue_full(struct err *err, int64_t pending)
+{
+	return err_set(err, ERR_QUEUE_FULL,
+		"%lld runs of the action wait already, and more may not (queue_limit, "
+		"max_pending): "
+		"try again later",
+		(long long)pending);
 }
 
 int err_no_output(struct err *err, int attempt)

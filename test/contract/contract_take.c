@@ -165,6 +165,152 @@ static void test_take_serial_keeps_order_behind_a_retry(void **state)
 	assert_true(id_equal(&taken->id, &first->id));
 }
 
+/* --- limits --- */
+
+/* Takes with room for 9 of each kind; how many started. They go on running. */
+static size_t take_within(struct rig *rig, const struct run_limit *limits, size_t count)
+{
+	struct store_take take = {.capacity = {9, 9}, .limits = limits, .limit_count = count};
+	size_t started;
+
+	assert_int_equal(rig_do(rig, take, &take), 0);
+	started = take.ret_started_count;
+	store_take_fini(&take);
+	return started;
+}
+
+static void queue_runs(struct rig *rig, struct action *action, int count)
+{
+	for (int i = 0; i < count; i++)
+		(void)rig_trigger(rig, action);
+}
+
+static struct run *any_running(struct rig *rig, const struct action *action)
+{
+	struct store_list_runs list = {.limit = 1,
+		.action_id = action->id,
+		.states = 1u << RUN_RUNNING,
+		.trigger = -1,
+		.due_from_ms = NO_TIME,
+		.due_to_ms = NO_TIME};
+	struct id id;
+
+	assert_int_equal(rig_do(rig, list_runs, &list), 0);
+	assert_int_equal(list.ret_count, 1);
+	id = list.ret_runs[0].id;
+	store_list_runs_fini(&list);
+	return rig_get_run(rig, &id);
+}
+
+static void test_take_no_more_of_an_action_than_max_concurrent(void **state)
+{
+	struct rig *rig = *state;
+	struct action *action =
+		rig_create(rig, "a", "\"overlap\": \"allow\", \"max_concurrent\": 3", NO_TIME);
+
+	queue_runs(rig, action, 8);
+	assert_int_equal(rig_take(rig, 2, NULL), 2);
+	assert_int_equal(rig_take(rig, 9, NULL), 1);
+	assert_int_equal(rig_take(rig, 9, NULL), 0);
+	assert_int_equal(rig_succeed(rig, any_running(rig, action)), 0);
+	assert_int_equal(rig_take(rig, 9, NULL), 1);
+}
+
+static void test_take_others_past_one_that_has_all_it_may(void **state)
+{
+	struct rig *rig = *state;
+	struct action *action = rig_create(rig, "a",
+		"\"overlap\": \"allow\", \"max_concurrent\": 1, \"priority\": 9", NO_TIME);
+	struct action *other = rig_create(rig, "o", "", NO_TIME);
+
+	queue_runs(rig, action, 3);
+	queue_runs(rig, other, 1);
+	while (rig_take(rig, 2, NULL) > 0)
+		;
+	assert_non_null(any_running(rig, other));
+}
+
+static void test_take_no_more_than_a_limit_allows(void **state)
+{
+	struct rig *rig = *state;
+	struct action *tagged =
+		rig_create(rig, "t", "\"overlap\": \"allow\", \"tags\": [\"db\", \"x\"]", NO_TIME);
+	struct action *free = rig_create(rig, "f", "\"overlap\": \"allow\"", NO_TIME);
+	const struct run_limit limits[] = {
+		{.kind = -1, .tag = (char *)"db", .max = 2},
+		{.kind = ACTION_EXEC, .max = 5},
+		{.kind = ACTION_HTTP, .max = 1},
+	};
+
+	queue_runs(rig, tagged, 4); /* first in line */
+	queue_runs(rig, free, 4);
+	assert_int_equal(take_within(rig, limits, 1), 6);
+	assert_int_equal(take_within(rig, limits, 1), 0);
+	queue_runs(rig, free, 1);
+	assert_int_equal(take_within(rig, limits, 3), 0); /* 6 of 5 run */
+	assert_int_equal(rig_succeed(rig, any_running(rig, tagged)), 0);
+	assert_int_equal(take_within(rig, limits, 3), 0);
+	assert_int_equal(take_within(rig, limits, 1), 2); /* one of each */
+}
+
+static void test_take_counts_all_kinds_in_one_line(void **state)
+{
+	struct rig *rig = *state;
+	const struct run_limit all = {.kind = -1, .max = 1};
+	struct action *program = rig_create(rig, "p", "\"priority\": 1", NO_TIME);
+	struct action *hook = rig_create(rig, "h",
+		"\"kind\": \"http\", \"exec\": null, \"http\": {\"url\": \"http://127.0.0.1:1/\"}",
+		NO_TIME);
+
+	queue_runs(rig, hook, 1);
+	queue_runs(rig, program, 1);
+	assert_int_equal(take_within(rig, &all, 1), 1);
+	assert_int_equal(take_within(rig, &all, 1), 0);
+	assert_int_equal(rig_succeed(rig, any_running(rig, program)), 0);
+	assert_int_equal(take_within(rig, &all, 1), 1);
+	assert_non_null(any_running(rig, hook));
+}
+
+static void test_claim_of_a_limited_action_leaves_the_start_to_take(void **state)
+{
+	struct rig *rig = *state;
+	struct action *action = rig_create(rig, "a", "", T0);
+	struct planned_due due = {.due_at_ms = T0, .until_ms = T0, .count = 1, .verdict = DUE_RUN};
+	struct claim_item item = {.action = action,
+		.expected_ms = T0,
+		.dues = &due,
+		.due_count = 1,
+		.next_due_ms = NO_TIME,
+		.is_queued = true};
+	struct store_claim claim = {.items = &item, .count = 1, .capacity = {5, 5}};
+
+	assert_int_equal(rig_do(rig, claim, &claim), 0);
+	assert_int_equal(claim.ret_started_count, 0);
+	assert_int_equal(claim.ret_queued, 1);
+	store_claim_fini(&claim);
+	assert_int_equal(rig_take(rig, 1, NULL), 1);
+}
+
+static void test_queue_is_full_at_max_pending(void **state)
+{
+	struct rig *rig = *state;
+	struct action *action =
+		rig_create(rig, "a", "\"overlap\": \"allow\", \"max_pending\": 2", T0);
+	struct store_trigger trigger = {.action_id = action->id};
+
+	queue_runs(rig, action, 1);
+	rig_now_ms = T0;
+	assert_true(rig_claim(rig, action, T0, 0));
+	assert_int_equal(rig_do(rig, trigger, &trigger), ERR_QUEUE_FULL);
+	store_trigger_fini(&trigger);
+	assert_int_equal(rig_run_count(rig, action), 2); /* nothing was kept */
+	rig_now_ms = T0 + MINUTE_MS;
+	assert_true(rig_claim(rig, action, rig_now_ms, 0));
+	assert_run(rig_find_run(rig, action, rig_now_ms), RUN_SKIPPED, REASON_LIMIT);
+	assert_int_equal(rig_take(rig, 1, NULL), 1);
+	queue_runs(rig, action, 1);
+}
+
 /* --- recover --- */
 
 static size_t recover(struct rig *rig)
@@ -255,6 +401,12 @@ const struct CMUnitTest take_tests[] = {
 	RIG_TEST(test_take_allow_many_at_a_time),
 	RIG_TEST(test_take_waits_for_not_before),
 	RIG_TEST(test_take_serial_keeps_order_behind_a_retry),
+	RIG_TEST(test_take_no_more_of_an_action_than_max_concurrent),
+	RIG_TEST(test_take_others_past_one_that_has_all_it_may),
+	RIG_TEST(test_take_no_more_than_a_limit_allows),
+	RIG_TEST(test_take_counts_all_kinds_in_one_line),
+	RIG_TEST(test_claim_of_a_limited_action_leaves_the_start_to_take),
+	RIG_TEST(test_queue_is_full_at_max_pending),
 	RIG_TEST(test_recover_own_runs_are_left_alone),
 	RIG_TEST(test_recover_moves_each_by_its_own_on_interrupt),
 	RIG_TEST(test_recover_honours_a_cancel),

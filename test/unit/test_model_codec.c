@@ -27,7 +27,7 @@ static void test_defaults_of_an_http_action(void **state)
 		"{'name':'a','kind':'http','http':{'method':'GET','url':'http://h/','headers':{},"
 		"'expect_status':'200-299','connect_timeout':'10s','first_byte_timeout':'0s','max_"
 		"redirects':5},'timeout':'10m','overlap':'skip','queue_limit':1,"
-		"'misfire':'latest','misfire_grace':'1m','max_lateness':'1d','max_catchup':100,"
+		"'max_concurrent':0,'max_pending':10000,'misfire':'latest','misfire_grace':'1m','max_lateness':'1d','max_catchup':100,"
 		"'pause_records':true,'on_interrupt':'retry','retry':{'max_attempts':1,"
 		"'backoff':'exponential','initial':'10s','max':'10m','jitter':0.2},'priority':0,"
 		"'tags':[]}");
@@ -137,7 +137,7 @@ static void test_every_member_is_read(void **state)
 		"cron':'30 2 * * "
 		"*','timezone':'Europe/Paris',"
 		"'dst_gap':'skip','dst_overlap':'both','day_match':'both'},'timeout':'1s',"
-		"'overlap':'queue','queue_limit':7,'misfire':'all','misfire_grace':'2s',"
+		"'overlap':'queue','queue_limit':7,'max_concurrent':0,'max_pending':9,'misfire':'all','misfire_grace':'2s',"
 		"'max_lateness':'3s','max_catchup':9,'pause_records':false,'on_interrupt':'hold',"
 		"'retry':{'max_attempts':5,'backoff':'linear','initial':'1s','max':'2s','jitter':0."
 		"125,'on':['timeout','status:429','status:500-599','exit:75']},"
@@ -190,7 +190,7 @@ struct fault_row {
 
 #define KIND_LIST                                                                                  \
 	"known are name, description, kind, http, exec, sql, schedule, timeout, overlap, "              \
-	"queue_limit, misfire, misfire_grace, max_lateness, max_catchup, pause_records, "          \
+	"queue_limit, max_concurrent, max_pending, misfire, misfire_grace, max_lateness, max_catchup, pause_records, "          \
 	"on_interrupt, retry, priority, tags"
 /* clang-format off */
 static const struct fault_row fault_rows[] = {
@@ -621,6 +621,8 @@ static const struct range_row range_rows[] = {
 	{HTTP_WITH(",'retry':{'max_attempts':%s}"), {"1", "100"}, {"0", "101"}},
 	{HTTP_WITH(",'retry':{'jitter':%s}"), {"0", "1.0"}, {"-0.000001", "1.000001"}},
 	{HTTP_WITH(",'queue_limit':%s"), {"1", "1000"}, {"0", "1001"}},
+	{HTTP_WITH(",'overlap':'allow','max_concurrent':%s"), {"0", "100000"}, {"-1", "100001"}},
+	{HTTP_WITH(",'max_pending':%s"), {"1", "1000000"}, {"0", "1000001"}},
 	{HTTP_WITH(",'max_catchup':%s"), {"0", "1000"}, {"-1", "1001"}},
 	{HTTP_WITH(",'priority':%s"), {"-100", "100"}, {"-101", "101"}},
 	{HTTP_TARGET("'url':'http://h/','expect_status':%s"), {"100", "599"}, {"99", "600"}},
