@@ -3,6 +3,7 @@
 
 Nothing here sleeps for a fixed time to see an effect: wait_for() asks until the answer is yes.
 """
+import asyncio
 import contextlib
 import http.client
 import http.server
@@ -316,3 +317,40 @@ class Target:
     def close(self):
         self.server.shutdown()
         self.server.server_close()
+
+
+class Holder(threading.Thread):
+    """Takes requests and answers none until it is told to; then all of them."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.waiting, self.first, self.last, self.url = 0, None, None, None
+        self.is_open = threading.Event()
+        self.start()
+        self.is_open.wait()
+
+    def run(self):
+        asyncio.run(self.serve())
+
+    async def serve(self):
+        self.loop, self.released = asyncio.get_running_loop(), asyncio.Event()
+        server = await asyncio.start_server(self.hold, "127.0.0.1", 0, backlog=20000)
+        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        self.is_open.set()
+        await asyncio.Event().wait()
+
+    async def hold(self, reader, writer):
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            self.waiting += 1
+            self.last = time.time()
+            self.first = self.first or self.last
+            await self.released.wait()
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        writer.close()
+
+    def release(self):
+        self.loop.call_soon_threadsafe(self.released.set)

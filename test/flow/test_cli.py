@@ -122,7 +122,7 @@ def test_add_once_at_a_moment(shared):
     (["x", "--name", "y", "--", "/bin/true"], "two names, 'x' and --name 'y'"),
     (["x"], "what shall 'x' do? a program behind `--`, --shell TEXT or --url URL"),
     (["x", "--"], "no program behind `--`"),
-    (["x", "--shell", "a", "--", "b"], "a program behind `--`, --shell and --url: only one of them"),
+    (["x", "--shell", "a", "--", "b"], "a program behind `--`, --shell, --url and --noop: only one of them"),
     (["x", "--cron", "@daily", "--every", "1m", "--", "b"], "--cron, --every, --at, --on and --manual: only one of them"),
     (["x", "/bin/true"], "'/bin/true' is one argument too many; the program goes behind `--`"),
     (["x", "--env", "A", "--", "b"], "--env 'A': written NAME=VALUE"),
