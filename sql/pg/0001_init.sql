@@ -108,7 +108,8 @@ CREATE TABLE gathering.instance (
 	version      text NOT NULL,
 	state        text NOT NULL CHECK (state IN ('starting','ready','draining')),
 	started_at   timestamptz(3) NOT NULL,
-	heartbeat_at timestamptz(3) NOT NULL
+	heartbeat_at timestamptz(3) NOT NULL,
+	session_at   timestamptz -- when it took its lock of life; by clock_timestamp(), as backend_start
 );
 
 -- Who starts runs that limits count (option limits) holds their rows here, so nobody else does while it counts.
@@ -1043,13 +1044,24 @@ CREATE FUNCTION gathering.leave(in_me uuid) RETURNS void LANGUAGE sql AS $leave$
 $leave$;
 
 -- Coordination through advisory locks in the two-integer form. All of it divides work and proves life; none of it
--- decides who runs what. The namespaces, of which pg_store_priv.h has the same table:
+-- decides who runs what. The namespaces:
 --   1198811250  duties: what one instance at a time does (1: migrate; 16 and up: enum store_duty)
 --   1198811251  life: held by each instance in the session it listens in; the key is made of its id
 --   1198811252  members: held by each instance that wants a share of the work
 --   1198811253  shards
 CREATE FUNCTION gathering.instance_key(in_id uuid) RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE
 	AS $$ SELECT ('x' || right(in_id::text, 8))::bit(32)::integer $$;
+
+-- Takes our lock of life. False: somebody tries it at this moment.
+CREATE FUNCTION gathering.hail(in_me uuid) RETURNS boolean LANGUAGE plpgsql AS $hail$
+BEGIN
+	IF NOT pg_try_advisory_lock(1198811251, gathering.instance_key(in_me)) THEN
+		RETURN false;
+	END IF;
+	UPDATE gathering.instance SET session_at = clock_timestamp() WHERE id = in_me;
+	RETURN true;
+END
+$hail$;
 
 -- Held by somebody's session? Tried in passing, so that no list of all locks has to be made.
 CREATE FUNCTION gathering.is_held(in_id uuid) RETURNS boolean LANGUAGE sql VOLATILE
@@ -1078,8 +1090,8 @@ BEGIN
 END
 $reap$;
 
--- Watches the others until one of those seen to hold their lock of life holds it no more (io_gone, at io_gone_at), for
--- in_for at most. Nobody to watch: returns at once. A session that ends wakes the one that waits for its lock, which is
+-- Watches the others until one that held its lock of life since this session of ours began holds it no more (io_gone, at
+-- io_gone_at), for in_for at most. It was seen to hold it (io_seen), or has written that it does (session_at). Nobody to watch: returns at once. A session that ends wakes the one that waits for its lock, which is
 -- its predecessor in the ring of ids; a round of the others follows each wait. One round is a transaction and lasts
 -- less than a second: a snapshot held for longer would keep VACUUM, and the claims behind it, from forgetting dead rows,
 -- and a wait beyond deadlock_timeout would fill the log of a server with log_lock_waits.
@@ -1088,13 +1100,15 @@ CREATE PROCEDURE gathering.lookout(
 LANGUAGE plpgsql AS $lookout$
 DECLARE
 	stop_at timestamptz := clock_timestamp() + in_for;
+	since timestamptz := (SELECT a.backend_start FROM pg_stat_activity a WHERE a.pid = pg_backend_pid());
 	held uuid[];
 	nearest uuid;
 BEGIN
 	LOOP
 		SELECT coalesce(array_agg(i.id) FILTER (WHERE gathering.is_held(i.id)), '{}') INTO held
 		FROM gathering.instance i WHERE i.id <> in_me;
-		io_gone := ARRAY(SELECT i.id FROM gathering.instance i WHERE i.id = ANY (io_seen) AND i.id <> ALL (held));
+		io_gone := ARRAY(SELECT i.id FROM gathering.instance i WHERE i.id <> in_me AND i.id <> ALL (held)
+			AND (i.id = ANY (io_seen) OR i.session_at > since));
 		io_seen := held || io_gone;
 		COMMIT;
 		io_gone_at := gathering.clock();

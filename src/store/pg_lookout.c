@@ -12,7 +12,8 @@
  * when its sender died, and one that lives has sent others since. When the *server* lost all
  * sessions (restart, crash, failover) nobody is suspected: only a lock that was seen held in this
  * very session of ours can be seen to become free, and the suspicion is dropped when our session
- * ends before the grace does. Then leases decide alone. doc/design/postgres.md has the cases. */
+ * ends before the grace does. Then leases decide alone. (What it wrote of its lock counts as seen,
+ * if that was within our session.) doc/design/postgres.md has the cases. */
 #include <stdlib.h>
 
 #include "store/pg_store_priv.h"
@@ -174,7 +175,7 @@ static void on_seen(struct pg_query *query)
 		suspect(lookout);
 		return;
 	}
-	if (lookout->seen.count > 0) {
+	if (lookout->seen.count > 0 || lookout->is_stale) {
 		look_out(lookout); /* its time was over */
 		return;
 	}
@@ -187,7 +188,7 @@ static void look_out(struct pg_lookout *lookout)
 	struct pg_params *params = &lookout->query.params;
 
 	uv_timer_stop(&lookout->timer);
-	lookout->is_alone = false;
+	lookout->is_alone = lookout->is_stale = false;
 	if (lookout->is_closing || lookout->is_asking || !pg_conn_is_ready(lookout->conn))
 		return;
 	ask(lookout, &lookout_statement, CALL_MS + CALL_SLACK_MS, on_seen);
@@ -198,6 +199,7 @@ static void look_out(struct pg_lookout *lookout)
 
 void pg_lookout_members_changed(struct pg_store *pg)
 {
+	pg->lookout.is_stale = true;
 	if (pg->lookout.conn && pg->lookout.is_alone)
 		look_out(&pg->lookout);
 }

@@ -53,9 +53,8 @@ static void forget(struct pg_session *session)
 
 /* --- asking: one statement at a time --- */
 
-static const struct pg_statement hail_statement = {.name = "hail",
-	.text = "SELECT pg_try_advisory_lock(" PG_LOCK_LIFE_TEXT
-		", gathering.instance_key($1::uuid))"};
+static const struct pg_statement hail_statement = {
+	.name = "hail", .text = "SELECT gathering.hail($1::uuid)"};
 
 static const struct pg_statement balance_statement = {.name = "balance",
 	.text = "SELECT ret_members, ret_is_member, ret_owned, ret_duties, ret_freed"

@@ -88,7 +88,9 @@ struct pg_lookout {
 	struct pg_query query;
 	uv_timer_t timer;
 	uv_timer_cb on_timer; /* what a failed answer goes on with */
-	bool is_asking, is_alone, is_closing;
+	bool is_asking, is_closing;
+	bool is_alone;            /* there was nobody to watch ... */
+	bool is_stale;            /* ... but somebody came while that was being found out */
 	struct pg_ids seen, gone; /* in this session */
 	int64_t gone_at_ms, grace_ms;
 };
@@ -269,11 +271,10 @@ void pg_put_capacity(struct pg_params *params, const int capacity[static ACTION_
 
 extern const struct embedded_file pg_migrations[]; /* sql/pg, in order, {0} at the end */
 
-/* Advisory locks, two-integer form: the namespace, and what is locked in it. sql/pg has the same
- * numbers. */
-#define PG_LOCK_DUTIES    0x47746872   /* "Gthr"; PG_DUTY_MIGRATE; from 16 on enum store_duty */
-#define PG_LOCK_LIFE_TEXT "1198811251" /* the next one; key: gathering.instance_key(id) */
-#define PG_DUTY_MIGRATE   1
+/* Advisory locks, two-integer form: the namespace, and what is locked in it. The others are in
+ * sql/pg. */
+#define PG_LOCK_DUTIES  0x47746872 /* "Gthr"; PG_DUTY_MIGRATE; from 16 on enum store_duty */
+#define PG_DUTY_MIGRATE 1
 
 struct pg_migration_opts {
 	uv_loop_t *loop;
