@@ -22,6 +22,13 @@
 #define ADMIN_TIMEOUT_MS  10000
 #define ADMIN_IDLE_MS     60000
 
+int64_t server_db_grace_ms(const struct conf *conf)
+{
+	if (strcmp(conf->ready_db, "ignore") == 0)
+		return API_DB_IGNORED;
+	return strcmp(conf->ready_db, "strict") == 0 ? 0 : conf->ready_db_grace;
+}
+
 static int open_api(struct server *server, struct err *err)
 {
 	/* the disk that matters is the database's */
@@ -34,6 +41,7 @@ static int open_api(struct server *server, struct err *err)
 		.instance_id = server->instance_id,
 		.rate_health = (int)server->conf.rate_health,
 		.rate_probe = (int)server->conf.rate_probe,
+		.db_grace_ms = server_db_grace_ms(&server->conf),
 		.event_window_ms = server->conf.event_window,
 		.disk_path = folder,
 	};

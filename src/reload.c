@@ -62,7 +62,9 @@ static void tell_parts(struct server *server)
 
 	server_configure_log(conf);
 	life_set_total_max(server->life, conf->total_max);
-	api_set_limits(server->api, (int)conf->rate_health, (int)conf->rate_probe);
+	api_set_limits(server->api, &(struct api_limits){.rate_health = (int)conf->rate_health,
+					    .rate_probe = (int)conf->rate_probe,
+					    .db_grace_ms = server_db_grace_ms(conf)});
 	if (server->http)
 		http_set_limits(server->http,
 			&(struct http_limits){

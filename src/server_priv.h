@@ -83,6 +83,9 @@ void secrets_read(char *const *names, exec_secrets_fn *done, void *attempt, void
 /* --- admin.c: the API object and the admin socket --- */
 
 void admin_part_start(void *server);
+
+/* As api_opts wants it, from ready_db and ready_db_grace. */
+int64_t server_db_grace_ms(const struct conf *conf);
 void admin_part_stop(void *server);
 
 /* --- dump.c --- */

@@ -249,10 +249,11 @@ void api_handle_private(struct http_request *request, void *api)
 	handle(request, api, true);
 }
 
-void api_set_limits(struct api *api, int rate_health, int rate_probe)
+void api_set_limits(struct api *api, const struct api_limits *limits)
 {
-	limiter_set(api->limiter, TIER_HEALTH, rate_health);
-	limiter_set(api->limiter, TIER_PROBE, rate_probe);
+	limiter_set(api->limiter, TIER_HEALTH, limits->rate_health);
+	limiter_set(api->limiter, TIER_PROBE, limits->rate_probe);
+	api->opts.db_grace_ms = limits->db_grace_ms;
 }
 
 bool api_probers_have_heard(const struct api *api, int refusals)

@@ -17,6 +17,8 @@
 
 struct api;
 
+#define API_DB_IGNORED (-1)
+
 struct api_opts {
 	uv_loop_t *loop;
 	struct life *life;
@@ -25,7 +27,9 @@ struct api_opts {
 	const struct vault *vault;   /* NULL: no secrets are kept */
 	int rate_health, rate_probe; /* requests a minute per address; 0: no limit */
 	int64_t event_window_ms;     /* an event sent again with its key is the same for so long */
-	const char *disk_path;       /* whose free space /health/checks reports; NULL: "." */
+	int64_t db_grace_ms;   /* the database may be away for so long before we are not ready;
+				  API_DB_IGNORED: for ever */
+	const char *disk_path; /* whose free space /health/checks reports; NULL: "." */
 };
 
 /* Answers health at once; everything else is 503 (`starting`) until api_attach() and life says
@@ -48,8 +52,12 @@ void api_handle(struct http_request *request, void *api);
  * drain, without limits; who asks there is no prober. */
 void api_handle_private(struct http_request *request, void *api);
 
-/* Requests a minute per address, as in api_opts; the minutes under way are counted on. */
-void api_set_limits(struct api *api, int rate_health, int rate_probe);
+/* What can change while it runs, as in api_opts; the minutes under way are counted on. */
+struct api_limits {
+	int rate_health, rate_probe;
+	int64_t db_grace_ms;
+};
+void api_set_limits(struct api *api, const struct api_limits *limits);
 
 /* True when everyone who regularly asks /health/ready has had `refusals` 503 in a row, or asks no
  * more: the load balancers know. */

@@ -11,7 +11,7 @@
  * /health/ready, which must answer from memory: the store is asked when it has not answered anybody
  * for PROBE_MS, and each second while it owes answers or its sessions are gone. So where several
  * share it the heartbeats are the probe, and an idle instance asks for nothing more. It counts as
- * lost after READY_DB_GRACE_MS without an answer, so that a short restart of it does not take every
+ * lost after db_grace_ms without an answer, so that a short restart of it does not take every
  * instance out of the balancer, and as back after two good checks (LIFECYCLE section 6). */
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,13 +24,12 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-#define FRESH_MS          1000
-#define PULSE_MS          1000
-#define PROBE_MS          10000
-#define SHARED_PROBE_MS   25000 /* longer than the pause between two heartbeats */
-#define READY_DB_GRACE_MS 5000
-#define BACK_CHECKS       2
-#define LAG_PULSES        30 /* pulses a lag window; two are kept */
+#define FRESH_MS        1000
+#define PULSE_MS        1000
+#define PROBE_MS        10000
+#define SHARED_PROBE_MS 25000 /* longer than the pause between two heartbeats */
+#define BACK_CHECKS     2
+#define LAG_PULSES      30 /* pulses a lag window; two are kept */
 
 struct disk_job {
 	uv_work_t work;
@@ -106,7 +105,8 @@ static void judge_database(struct vitals *vitals)
 	vitals->ok_checks = 0;
 	if (vitals->lost_mono_ms == NO_TIME)
 		vitals->lost_mono_ms = now;
-	if (now - vitals->lost_mono_ms >= READY_DB_GRACE_MS)
+	if (vitals->api->opts.db_grace_ms != API_DB_IGNORED &&
+		now - vitals->lost_mono_ms >= vitals->api->opts.db_grace_ms)
 		set_lost(vitals, true);
 }
 

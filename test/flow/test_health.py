@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The health endpoints as probes, load balancers and people see them: exact answers, limits, and what they say
 while the service starts and while its database is lost."""
+import contextlib
 import http.client
 import re
 import time
@@ -267,3 +268,28 @@ def test_a_short_loss_is_not_told_to_the_balancer(servers, targets, tmp_path):
     wait_for(lambda: checks(server)[1] != "critical", "its end")
     assert "database lost" not in server.log
     server.stop()
+
+
+def lost(server):
+    server.get("/health")  # so that it looks now
+    answer = server.get("/health/ready")
+    return answer.status == 503 and answer.json == {"ready": False, "reason": "database"}
+
+
+def test_how_long_the_database_may_be_away_is_an_option(servers, tmp_path):
+    """strict: not ready at the first failure; ignore: ready whatever happens."""
+    made = {}
+    for mode, options in (("strict", {"ready_db": "strict"}), ("ignore", {"ready_db": "ignore"}), ("grace", {"ready_db_grace": "1s"})):
+        folder = tmp_path / mode
+        folder.mkdir()
+        made[mode] = servers(database=f"sqlite:{folder}/gathering.db", rate_health=0, **options).start()
+    with contextlib.ExitStack() as locks:
+        for mode in made:
+            locks.enter_context(trouble.total_lock(f"{tmp_path}/{mode}/gathering.db"))
+        wait_for(lambda: lost(made["strict"]), "the strict one to be not ready")
+        wait_for(lambda: lost(made["grace"]), "the one with a second of grace")
+        wait_for(lambda: made["ignore"].get("/health").json["status"] == "degraded", "the third to know")
+        assert made["ignore"].get("/health/ready").status == 200
+    for server in made.values():
+        wait_for(lambda: server.get("/health/ready").status == 200, "readiness")  # noqa: B023
+        server.stop()

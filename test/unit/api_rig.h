@@ -110,6 +110,8 @@ static inline void rig_open(struct rig *rig)
 	rig->life = life_create(&life_opts);
 	api_opts.loop = &rig->loop;
 	api_opts.life = rig->life;
+	if (api_opts.db_grace_ms == 0)
+		api_opts.db_grace_ms = 5000;
 	api_opts.version = "9.9.9";
 	api_opts.instance_id = id_make();
 	rig->api_opts = api_opts;
