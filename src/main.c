@@ -5,9 +5,12 @@
  *   main.c           which command
  *     cli/           every command but `serve`: a client of the HTTP interface, or local
  *     conf/          options.def: file, environment, flags
- *   server.c         `serve`: the table of parts; with the next two all that knows every module
+ *   server.c         `serve`: the table of parts; with those below it all that knows every module
  *     doors.c        what clients meet: listener, HTTP, how both are closed
- *     signals.c      what each signal does
+ *     admin.c        the admin socket
+ *     signals.c      what each signal does; reload.c and dump.c are two of them
+ *     upgrade.c      a new process takes over from this one; successor.c is the other side,
+ *     inherit.c      and this what a process is given by whoever started it
  *     process.c      what the process puts right about itself first
  *     secrets.c      from the store through the vault to an attempt
  *     notice.c       how long the listener stays open in a stop

@@ -3,7 +3,9 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define DESCRIPTORS_MIN 64 /* some twenty are ours; with fewer not even the start is sure */
@@ -16,6 +18,52 @@ void process_open_standard_descriptors(void)
 		;
 	if (fd > STDERR_FILENO)
 		(void)close(fd);
+}
+
+/* Reaps all there is; the exit status once `server` is among them, else -1. */
+static int reap(pid_t server)
+{
+	int status, result = -1;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		if (pid == server)
+			result = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	return result;
+}
+
+static _Noreturn void be_init(pid_t server, const sigset_t *all)
+{
+	int result = -1;
+
+	while (result < 0) {
+		int number = sigwaitinfo(all, NULL);
+
+		if (number == SIGCHLD)
+			result = reap(server);
+		else if (number > 0)
+			(void)kill(server, number);
+	}
+	_exit(result);
+}
+
+bool process_leave_init(void)
+{
+	sigset_t all, before;
+	pid_t server;
+
+	if (getpid() != 1)
+		return false;
+	(void)sigfillset(&all);
+	(void)sigprocmask(SIG_SETMASK, &all, &before);
+	server = fork();
+	if (server > 0)
+		be_init(server, &all);
+	(void)sigprocmask(SIG_SETMASK, &before, NULL);
+	if (server < 0)
+		return false; /* then nobody reaps, but the server runs */
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	return true;
 }
 
 void process_ignore_write_signals(void)

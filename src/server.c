@@ -410,6 +410,7 @@ int server_run(int argc, char **argv)
 	int status;
 
 	process_open_standard_descriptors();
+	server.has_init = process_leave_init();
 	process_ignore_write_signals();
 	if (prepare(&server, argc, argv, &err) < 0) {
 		(void)fprintf(stderr, "gathering serve: %s\n", err.text);

@@ -32,7 +32,8 @@ struct reload {
 };
 
 struct server {
-	char **argv; /* of the process: what a successor is started with */
+	bool has_init; /* we run under the first process of a container, which ends with us */
+	char **argv;   /* of the process: what a successor is started with */
 	struct conf conf;
 	struct inherited inherited;
 	struct successor successor;

@@ -283,8 +283,8 @@ static const char *obstacle(const struct server *server)
 		return "the process before this one has not ended yet";
 	if (strcmp(store_backend_name(server->store), "memory") == 0)
 		return "what is kept in memory ends with this process";
-	if (getpid() == 1)
-		return "this process is the init of its container, which ends with it";
+	if (server->has_init || getpid() == 1)
+		return "the container ends with this process";
 	return NULL;
 }
 

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import time
 
+import pytest
+
 from harness import free_port, shell, wait_for
 from pg import cluster, clusters  # noqa: F401 (fixtures)
 from test_lifecycle import start_stubborn
@@ -132,3 +134,51 @@ def test_hup_usr1_and_usr2_while_it_starts_end_nothing(servers):
         server.wait_listening()
         assert server.process.poll() is None, (number, server.log)
         server.stop()
+
+
+# --- the first process of a container ---
+
+AS_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="only root makes a process the first of its kind")
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [int(child) for child in file.read().split()]
+
+
+def state_of(pid):
+    with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+        return file.read().rsplit(")", 1)[1].split()[0]
+
+
+def start_as_init(servers, **options):
+    server = servers(prefix=["unshare", "--pid", "--fork", "--mount-proc"], exec_enabled=True, **options).start()
+    server.init = children(server.pid)[0]
+    return server
+
+
+@AS_ROOT
+def test_as_pid_1_it_reaps_what_programs_leave_behind(servers):
+    server = start_as_init(servers)
+    # leaves its process group, so that the server does not end it, and its parent dies before it
+    server.create(name="daemon", **shell("setsid sh -c 'echo up > up; sleep 0.1' > /dev/null 2>&1 & while ! [ -e up ]; do sleep 0.02; done"))
+    for _ in range(3):
+        server.wait_run(server.post("/api/v1/actions/daemon/run").json["id"])
+    wait_for(lambda: len(children(server.init)) == 1, "nobody but the server to be left")
+    assert state_of(children(server.init)[0]) != "Z"
+    os.kill(server.init, signal.SIGTERM)
+    assert server.wait() == 0, server.log
+    assert "stop sequence event=store_closed" in server.log
+
+
+@AS_ROOT
+def test_as_pid_1_its_exit_status_and_signals_are_the_servers(servers):
+    server = start_as_init(servers, run_max="60s", total_max="100s", term_grace="60s")
+    server.create(name="long", **shell("trap '' TERM; echo up > up; while :; do sleep 0.1; done"))
+    server.post("/api/v1/actions/long/run")
+    wait_for(lambda: os.path.exists(f"{server.folder}/up"), "the program")
+    os.kill(server.init, signal.SIGUSR1)
+    wait_for(lambda: "dump service" in server.log, "the dump")
+    os.kill(server.init, signal.SIGUSR2)
+    wait_for(lambda: "the container ends with this process" in server.log, "the refusal of an upgrade")
+    os.kill(server.init, signal.SIGQUIT)
+    assert server.wait() == 3, server.log
