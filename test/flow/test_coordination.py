@@ -42,6 +42,13 @@ def start_long(server, name="long"):
                     f"{name} runs")
 
 
+def start_program(server, folder, name="long"):
+    """The same, and its program runs too: the row says so before its owner knows."""
+    run = start_long(server, name)
+    wait_for((folder / "started").exists, "the program")
+    return run
+
+
 def wait_taken_over(server, run):
     return wait_for(lambda: (r := server.get(f"/api/v1/runs/{run['id']}").json)["epoch"] > run["epoch"]
                     and r["state"] == "running" and r, "the takeover", timeout=60)
@@ -105,11 +112,11 @@ def test_a_change_through_one_reaches_the_window_of_another(gang, targets):
     pause_all(b, names)
 
 
-def test_a_cancel_through_another_instance_is_heard_at_once(gang):
+def test_a_cancel_through_another_instance_is_heard_at_once(gang, tmp_path):
     a, b = gang(2, heartbeat="60s", lease="200s")
     wait_shares([a, b], what="two shares")
-    a.create(name="long", **shell("exec sleep 300"))
-    run = start_long(a)
+    a.create(name="long", **shell(f"touch {tmp_path}/started; exec sleep 300"))
+    run = start_program(a, tmp_path)
     owner = owner_of([a, b], run)
     other = b if owner is a else a
     began = time.monotonic()
@@ -118,15 +125,17 @@ def test_a_cancel_through_another_instance_is_heard_at_once(gang):
     assert time.monotonic() - began < 10  # a heartbeat would have told it in a minute
 
 
-def test_a_run_handed_back_starts_elsewhere_at_once(gang):
+def test_a_run_handed_back_starts_elsewhere_at_once(gang, tmp_path):
     a, b = gang(2, run_max="50ms")
     wait_shares([a, b], what="two shares")
-    a.create(name="long", **shell("exec sleep 300"))
-    run = start_long(a)
+    a.create(name="long", **shell(f"touch {tmp_path}/started; exec sleep 300"))
+    run = start_program(a, tmp_path)
     owner = owner_of([a, b], run)
     other = b if owner is a else a
     owner.stop(expect=3)
+    began = time.monotonic()
     again = wait_taken_over(other, run)
+    assert time.monotonic() - began < 10  # the poll would have found it within a minute
     assert again["interruptions"] == 1
     cancel(other, run)
 

@@ -415,6 +415,66 @@ static void test_a_crowd_does_not_outgrow_the_window(void **state)
 	assert_true(most <= 2 * WINDOW_MAX);
 }
 
+/* --- duties --- */
+
+struct duty_rig {
+	struct sched_duty duty;
+	struct rig *rig;
+	int begun, ended;
+};
+
+static void on_work_over(uv_timer_t *timer)
+{
+	struct duty_rig *duties = timer->data;
+
+	uv_close((uv_handle_t *)timer, (uv_close_cb)free);
+	duties->ended++;
+	sched_duty_done(&duties->duty, NO_TIME);
+}
+
+/* A round takes some turns of the loop. */
+static void work(struct sched_duty *duty)
+{
+	struct duty_rig *duties = duty->data;
+	uv_timer_t *timer = xcalloc(1, sizeof(*timer));
+
+	duties->begun++;
+	assert_int_equal(duties->begun, duties->ended + 1); /* never two at once */
+	assert_int_equal(uv_timer_init(&duties->rig->loop, timer), 0);
+	timer->data = duties;
+	(void)uv_timer_start(timer, on_work_over, 20, 0);
+}
+
+static void wait_rounds(struct duty_rig *duties, int begun)
+{
+	while (duties->begun < begun)
+		(void)uv_run(&duties->rig->loop, UV_RUN_ONCE);
+}
+
+static void test_a_duty_is_done_again_and_again_but_not_while_paused(void **state)
+{
+	struct rig *rig = *state;
+	static struct duty_rig duties;
+	int64_t until;
+
+	duties = (struct duty_rig){.rig = rig,
+		.duty = {.duty = STORE_DUTY_RETENTION,
+			.period_ms = 30,
+			.work = work,
+			.data = &duties}};
+	sched_duty_add(rig->sched, &duties.duty);
+	wait_rounds(&duties, 3);
+	sched_pause(rig->sched);
+	until = clock_mono_ms() + 150; /* several periods */
+	while (clock_mono_ms() < until)
+		(void)uv_run(&rig->loop, UV_RUN_NOWAIT);
+	assert_int_equal(duties.begun, 3);
+	assert_int_equal(duties.ended, 3);
+	sched_resume(rig->sched);
+	wait_rounds(&duties, 5);
+	/* the teardown destroys the scheduler in the middle of a round, and waits for its end */
+}
+
 #define SCHED_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -426,6 +486,7 @@ int main(void)
 		SCHED_TEST(test_noops_run_while_programs_hold_every_slot),
 		SCHED_TEST(test_a_queued_run_starts_when_the_one_before_it_ends),
 		SCHED_TEST(test_a_slow_answer_is_not_a_slow_clock),
+		SCHED_TEST(test_a_duty_is_done_again_and_again_but_not_while_paused),
 		cmocka_unit_test_setup_teardown(
 			test_a_crowd_does_not_outgrow_the_window, setup_without_poll, teardown),
 	};
