@@ -139,7 +139,7 @@ static void test_run_to_json_when_pending_writes_nulls(void **state)
 			      "\"instance_id\":null,\"priority\":0,\"claimed_at\":null,"
 			      "\"started_at\":null,\"finished_at\":null,\"start_lag_ms\":null,"
 			      "\"duration_ms\":null,\"http_status\":null,\"exit_code\":null,"
-			      "\"error\":null,\"output_bytes\":0}");
+			      "\"error\":null,\"progress\":null,\"output_bytes\":0}");
 	run_fini(&run);
 }
 
@@ -178,7 +178,7 @@ static void test_run_to_json_when_finished_writes_times_and_result(void **state)
 		"\"started_at\":\"2026-11-22T01:30:00.003Z\","
 		"\"finished_at\":\"2026-11-22T01:30:00.815Z\",\"start_lag_ms\":3,"
 		"\"duration_ms\":812,\"http_status\":503,\"exit_code\":0,"
-		"\"error\":\"status \xef\xbf\xbd 503\",\"output_bytes\":5120,"
+		"\"error\":\"status \xef\xbf\xbd 503\",\"progress\":null,\"output_bytes\":5120,"
 		"\"missed_count\":7,\"missed_until\":\"2026-11-22T01:31:00Z\","
 		"\"cancel_requested\":true}");
 	run_fini(&run);
