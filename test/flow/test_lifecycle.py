@@ -234,7 +234,7 @@ def test_signals_that_must_not_end_it(servers):
     for number in (signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
         server.signal(number)
         assert server.get("/health/ready").status == 200
-    wait_for(lambda: "SIGHUP" in server.log, "a word on SIGHUP")
+    wait_for(lambda: "reloaded" in server.log, "a word on SIGHUP")
     server.stop()
 
 
