@@ -41,10 +41,13 @@
 #define HOOK_HEADERS_MAX     (256 << 10)
 #define HOOK_RETRY_AFTER_MAX (7 * 24 * 3600) /* seconds */
 
-/* --- capture.c: output of which the tail is kept --- */
+/* --- capture.c: output of which beginning and end are kept --- */
 
-/* A ring that grows up to `max` and then forgets its oldest bytes. */
+/* The first quarter of the limit, then a ring that grows up to `max`, the rest of it, and forgets
+ * its oldest bytes. */
 struct capture {
+	char *head; /* owned */
+	size_t head_len, head_max;
 	char *bytes; /* owned */
 	size_t size, start, len, max;
 	int64_t total; /* bytes ever written */
@@ -53,8 +56,8 @@ void capture_init(struct capture *capture, size_t max);
 void capture_fini(struct capture *capture);
 void capture_write(struct capture *capture, const void *bytes, size_t len);
 
-/* A copy, owned by the caller, NUL behind it; never NULL. When bytes were forgotten it begins with
- * "[... 12345 bytes left out ...]\n", which comes on top of `max`. */
+/* A copy, owned by the caller, NUL behind it; never NULL. Where bytes were forgotten stands a line
+ * "[... 12345 bytes left out ...]", which comes on top of `max`. */
 char *capture_copy(const struct capture *capture, size_t *ret_len);
 
 /* --- redact.c: the values of secrets, taken out of output --- */

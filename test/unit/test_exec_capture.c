@@ -40,9 +40,9 @@ static void test_short_output_is_kept_whole(void **state)
 	capture_fini(&capture);
 }
 
-static void test_long_output_keeps_the_tail_after_a_mark(void **state)
+static void test_long_output_keeps_beginning_and_end_with_a_mark_between(void **state)
 {
-	static const char expected[] = "[... 5 bytes left out ...]\nfghijklm";
+	static const char expected[] = "ab\n[... 5 bytes left out ...]\nhijklm";
 	struct capture capture;
 
 	capture_init(&capture, 8);
@@ -55,7 +55,7 @@ static void test_long_output_keeps_the_tail_after_a_mark(void **state)
 
 static void test_one_write_larger_than_the_limit(void **state)
 {
-	static const char expected[] = "[... 18 bytes left out ...]\nstuvwxyz";
+	static const char expected[] = "ab\n[... 18 bytes left out ...]\nuvwxyz";
 	struct capture capture;
 
 	capture_init(&capture, 8);
@@ -64,16 +64,30 @@ static void test_one_write_larger_than_the_limit(void **state)
 	capture_fini(&capture);
 }
 
+/* On either side of what is left out. */
 static void test_the_cut_does_not_split_a_character(void **state)
 {
-	static const char expected[] = "[... 4 bytes left out ...]\nabc";
+	static const char euro[] = "\xe2\x82\xac";
+	static const char expected[] = "a\n[... 15 bytes left out ...]\nbcdef";
 	struct capture capture;
 
-	capture_init(&capture, 5);
-	capture_write(&capture,
-		"x\xe2\x82\xac"
-		"abc",
-		7); /* the cut falls behind the first byte of the euro sign */
+	capture_init(&capture, 8); /* 2 and 6 */
+	capture_write(&capture, "a", 1);
+	for (int i = 0; i < 5; i++)
+		capture_write(&capture, euro, 3);
+	capture_write(&capture, "bcdef", 5);
+	assert_int_equal(capture.total, 21);
+	assert_copy(&capture, expected, sizeof(expected) - 1);
+	capture_fini(&capture);
+}
+
+static void test_a_line_that_ends_at_the_cut_gets_no_empty_one(void **state)
+{
+	static const char expected[] = "a\n[... 3 bytes left out ...]\nefghij";
+	struct capture capture;
+
+	capture_init(&capture, 8);
+	capture_write(&capture, "a\nxyzefghij", 11);
 	assert_copy(&capture, expected, sizeof(expected) - 1);
 	capture_fini(&capture);
 }
@@ -99,7 +113,7 @@ static void try_random(struct seed *seed)
 	static char all[20000], expected[20100];
 	struct capture capture;
 	size_t max = 1 + seed_below(seed, 2000);
-	size_t total = 0, kept, mark = 0;
+	size_t total = 0, head = max / 4, mark;
 
 	capture_init(&capture, max);
 	while (total < 15000) {
@@ -109,12 +123,16 @@ static void try_random(struct seed *seed)
 			all[total + i] = (char)seed_below(seed, 128);
 		capture_write(&capture, all + total, len);
 		total += len;
-		kept = total < max ? total : max;
-		if (kept < total)
-			mark = (size_t)snprintf(expected, sizeof(expected),
-				"[... %zu bytes left out ...]\n", total - kept);
-		memcpy(expected + mark, all + total - kept, kept);
-		assert_copy(&capture, expected, mark + kept);
+		if (total <= max) {
+			assert_copy(&capture, all, total);
+			continue;
+		}
+		memcpy(expected, all, head);
+		mark = head + (size_t)snprintf(expected + head, sizeof(expected) - head,
+				      "%s[... %zu bytes left out ...]\n",
+				      head > 0 && all[head - 1] != '\n' ? "\n" : "", total - max);
+		memcpy(expected + mark, all + total - (max - head), max - head);
+		assert_copy(&capture, expected, mark + max - head);
 	}
 	assert_int_equal(capture.total, total);
 	capture_fini(&capture);
@@ -132,9 +150,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_short_output_is_kept_whole),
-		cmocka_unit_test(test_long_output_keeps_the_tail_after_a_mark),
+		cmocka_unit_test(test_long_output_keeps_beginning_and_end_with_a_mark_between),
 		cmocka_unit_test(test_one_write_larger_than_the_limit),
 		cmocka_unit_test(test_the_cut_does_not_split_a_character),
+		cmocka_unit_test(test_a_line_that_ends_at_the_cut_gets_no_empty_one),
 		cmocka_unit_test(test_nothing_kept_still_counts),
 		cmocka_unit_test(test_random_writes_agree_with_a_model),
 	};
