@@ -163,7 +163,7 @@ UNACCEPTABLE = [
     (with_http(verb="GET"), "/http/verb"), (action(schedule={"cron": "* * * * *", "tz": "UTC"}), "/schedule/tz"),
     (action(retry={"attempts": 3}), "/retry/attempts"), (action(exec={"command": ["/bin/true"]}), "/exec"),
     ({"name": "new", "kind": "http"}, "/http"), ({"name": "new", "kind": "exec"}, "/exec"),
-    ({"name": "new", "kind": "sql", "sql": {}}, "/kind"),
+    ({"name": "new", "kind": "mail"}, "/kind"),
     # names
     (action(name=""), "/name"), (action(name=5), "/name"), (action(name=None), "/name"), (action(name=["a"]), "/name"),
     (action(name="a b"), "/name"), (action(name="a/b"), "/name"), (action(name="../etc"), "/name"), (action(name=".hidden"), "/name"),
@@ -413,7 +413,7 @@ BAD_QUERIES = [
         "limit=0", "limit=-1", "limit=1001", "limit=abc", "limit=1.5", "limit=", "limit=1e3", "limit=99999999999999999999", "limit=+5",
         "limit=%205", "limit=0x10", "limit=5&limit=6", "limit", "total=maybe", "cursor=", "cursor=x", "cursor=!!!!", "cursor=AAAA",
         "cursor=" + "A" * 4000, "cursor=%F0%9F%92%A9", "bogus=1", "Limit=5", "=5")],
-    "/api/v1/actions?state=running", "/api/v1/actions?kind=sql", "/api/v1/actions?kind=", "/api/v1/actions?state=active&state=paused",
+    "/api/v1/actions?state=running", "/api/v1/actions?kind=mail", "/api/v1/actions?kind=", "/api/v1/actions?state=active&state=paused",
     "/api/v1/runs?state=nope", "/api/v1/runs?state=", "/api/v1/runs?state=failed,nope", "/api/v1/runs?state=failed,,held", "/api/v1/runs?trigger=x",
     "/api/v1/runs?since=yesterday", "/api/v1/runs?until=2026-02-30T00:00:00Z", "/api/v1/runs?since=1700000000",
     "/api/v1/runs?since=2026-01-01T00:00:00+01:00", "/api/v1/runs?since=2026-01-01", "/api/v1/actions/kept?verbose=1",

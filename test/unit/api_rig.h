@@ -41,7 +41,8 @@ struct rig {
 	struct api *api;
 	struct http *http;
 	struct api_opts api_opts;
-	int awaited; /* callbacks still to come */
+	int awaited;     /* callbacks still to come */
+	char folder[32]; /* for what programs leave */
 };
 
 struct answer {
@@ -137,6 +138,7 @@ static inline void rig_ready(struct rig *rig)
 		.exec_users = "",
 		.term_grace_ms = 1000,
 		.output_max = 65536,
+		.state_dir = rig->folder,
 		.user_agent = "gathering/test"};
 	struct sched_opts sched_opts = {.loop = &rig->loop,
 		.window_max = 1000,
@@ -146,6 +148,8 @@ static inline void rig_ready(struct rig *rig)
 		.db_max_ms = 1000};
 
 	assert_int_equal(store_open(&store_opts, &rig->store, &err), 0);
+	(void)snprintf(rig->folder, sizeof(rig->folder), "/tmp/test-api-XXXXXX");
+	assert_non_null(mkdtemp(rig->folder));
 	assert_int_equal(exec_create(&exec_opts, &rig->exec, &err), 0);
 	sched_opts.store = rig->store;
 	sched_opts.exec = rig->exec;
@@ -156,6 +160,15 @@ static inline void rig_ready(struct rig *rig)
 	api_attach(rig->api, rig->store, rig->sched, rig->exec);
 	life_part_done(rig->life);
 	assert_int_equal(life_state(rig->life), SERVICE_READY);
+}
+
+/* Nothing of any program may be left there. */
+static inline void rig_remove_folder(struct rig *rig)
+{
+	auto_free char *tmp = xasprintf("%s/tmp", rig->folder);
+
+	assert_int_equal(rmdir(tmp), 0);
+	assert_int_equal(rmdir(rig->folder), 0);
 }
 
 static inline void rig_stop_parts(struct rig *rig)
@@ -173,6 +186,7 @@ static inline void rig_stop_parts(struct rig *rig)
 	exec_destroy(rig->exec, rig_came, rig);
 	store_close(rig->store, rig_came, rig);
 	rig_wait(rig);
+	rig_remove_folder(rig);
 }
 
 /* To the end of the life, whatever its state, then everything away. */

@@ -249,7 +249,7 @@ static void test_actions_are_listed_a_page_at_a_time(void **state)
 	assert_problem(rig,
 		&(struct refused){"GET", "/api/v1/actions?limit=1&limit=2", "", "", 400, NULL});
 	assert_problem(
-		rig, &(struct refused){"GET", "/api/v1/actions?kind=sql", "", "", 400, NULL});
+		rig, &(struct refused){"GET", "/api/v1/actions?kind=mail", "", "", 400, NULL});
 	assert_problem(
 		rig, &(struct refused){"GET", "/api/v1/actions?cursor=abc", "", "", 400, NULL});
 	assert_problem(
