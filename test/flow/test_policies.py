@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a person does to runs (pause, resume, retry), limits on what runs and waits, and who goes first."""
+import threading
+
+from harness import has_ended, shell, wait_for, wait_lines
+from pg import cluster, clusters  # noqa: F401 (fixtures)
+from test_instances import database, gang  # noqa: F401 (fixtures)
+
+
+def running(server, action):
+    return server.runs(action, state="running")
+
+
+def test_paused_program_is_ended_and_its_next_attempt_gets_the_checkpoint(servers, tmp_path):
+    server = servers(exec_enabled=True).start()
+    server.create(name="long", **shell(
+        f'echo "$GATHERING_ATTEMPT $(cat "$GATHERING_CHECKPOINT_FILE" 2>/dev/null)" >> {tmp_path}/starts; '
+        f'trap "printf step-7 > \\"$GATHERING_CHECKPOINT_FILE\\"; exit 1" TERM; echo $$ > {tmp_path}/pid; '
+        '[ -s "$GATHERING_CHECKPOINT_FILE" ] && exit 0; while :; do sleep 0.05; done'))
+    run = server.post("/api/v1/actions/long/run").json
+    pid = int(wait_lines(tmp_path / "pid", "the pid")[0])
+    assert server.post(f"/api/v1/runs/{run['id']}/pause").status == 202
+    held = server.wait_run(run["id"])
+    assert (held["state"], held["reason"], held["attempt"]) == ("held", "paused", 0)
+    assert has_ended(pid)
+    assert server.post(f"/api/v1/runs/{run['id']}/resume").status == 200
+    assert server.wait_run(run["id"])["state"] == "succeeded"
+    assert (tmp_path / "starts").read_text().splitlines() == ["1 ", "1 step-7"]
+
+
+def test_retry_repeats_a_run_that_has_ended_and_names_it(servers):
+    server = servers(exec_enabled=True).start()
+    server.create(name="bad", **shell("exit 3"))
+    first = server.post("/api/v1/actions/bad/run").json
+    assert server.wait_run(first["id"])["state"] == "failed"
+    answer = server.post(f"/api/v1/runs/{first['id']}/retry")
+    assert answer.status == 202 and answer.headers["Location"].endswith(answer.json["id"])
+    again = server.wait_run(answer.json["id"])
+    assert (again["trigger"], again["retry_of"], again["state"]) == ("retry", first["id"], "failed")
+    assert server.post(f"/api/v1/runs/{first['id']}/resume").status == 409
+    assert "repeated as" in server.cli("run", "retry", first["id"]).stdout
+
+
+def test_runs_beyond_max_pending_are_refused_and_keep_nothing(servers):
+    server = servers(exec_enabled=True, max_running=1).start()
+    server.create(name="hold", **shell("sleep 60"))
+    server.post("/api/v1/actions/hold/run")
+    wait_for(lambda: running(server, "hold"), "the slot is taken")
+    server.create(name="q", **shell("true"), overlap="allow", max_pending=2)
+    assert [server.post("/api/v1/actions/q/run").status for _ in range(3)] == [202, 202, 429]
+    assert server.post("/api/v1/actions/q/run").json["code"] == "queue_full"
+    assert len(server.runs("q")) == 2
+
+
+def test_limits_hold_for_all_instances_together(gang):  # noqa: F811
+    servers = gang(2, limits="tag.db=2")
+    servers[0].create(name="one", **shell("sleep 0.2"), overlap="allow", tags=["db"])
+    servers[0].create(name="two", **shell("sleep 0.2"), overlap="allow", max_concurrent=1)
+    most = {"one": 0, "two": 0}
+    stop = threading.Event()
+
+    def watch():
+        while not stop.is_set():
+            for name in most:
+                most[name] = max(most[name], len(running(servers[1], name)))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for i in range(8):
+        for name in most:
+            servers[i % 2].post(f"/api/v1/actions/{name}/run")
+    wait_for(lambda: all(len(servers[0].runs(name, state="succeeded")) == 8 for name in most), "all have run")
+    stop.set()
+    watcher.join()
+    assert 1 <= most["one"] <= 2 and most["two"] == 1, most
