@@ -61,10 +61,11 @@ def raw(text):
 
 
 def everything(server):
-    """All that a request could have changed."""
-    return [server.get(path).body for path in
+    """All that a request could have changed; an instance says with each answer that it lives."""
+    instances = server.get("/api/v1/instances").json["items"]
+    return [[(one["id"], one["state"]) for one in instances]] + [server.get(path).body for path in
             ("/api/v1/actions?limit=1000&total=true", "/api/v1/runs?limit=1000&total=true", KEPT,
-             f"/api/v1/runs/{server.ended_run}", "/api/v1/instances")]
+             f"/api/v1/runs/{server.ended_run}")]
 
 
 def check_problem(answer, status, code, pointer=None):
@@ -177,7 +178,7 @@ UNACCEPTABLE = [
     (action(tags=[1]), "/tags/0"), (action(tags=["a", None]), "/tags/1"), (action(retry=3), "/retry"),
     (action(description={}), "/description"), (action(queue_limit=[]), "/queue_limit"), (action(max_catchup=1e2), "/max_catchup"),
     (with_http(headers=[]), "/http/headers"), (with_http(headers={"X": 1}), "/http/headers/X"), (with_http(body={}), "/http/body"),
-    (with_http(url=5), "/http/url"), (with_http(expect_status=[200]), "/http/expect_status"),
+    (with_http(url=5), "/http/url"), (with_http(expect_status=[]), "/http/expect_status"), (with_http(expect_status=[200, "2xx"]), "/http/expect_status/1"),
     (with_exec(command="df -h"), "/exec/command"), (with_exec(command=[]), "/exec/command"), (with_exec(command=[1]), "/exec/command/0"),
     (with_exec(command={"a": 1}), "/exec/command"), (with_exec(), "/exec/command"), (with_exec(command=["/bin/true"], env=[]), "/exec/env"),
     # ranges
