@@ -140,6 +140,9 @@ void check_url(const char *text, const struct place *place)
 	else if (memchr(authority, '@', len) != NULL)
 		place_fault(
 			place, "must not hold a user or a password; send an Authorization header");
+	else if (memchr(authority, '{', len) != NULL)
+		place_fault(place, "the host cannot be a template: who is called must not depend "
+				   "on what somebody sends");
 	else if (!authority_is_valid(authority, len))
 		place_fault(place, "needs a host such as example.org, example.org:8080 or [::1]");
 }

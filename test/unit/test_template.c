@@ -278,7 +278,7 @@ static void assert_fault(const char *http, const char *pointer)
 {
 	auto_free char *text = xasprintf(
 		"{\"name\":\"a\",\"kind\":\"http\",\"http\":{\"url\":\"http://h/\",%s}}", http);
-	json_t *json = json_loads(text, 0, NULL);
+	json_t *json = json_loads(text, 0, NULL); /* of two urls the last counts */
 	struct action *action = NULL;
 	struct faults faults = {0};
 
@@ -290,6 +290,7 @@ static void assert_fault(const char *http, const char *pointer)
 
 static void test_a_definition_with_a_wrong_template_is_refused_at_its_place(void **state)
 {
+	assert_fault("\"url\":\"http://{{payload.host}}/\"", "/http/url");
 	assert_fault("\"body\":\"{{nothing}}\"", "/http/body");
 	assert_fault("\"headers\":{\"X-A\":\"{{nothing}}\"}", "/http/headers/X-A");
 	assert_fault("\"body\":\"x\",\"headers\":{\"Content-Type\":\"{{payload.t}}\"}",
