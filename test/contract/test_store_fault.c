@@ -261,6 +261,19 @@ static int chapter_take(struct rig *rig)
 }
 
 /* Three in one transaction: one tries again, one succeeds, one fails. */
+static int chapter_take_limited(struct rig *rig)
+{
+	const struct run_limit limits[] = {
+		{.kind = -1, .tag = (char *)"x", .max = 1}, {.kind = -1, .max = 5}};
+	struct store_take take = {.capacity = {9, 9}, .limits = limits, .limit_count = 2};
+	int code = rig_do(rig, take, &take);
+
+	if (code < 0)
+		assert_int_equal(take.ret_started_count, 0);
+	store_take_fini(&take);
+	return code;
+}
+
 static int chapter_finish(struct rig *rig)
 {
 	static const char *const names[] = {"a", "b", "c"};
@@ -299,6 +312,35 @@ static int chapter_trigger(struct rig *rig)
 	int code = rig_do(rig, trigger, &trigger);
 
 	store_trigger_fini(&trigger);
+	return code;
+}
+
+static int change_run(struct rig *rig, enum run_change change)
+{
+	struct store_change_run request = {.id = by_due(rig, "b", T0 + 200)->id, .change = change};
+	int code = rig_do(rig, change_run, &request);
+
+	store_change_run_fini(&request);
+	return code;
+}
+
+static int chapter_pause_run(struct rig *rig)
+{
+	return change_run(rig, RUN_PAUSE);
+}
+
+static int chapter_resume_run(struct rig *rig)
+{
+	return change_run(rig, RUN_RESUME);
+}
+
+static int chapter_retry(struct rig *rig)
+{
+	struct store_trigger retry = {
+		.action_id = by_name(rig, "c")->id, .retry_of = by_due(rig, "c", T0)->id};
+	int code = rig_do(rig, trigger, &retry);
+
+	store_trigger_fini(&retry);
 	return code;
 }
 
@@ -374,10 +416,13 @@ static const struct {
 	{"take", chapter_take, 70},
 	{"finish", chapter_finish, 100},
 	{"trigger", chapter_trigger, 200},
+	{"pause a run", chapter_pause_run, 202},
+	{"resume it", chapter_resume_run, 204},
+	{"retry", chapter_retry, 206},
 	{"cancel", chapter_cancel, 210},
 	{"replace", chapter_replace, 220},
 	{"pause", chapter_pause, 230},
-	{"take again", chapter_take, 300},
+	{"take again", chapter_take_limited, 300},
 	{"restart", chapter_restart, 310},
 	{"recover", chapter_recover, 320},
 	{"delete", chapter_delete, 330},

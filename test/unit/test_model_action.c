@@ -476,6 +476,53 @@ static void test_speed_of_reading_a_stored_definition(void **state)
 	action_unref(action);
 }
 
+/* --- limits --- */
+
+static void test_limits_are_read_and_apply_to_what_they_name(void **state)
+{
+	struct action *action = input_action("{'name':'a','kind':'exec','exec':{'command':['x']},"
+					     "'tags':['db','eu west']}");
+	static const bool applies[] = {true, false, true, true, false};
+	struct run_limit limits[RUN_LIMITS_MAX];
+	size_t count = 9;
+
+	assert_int_equal(run_limits_parse("all=200, kind.http=7,tag.db=2  kind.exec=100000 tag.d=1",
+				 limits, &count, NULL),
+		0);
+	assert_int_equal(count, COUNT_OF(applies));
+	for (size_t i = 0; i < count; i++)
+		assert_int_equal(run_limit_applies(&limits[i], action), applies[i]);
+	assert_int_equal(limits[0].max, 200);
+	assert_int_equal(limits[3].max, 100000);
+	run_limits_fini(limits, count);
+	assert_int_equal(run_limits_parse(" , ", limits, &count, NULL), 0);
+	assert_int_equal(count, 0);
+	action_unref(action);
+}
+
+static void test_limits_that_are_wrong_are_named(void **state)
+{
+	static const char *const wrong[] = {"all", "all=0", "all=100001", "all=1x", "tag.=1",
+		"kind.=1", "kind.tape=1", "db=2", "=1", "tag.a=1 all"};
+	struct run_limit limits[RUN_LIMITS_MAX];
+	struct err err;
+	size_t count;
+
+	for (size_t i = 0; i < COUNT_OF(wrong); i++) {
+		err = (struct err){0};
+		if (run_limits_parse(wrong[i], limits, &count, &err) != ERR_INVALID)
+			fail_msg("%s was taken", wrong[i]);
+		assert_non_null(strstr(err.text, "limits: "));
+	}
+}
+
+static void test_rank_is_priority_and_age(void **state)
+{
+	assert_int_equal(run_rank_ms(1000, 0), 1000);
+	assert_true(run_rank_ms(1000, 1) < run_rank_ms(1000, 0));
+	assert_int_equal(run_rank_ms(1000 + 3 * RUN_AGEING_MS, 3), run_rank_ms(1000, 0));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -490,6 +537,9 @@ int main(void)
 		cmocka_unit_test(test_patch_at_a_limit_may_replace_one),
 		cmocka_unit_test(test_definition_comes_back_from_its_text_as_it_was),
 		cmocka_unit_test(test_speed_of_reading_a_stored_definition),
+		cmocka_unit_test(test_limits_are_read_and_apply_to_what_they_name),
+		cmocka_unit_test(test_limits_that_are_wrong_are_named),
+		cmocka_unit_test(test_rank_is_priority_and_age),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
