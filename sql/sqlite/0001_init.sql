@@ -152,12 +152,12 @@ CREATE TABLE secret (
 -- What the last attempt that wrote any has noted: progress for people, and from where to go on. A row appears with the
 -- first note; the checkpoint goes when the run has succeeded or was cancelled.
 CREATE TABLE note (
-	run_id     BLOB PRIMARY KEY REFERENCES run (id) ON DELETE CASCADE,
-	epoch      INTEGER NOT NULL,
-	progress   INTEGER NOT NULL CHECK (progress IN (0, 1)),
-	percent    INTEGER,
-	message    TEXT,
-	checkpoint BLOB
+	run_id       BLOB PRIMARY KEY REFERENCES run (id) ON DELETE CASCADE,
+	epoch        INTEGER NOT NULL,
+	has_progress INTEGER NOT NULL CHECK (has_progress IN (0, 1)),
+	percent      INTEGER,
+	message      TEXT,
+	checkpoint   BLOB
 ) STRICT;
 
 PRAGMA application_id = 0x47746872; -- "Gthr"

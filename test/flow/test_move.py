@@ -36,7 +36,8 @@ def facts(server):
 def fill(server):
     """A ledger with every kind of row: ended well and badly, skipped, waiting, retried, paused, odd text."""
     server.create(name="fine", tags=["a", "ü"], description="quote ' and \\ and \n", **shell("echo ok; printf '\\377\\000x'"))
-    server.create(name="bad", retry={"max_attempts": 2, "initial": "1ms"}, **shell("echo no >&2; exit 3"))
+    server.create(name="bad", retry={"max_attempts": 2, "initial": "1ms"}, **shell(
+        "echo 50 half > $GATHERING_PROGRESS_FILE; printf '\\377' > $GATHERING_CHECKPOINT_FILE; echo no >&2; exit 3"))
     server.create(name="late", retry={"max_attempts": 2, "initial": "24h", "max": "24h"}, **shell("exit 1"))
     server.create(name="nightly", schedule={"cron": "30 2 29 2 *", "timezone": "Europe/Paris"}, **shell("true"))
     server.create(name="paused", schedule={"every": "1h"}, **shell("true"))
