@@ -167,6 +167,10 @@ static void arm_beat(struct sched *sched, int64_t due_boot_ms)
 static int64_t beat_every_ms(const struct sched *sched)
 {
 	int64_t busy_ms = sched->opts.heartbeat_ms, idle_ms = sched->opts.lease_ms * 2 / 3;
+	int64_t fence_ms = sched->opts.lease_ms - FENCE_MARGIN_MS - 2 * BEAT_AGAIN_MS;
+
+	if (idle_ms > fence_ms)
+		idle_ms = fence_ms; /* what is claimed then can start */
 
 	if (sched->is_exposed)
 		return busy_ms < EXPOSED_BEAT_MS ? busy_ms : EXPOSED_BEAT_MS;
@@ -194,7 +198,8 @@ void lease_work_begins(struct sched *sched)
 
 	if (!store_is_shared(sched->opts.store))
 		return;
-	extend(sched, sched->asked_boot_ms);
+	if (sched->asked_boot_ms + sched->opts.lease_ms - FENCE_MARGIN_MS > sched->fence_boot_ms)
+		extend(sched, sched->asked_boot_ms); /* never back to what an old answer says */
 	if (due < sched->beat_due_boot_ms)
 		arm_beat(sched, due);
 }
