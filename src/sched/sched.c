@@ -376,6 +376,7 @@ static void close_handles(void *data)
 {
 	struct sched *sched = data;
 
+	store_unwatch(sched->opts.store);
 	uv_close((uv_handle_t *)&sched->poll, on_handle_closed);
 	uv_close((uv_handle_t *)&sched->retry, on_handle_closed);
 	uv_close((uv_handle_t *)&sched->heartbeat, on_handle_closed);

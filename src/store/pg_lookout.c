@@ -109,7 +109,7 @@ static void on_reaped(struct pg_query *query)
 	must(pg_row_next(&row));
 	ids_read(&row, &dead);
 	pg_query_fini(query);
-	if (dead.count > 0)
+	if (dead.count > 0 && watcher->on_dead)
 		watcher->on_dead(dead.ids, dead.count, watcher->data);
 	ids_clear(&dead);
 	look_out(lookout);

@@ -184,6 +184,8 @@ static void hear(struct pg_store *pg, const char *word)
 {
 	const struct store_watcher *watcher = &pg->store->watcher;
 
+	if (!watcher->data)
+		return; /* its scheduler is gone, and we are about to close */
 	if (strcmp(word, "p") == 0) {
 		watcher->on_pending(watcher->data);
 	} else if (strcmp(word, "l") == 0) {

@@ -652,6 +652,9 @@ struct store_watcher {
  * the others is told them from then on. */
 void store_watch(struct store *store, const struct store_watcher *watcher);
 
+/* The watcher hears nothing more; what we hold is let go of at store_close, as always. */
+void store_unwatch(struct store *store);
+
 /* Whether we want shards and duties; not at first. Without effect on one instance alone. */
 void store_want_work(struct store *store, bool wants_work);
 

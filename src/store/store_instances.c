@@ -239,6 +239,11 @@ void store_watch(struct store *store, const struct store_watcher *watcher)
 		store->backend->watch(store);
 }
 
+void store_unwatch(struct store *store)
+{
+	store->watcher = (struct store_watcher){0};
+}
+
 void store_want_work(struct store *store, bool wants_work)
 {
 	if (store->wants_work == wants_work)
