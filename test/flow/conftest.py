@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import contextlib
+
 import pytest
 
 from harness import Server, Target
@@ -15,9 +17,10 @@ def servers(tmp_path):
         return server
 
     yield make
-    for server in made:
-        if server.process:
-            server.close()
+    with contextlib.ExitStack() as stack:  # all of them, also when one complains
+        for server in reversed(made):
+            if server.process:
+                stack.callback(server.close)
 
 
 @pytest.fixture
