@@ -243,7 +243,7 @@ def test_a_signal_during_a_long_migration_leaves_all_or_nothing(servers, own_clu
     server.signal(signal.SIGTERM)
     assert server.wait() == 0, server.log
     assert time.monotonic() - began < 10
-    wait_for(lambda: own_cluster.sql(migrating) == "0", "the server of the connection to notice")
+    wait_for(lambda: own_cluster.sql(migrating) == "0", "the server of the connection to notice", timeout=120)
     assert own_cluster.sql("SELECT count(*) FROM pg_namespace WHERE nspname = 'gathering'") == "0"
     own_cluster.sql("DROP EVENT TRIGGER slow")
     server = servers(database=own_cluster.url).start()
