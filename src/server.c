@@ -191,6 +191,17 @@ static void exec_part_stop(void *data)
 
 /* --- scheduler --- */
 
+/* As if the operator had asked us. */
+static void on_wish(bool drain, void *data)
+{
+	struct server *server = data;
+
+	if (drain)
+		life_drain(server->life, LIFE_DRAIN_HOLD, "asked through another instance");
+	else if (!life_undrain(server->life))
+		log_info("undrain comes too late: this instance is stopping");
+}
+
 static void sched_part_start(void *data)
 {
 	struct server *server = data;
@@ -211,6 +222,8 @@ static void sched_part_start(void *data)
 		.unrecorded_path = unrecorded,
 		.has_predecessor = successor_has_predecessor(&server->successor) &&
 				   !store_is_shared(server->store),
+		.on_wish = on_wish,
+		.data = server,
 		.db_max_ms = server->conf.db_max,
 		.limits = server->limits,
 		.limit_count = server->limit_count,

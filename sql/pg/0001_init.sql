@@ -109,7 +109,10 @@ CREATE TABLE gathering.instance (
 	state        text NOT NULL CHECK (state IN ('starting','ready','draining')),
 	started_at   timestamptz(3) NOT NULL,
 	heartbeat_at timestamptz(3) NOT NULL,
-	session_at   timestamptz -- when it took its lock of life; by clock_timestamp(), as backend_start
+	session_at   timestamptz, -- when it took its lock of life; by clock_timestamp(), as backend_start
+	-- Each wish of an operator has the next number, odd to drain and even to undrain: so one that is made twice, or
+	-- read twice, is the same wish.
+	wish         bigint NOT NULL DEFAULT 0
 );
 
 -- Who starts runs that limits count (option limits) holds their rows here, so nobody else does while it counts.
@@ -1001,11 +1004,11 @@ CREATE FUNCTION gathering.heartbeat(
 	in_epochs bigint[],
 	OUT ret_clock timestamptz, OUT ret_instances bigint, OUT ret_silent bigint, OUT ret_is_first boolean,
 	OUT ret_orphans bigint, OUT ret_lease_end timestamptz, OUT ret_was_gone boolean, OUT ret_lost uuid[],
-	OUT ret_cancel uuid[], OUT ret_pause uuid[])
+	OUT ret_cancel uuid[], OUT ret_pause uuid[], OUT ret_wish bigint)
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $heartbeat$
 BEGIN
 	ret_clock := gathering.clock();
-	UPDATE gathering.instance SET heartbeat_at = ret_clock, state = in_state WHERE id = in_me;
+	UPDATE gathering.instance SET heartbeat_at = ret_clock, state = in_state WHERE id = in_me RETURNING wish INTO ret_wish;
 	ret_was_gone := NOT FOUND;
 	IF ret_was_gone THEN
 		INSERT INTO gathering.instance VALUES (in_me, in_host, in_pid, in_version, in_state, ret_clock, ret_clock)

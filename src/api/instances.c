@@ -61,7 +61,7 @@ void instances_list(struct api_call *call)
 	store_list_instances(call->api->store, &state->list, on_listed);
 }
 
-/* --- drain --- */
+/* --- this one --- */
 
 /* From memory: a drain must be possible while the database is away. */
 static json_t *self_json(const struct api *api)
@@ -77,24 +77,67 @@ static json_t *self_json(const struct api *api)
 	return instance_json(api, &self);
 }
 
-/* The id of this process or "self", and no body; else it is answered here. */
-static bool read_self(struct api_call *call)
-{
-	struct id id;
+/* --- another one: it is asked through the store --- */
 
-	if (strcmp(call->param, "self") != 0 &&
-		(!id_parse(call->param, &id) || !id_equal(&id, &call->api->opts.instance_id))) {
+struct wish_call {
+	struct api_call *call;
+	struct store_wish wish;
+};
+
+static void on_wished(struct store_req *req)
+{
+	struct wish_call *state = container_of(req, struct wish_call, wish.req);
+	char id[ID_TEXT_SIZE];
+
+	if (req->err.code != 0) {
+		api_reply_err(state->call, &req->err);
+		return;
+	}
+	api_reply_json(state->call, 202,
+		json_pack("{s:s, s:s}", "id", id_format(&state->wish.instance_id, id), "asked_to",
+			state->wish.drain ? "drain" : "undrain"),
+		NULL);
+}
+
+static void ask_another(struct api_call *call, const struct id *id, bool drain)
+{
+	struct wish_call *state;
+
+	if (!call->api->store) {
+		api_reply_problem(call, ERR_UNAVAILABLE, "the server is starting");
+		return;
+	}
+	state = api_call_state(call, sizeof(*state), NULL);
+	state->call = call;
+	state->wish = (struct store_wish){.instance_id = *id, .drain = drain};
+	store_wish(call->api->store, &state->wish, on_wished);
+}
+
+/* True: this process is meant, by its id or as "self", and there is no body. Else it is answered
+ * from here. */
+static bool is_for_self(struct api_call *call, bool drain)
+{
+	struct id id = call->api->opts.instance_id;
+
+	if (strcmp(call->param, "self") != 0 && !id_parse(call->param, &id)) {
 		api_reply_problem(call, ERR_NOT_FOUND, "no instance '%.64s'", call->param);
 		return false;
 	}
-	return api_read_nothing(call);
+	if (!api_read_nothing(call))
+		return false;
+	if (id_equal(&id, &call->api->opts.instance_id))
+		return true;
+	ask_another(call, &id, drain);
+	return false;
 }
+
+/* --- drain --- */
 
 void instances_drain(struct api_call *call)
 {
 	struct life *life = call->api->opts.life;
 
-	if (!read_self(call))
+	if (!is_for_self(call, true))
 		return;
 	if (life_is_stopping(life)) {
 		api_reply_problem(call, ERR_CONFLICT, "this instance is stopping already");
@@ -106,7 +149,7 @@ void instances_drain(struct api_call *call)
 
 void instances_undrain(struct api_call *call)
 {
-	if (!read_self(call))
+	if (!is_for_self(call, false))
 		return;
 	if (!life_undrain(call->api->opts.life)) {
 		api_reply_problem(

@@ -178,8 +178,11 @@ static int change_instance(struct cli *cli, const char *verb, const char *done)
 	if (cli->is_json)
 		print_json(answer);
 	else
-		(void)printf(
-			"%s: %s\n", get_text(answer, "id") ? get_text(answer, "id") : name, done);
+		(void)printf("%s: %s\n", get_text(answer, "id") ? get_text(answer, "id") : name,
+			get_text(answer, "asked_to")
+				? "asked through the database; it answers within "
+				  "a second, see `gathering instance list`"
+				: done);
 	json_decref(answer);
 	return 0;
 }

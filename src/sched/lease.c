@@ -136,6 +136,16 @@ void lease_start(struct sched *sched)
 	lease_beat(&sched->heartbeat);
 }
 
+/* Once for each; in a row that had to be made anew nobody has wished anything yet. */
+static void note_wish(struct sched *sched, const struct store_heartbeat *beat)
+{
+	bool is_new = beat->ret_wish != sched->wish && !beat->ret_was_gone;
+
+	sched->wish = beat->ret_wish;
+	if (is_new && sched->opts.on_wish)
+		sched->opts.on_wish(beat->ret_wish % 2 == 1, sched->opts.data);
+}
+
 static void renew(struct sched *sched, const struct store_heartbeat *beat)
 {
 	extend(sched, sched->beat_sent_boot_ms);
@@ -149,6 +159,7 @@ static void renew(struct sched *sched, const struct store_heartbeat *beat)
 		sched_cancel_run(sched, &beat->ret_cancel[i]);
 	for (size_t i = 0; i < beat->ret_pause_count; i++)
 		sched_pause_run(sched, &beat->ret_pause[i]);
+	note_wish(sched, beat);
 	look_for_the_dead(sched, beat);
 }
 
@@ -202,6 +213,12 @@ void lease_work_begins(struct sched *sched)
 		extend(sched, sched->asked_boot_ms); /* never back to what an old answer says */
 	if (due < sched->beat_due_boot_ms)
 		arm_beat(sched, due);
+}
+
+void lease_beat_soon(struct sched *sched)
+{
+	if (store_is_shared(sched->opts.store))
+		arm_beat(sched, clock_boot_ms());
 }
 
 void lease_exposed(struct sched *sched, bool is_exposed)

@@ -129,6 +129,11 @@ static void on_pause(const struct id *run_id, void *data)
 	sched_pause_run(data, run_id);
 }
 
+static void on_wish(void *data)
+{
+	lease_beat_soon(data);
+}
+
 static void on_dead(const struct id *ids, size_t count, void *data)
 {
 	struct sched *sched = data;
@@ -146,6 +151,7 @@ void news_begin(struct sched *sched)
 		.on_pending = on_pending,
 		.on_cancel = on_cancel,
 		.on_pause = on_pause,
+		.on_wish = on_wish,
 		.on_dead = on_dead,
 		.data = sched};
 

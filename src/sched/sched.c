@@ -253,6 +253,7 @@ void sched_pause(struct sched *sched)
 	wake_timer_set(sched->wake, NO_TIME);
 	duty_turn(sched);
 	store_want_work(sched->opts.store, false);
+	lease_beat_soon(sched); /* the others see at once what we are */
 }
 
 void sched_resume(struct sched *sched)
@@ -263,6 +264,7 @@ void sched_resume(struct sched *sched)
 	sched->look_wanted = sched->take_wanted = true;
 	duty_turn(sched);
 	store_want_work(sched->opts.store, true);
+	lease_beat_soon(sched);
 	sched_turn(sched);
 }
 

@@ -36,6 +36,10 @@ struct sched_opts {
 	int64_t db_max_ms;    /* draining: how long a result is tried to be recorded */
 	const struct run_limit *limits; /* of the whole cluster; borrowed for the life of the sched */
 	size_t limit_count;
+	/* An operator asked another instance to have this one drained, or undrained. May be NULL.
+	 */
+	void (*on_wish)(bool drain, void *data);
+	void *data;
 };
 
 typedef void sched_done_fn(void *data);

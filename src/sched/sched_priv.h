@@ -81,6 +81,7 @@ struct sched {
 	struct store_lease *leases;  /* owned; what it names */
 	struct store_reap reap;      /* these two, one after the other: is_reaping */
 	struct store_recover orphans;
+	int64_t wish; /* of an operator, the last that was heard */
 	bool is_beating, is_reaping;
 	bool recover_wanted; /* once more, when what is under way has ended */
 	bool is_exposed;     /* our lock of life is gone */
@@ -177,6 +178,9 @@ void lease_work_begins(struct sched *sched);
 
 /* Nobody but heartbeats tells that we live, or our lock of life does again. */
 void lease_exposed(struct sched *sched, bool is_exposed);
+
+/* Sends the next heartbeat now, for what it may bring. */
+void lease_beat_soon(struct sched *sched);
 
 /* Somebody's leases have ended. */
 void lease_recover(struct sched *sched);

@@ -13,7 +13,7 @@ const struct pg_statement pg_heartbeat_statement = {.name = "heartbeat",
 	.text = "SELECT ret_clock, ret_clock + $6::bigint * interval '1 millisecond', "
 		"ret_instances,"
 		" ret_silent, ret_is_first, ret_orphans, ret_lease_end, ret_was_gone, ret_lost,"
-		" ret_cancel, ret_pause"
+		" ret_cancel, ret_pause, coalesce(ret_wish, 0)"
 		" FROM gathering.heartbeat($1::uuid, $2::text, $3::integer,"
 		" $4::text, $5::text, $6 * interval '1 millisecond', $7::uuid[], $8::bigint[])"};
 
@@ -69,6 +69,7 @@ static int read_heartbeat(struct pg_call *call)
 	pg_read_ids(&row, &req->ret_lost, &req->ret_lost_count);
 	pg_read_ids(&row, &req->ret_cancel, &req->ret_cancel_count);
 	pg_read_ids(&row, &req->ret_pause, &req->ret_pause_count);
+	req->ret_wish = pg_read_i64(&row);
 	pg_session_note_first(call->pg, req->ret_is_first);
 	return 0;
 }
@@ -162,6 +163,43 @@ static int read_reap(struct pg_call *call)
 int pg_reap(void *db, struct store_reap *req, int64_t now_ms)
 {
 	static const struct pg_plan plan = {.place = PG_WRITES, .put = put_reap, .read = read_reap};
+
+	return pg_call_start(db, &req->req, &plan);
+}
+
+/* --- wish --- */
+
+static const struct pg_statement wish_statement = {.name = "wish",
+	.text = "UPDATE gathering.instance SET wish = wish +"
+		" CASE WHEN $2::boolean THEN 1 + wish % 2 ELSE 2 - wish % 2 END"
+		" WHERE id = $1::uuid"};
+
+static struct store_wish *wish_of(const struct pg_call *call)
+{
+	return container_of(call->req, struct store_wish, req);
+}
+
+static void put_wish(struct pg_call *call)
+{
+	struct pg_params *params = pg_call_add(call, &wish_statement);
+
+	pg_put_id(params, &wish_of(call)->instance_id);
+	pg_put_bool(params, wish_of(call)->drain);
+}
+
+static int read_wish(struct pg_call *call)
+{
+	struct store_wish *req = wish_of(call);
+
+	if (pg_affected(&call->queries[0]) == 0)
+		return err_no_instance(&req->req.err);
+	pg_tell_wish(call->pg, &req->instance_id);
+	return 0;
+}
+
+int pg_wish(void *db, struct store_wish *req, int64_t now_ms)
+{
+	static const struct pg_plan plan = {.place = PG_WRITES, .put = put_wish, .read = read_wish};
 
 	return pg_call_start(db, &req->req, &plan);
 }

@@ -9,6 +9,8 @@
  *   "<sender> p"      a run became pending      "<sender> a<id>"   this action was written
  *   "<sender> i"      members changed           "<sender> c<id>"   this run is to be cancelled
  *   "<sender> l"      many actions were       "<sender> h<id>"   this run is to be paused
+ *                                             "<sender> w<id>"   an operator wants something of
+ *                                                                this instance
  *
  * Any of them together, with a space between. What does not fit, or cannot be sent because there is
  * no session, is not told: polls and heartbeats find it later. Unknown words are passed over. */
@@ -164,10 +166,21 @@ void pg_tell_pause(struct pg_store *pg, const struct id *run_id)
 	tell(news);
 }
 
+void pg_tell_wish(struct pg_store *pg, const struct id *instance_id)
+{
+	struct pg_news *news = news_of(pg);
+
+	if (!news)
+		return;
+	(void)put_id(news, 'w', instance_id);
+	tell(news);
+}
+
 /* --- hearing --- */
 
-static void hear_id(const struct store_watcher *watcher, const char *word)
+static void hear_id(const struct store *store, const char *word)
 {
+	const struct store_watcher *watcher = &store->watcher;
 	struct id id;
 
 	if (!id_parse(word + 1, &id))
@@ -178,6 +191,8 @@ static void hear_id(const struct store_watcher *watcher, const char *word)
 		watcher->on_cancel(&id, watcher->data);
 	else if (word[0] == 'h')
 		watcher->on_pause(&id, watcher->data);
+	else if (word[0] == 'w' && id_equal(&id, &store->instance_id))
+		watcher->on_wish(watcher->data);
 }
 
 static void hear(struct pg_store *pg, const char *word)
@@ -194,7 +209,7 @@ static void hear(struct pg_store *pg, const char *word)
 		pg_session_members_changed(pg);
 		pg_lookout_members_changed(pg);
 	} else {
-		hear_id(watcher, word);
+		hear_id(pg->store, word);
 	}
 }
 

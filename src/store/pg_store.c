@@ -47,6 +47,7 @@ static const struct sync_verbs pg_verbs = {
 	.heartbeat = pg_heartbeat,
 	.list_instances = pg_list_instances,
 	.reap = pg_reap,
+	.wish = pg_wish,
 };
 
 static void pg_submit(struct store *store, struct store_req *req)

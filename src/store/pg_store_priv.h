@@ -149,6 +149,7 @@ void pg_tell_pending(struct pg_store *pg);
 void pg_tell_instances(struct pg_store *pg);
 void pg_tell_action(struct pg_store *pg, const struct id *action_id);
 void pg_tell_pause(struct pg_store *pg, const struct id *run_id);
+void pg_tell_wish(struct pg_store *pg, const struct id *instance_id);
 void pg_tell_cancels(struct pg_store *pg, const struct id *run_ids, size_t count);
 
 void pg_lookout_open(struct pg_store *pg);
@@ -208,6 +209,7 @@ int pg_read_finish(struct store_finish *req, const struct pg_query *query, struc
 int pg_list_orphans(void *db, struct store_recover *req);
 /* The second round of recover and take. */
 int pg_move_orphans(struct pg_store *pg, struct store_req *req);
+int pg_wish(void *db, struct store_wish *req, int64_t now_ms);
 int pg_heartbeat(void *db, struct store_heartbeat *req, int64_t now_ms);
 int pg_list_instances(void *db, struct store_list_instances *req, int64_t now_ms);
 int pg_reap(void *db, struct store_reap *req, int64_t now_ms);

@@ -524,6 +524,16 @@ struct store_delete_secret {
 };
 void store_delete_secret(struct store *store, struct store_delete_secret *req, store_done_fn *done);
 
+/* Asks another instance to drain or to undrain, as an operator would ask it itself: it hears of it
+ * within a second, with its next heartbeat at the latest. ERR_NOT_FOUND: it is not in the table, or
+ * nobody shares this store. */
+struct store_wish {
+	struct store_req req;
+	struct id instance_id;
+	bool drain;
+};
+void store_wish(struct store *store, struct store_wish *req, store_done_fn *done);
+
 /* True when several instances may share this store; then each must send heartbeats. */
 bool store_is_shared(const struct store *store);
 
@@ -565,6 +575,7 @@ struct store_heartbeat {
 	bool ret_is_first;        /* of those at work and heard of within a lease, the oldest */
 	int64_t ret_orphans;      /* runs that store_recover would find */
 	int64_t ret_lease_end_ms; /* the earliest of all; NO_TIME: none runs, or not shared */
+	int64_t ret_wish;         /* the newest of store_wish for us: odd to drain, even to undrain */
 	bool ret_was_gone;        /* the others had taken us for dead; we are in the table again */
 	struct id *ret_lost, *ret_cancel, *ret_pause;
 	size_t ret_lost_count, ret_cancel_count, ret_pause_count;
@@ -643,6 +654,7 @@ struct store_watcher {
 	void (*on_pending)(void *data); /* a run became pending: take it if there is room */
 	void (*on_cancel)(const struct id *run_id, void *data);
 	void (*on_pause)(const struct id *run_id, void *data);
+	void (*on_wish)(void *data); /* somebody has a wish for us: the next heartbeat tells */
 	/* These are out of the table and their leases have ended: recover. */
 	void (*on_dead)(const struct id *ids, size_t count, void *data);
 	void *data;

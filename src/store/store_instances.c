@@ -65,6 +65,7 @@ static void heartbeat_clear(struct store_req *base)
 	req->ret_instances = req->ret_orphans = req->ret_silent = 0;
 	req->ret_is_first = false;
 	req->ret_lease_end_ms = NO_TIME;
+	req->ret_wish = 0;
 	req->ret_was_gone = false;
 	req->ret_lost = req->ret_cancel = req->ret_pause = NULL;
 	req->ret_lost_count = req->ret_cancel_count = req->ret_pause_count = 0;
@@ -169,6 +170,28 @@ void store_list_instances_fini(struct store_list_instances *req)
 	}
 	free(take_ptr(req->ret_instances));
 	req->ret_count = 0;
+}
+
+/* --- wish --- */
+
+static int wish_run(
+	const struct sync_verbs *verbs, void *db, struct store_req *base, int64_t now_ms)
+{
+	if (verbs->wish)
+		return verbs->wish(db, container_of(base, struct store_wish, req), now_ms);
+	return err_no_instance(&base->err);
+}
+
+static void wish_clear(struct store_req *base)
+{
+}
+
+static const struct store_verb verb_wish = {
+	.name = "wish", .lane = LANE_WRITE, .run = wish_run, .clear = wish_clear};
+
+void store_wish(struct store *store, struct store_wish *req, store_done_fn *done)
+{
+	store_submit(store, &req->req, &verb_wish, done);
 }
 
 /* --- reap --- */

@@ -66,6 +66,7 @@ struct sync_verbs {
 	int (*heartbeat)(void *db, struct store_heartbeat *req, int64_t now_ms);
 	int (*list_instances)(void *db, struct store_list_instances *req, int64_t now_ms);
 	int (*reap)(void *db, struct store_reap *req, int64_t now_ms);
+	int (*wish)(void *db, struct store_wish *req, int64_t now_ms);
 };
 
 struct store_verb {
@@ -368,6 +369,7 @@ int64_t add_ms(int64_t a_ms, int64_t b_ms);
 /* The errors every backend words alike. */
 int err_no_action(struct err *err);
 int err_no_run(struct err *err);
+int err_no_instance(struct err *err);
 int err_run_gone(struct err *err);
 int err_run_stale(struct err *err, enum run_state state, int64_t epoch, int64_t expected);
 int err_run_ended(struct err *err, enum run_state state);

@@ -347,6 +347,11 @@ int err_no_action(struct err *err)
 	return err_set(err, ERR_NOT_FOUND, "no such action");
 }
 
+int err_no_instance(struct err *err)
+{
+	return err_set(err, ERR_NOT_FOUND, "no such instance");
+}
+
 int err_no_run(struct err *err)
 {
 	return err_set(err, ERR_NOT_FOUND, "no such run");

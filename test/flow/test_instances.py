@@ -118,3 +118,25 @@ def test_a_drained_instance_hands_over_at_once(gang, tmp_path):
     assert again["interruptions"] == 1 and again["attempt"] == 1
     other.post(f"/api/v1/runs/{run['id']}/cancel")
     other.wait_run(run["id"], states=["cancelled"])
+
+
+def test_an_instance_is_drained_and_undrained_through_another(gang):
+    """A balancer sends the operator's request to any of them."""
+    a, b = gang(2)
+
+    def seen(state):
+        return next(i["state"] for i in a.get("/api/v1/instances").json["items"] if i["id"] == b.id) == state
+
+    for _ in range(2):  # a wish that was fulfilled can be made again
+        answer = a.post(f"/api/v1/instances/{b.id}/drain")
+        assert (answer.status, answer.json) == (202, {"id": b.id, "asked_to": "drain"})
+        wait_for(lambda: b.get("/health/ready").status == 503, "the drain")
+        assert a.get("/health/ready").status == 200
+        wait_for(lambda: seen("draining"), "the others to see it")
+        assert "asked through the database" in a.cli("instance", "undrain", b.id).stdout
+        wait_for(lambda: b.get("/health/ready").status == 200, "the undrain")
+        wait_for(lambda: seen("ready"), "the others to see it")
+    assert b.post("/api/v1/instances/self/drain").status == 200  # by itself, and back through the other
+    assert a.post(f"/api/v1/instances/{b.id}/undrain").status == 202
+    wait_for(lambda: b.get("/health/ready").status == 200, "the undrain")
+    assert a.post("/api/v1/instances/0193aaaa-0000-7000-8000-000000000000/drain").status == 404
