@@ -34,7 +34,8 @@ struct sched_opts {
 				 it leaves is recovered after sched_predecessor_gone() only, and
 				 what it is told is looked for often */
 	int64_t db_max_ms;    /* draining: how long a result is tried to be recorded */
-	const struct run_limit *limits; /* of the whole cluster; borrowed for the life of the sched */
+	const struct run_limit
+		*limits; /* of the whole cluster; borrowed for the life of the sched */
 	size_t limit_count;
 	/* An operator asked another instance to have this one drained, or undrained. May be NULL.
 	 */

@@ -575,8 +575,8 @@ struct store_heartbeat {
 	bool ret_is_first;        /* of those at work and heard of within a lease, the oldest */
 	int64_t ret_orphans;      /* runs that store_recover would find */
 	int64_t ret_lease_end_ms; /* the earliest of all; NO_TIME: none runs, or not shared */
-	int64_t ret_wish;         /* the newest of store_wish for us: odd to drain, even to undrain */
-	bool ret_was_gone;        /* the others had taken us for dead; we are in the table again */
+	int64_t ret_wish;  /* the newest of store_wish for us: odd to drain, even to undrain */
+	bool ret_was_gone; /* the others had taken us for dead; we are in the table again */
 	struct id *ret_lost, *ret_cancel, *ret_pause;
 	size_t ret_lost_count, ret_cancel_count, ret_pause_count;
 };
