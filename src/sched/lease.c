@@ -240,12 +240,12 @@ static void on_beat(struct store_req *req)
 
 	sched->is_beating = false;
 	free(take_ptr(sched->leases));
-	if (is_ok)
-		renew(sched, beat);
-	else
-		log_warn("a heartbeat failed; trying again", kv_str("error", req->err.text));
 	arm_beat(sched, is_ok ? sched->beat_sent_boot_ms + next_beat_ms(sched, beat)
 			      : clock_boot_ms() + BEAT_AGAIN_MS);
+	if (is_ok)
+		renew(sched, beat); /* may want one sooner */
+	else
+		log_warn("a heartbeat failed; trying again", kv_str("error", req->err.text));
 	store_heartbeat_fini(beat);
 	sched_turn(sched);
 	drain_check(sched);
