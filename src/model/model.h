@@ -590,15 +590,19 @@ void ended_attempt_fini(struct ended_attempt *ending);
 /* Pure decision (retry policy, on_interrupt, limits). `random` is 0 .. 2^32-1 for the jitter.
  * `reason_if_interrupted` is REASON_HANDED_BACK or REASON_OWNER_LOST.
  *
- *   succeeded             succeeded
- *   cancelled             cancelled (user; overlap when run->reason says so already)
- *   failed, timed out     while run->attempt < max_attempts, and retry.on (if any) has a rule for
- *                         the failure: pending (retry) after the delay, else
- * final interrupted           on_interrupt `retry`: pending at once with reason_if_interrupted, not
- * counted; the 4th time as failed; `hold`: held, not counted; `fail`: failed. Reason of the last
- * three: owner_lost, or shutdown handed back unbegun   (interrupted, HANDED_BACK,
- * result->started_at_ms NO_TIME): always pending at once, not counted: nothing can have happened
- * twice
+ * succeeded: succeeded.
+ *
+ * cancelled: cancelled (user; overlap when run->reason says so already).
+ *
+ * failed, timed out: pending (retry) after the delay, while run->attempt < max_attempts and retry.on
+ * (if any) has a rule for the failure; else final.
+ *
+ * interrupted: by on_interrupt. `retry`: pending at once with reason_if_interrupted, not counted;
+ * the 4th time as failed. `hold`: held, not counted. `fail`: failed. The reason of the last three is
+ * owner_lost or shutdown.
+ *
+ * handed back unbegun (interrupted, HANDED_BACK, result->started_at_ms NO_TIME): always pending at
+ * once, not counted: nothing can have happened twice.
  *
  * With run->cancel_requested, cancelled (user) stands in place of pending, held and an
  * interruption's failed.
