@@ -582,7 +582,8 @@ struct ended_attempt {
 };
 char *ended_attempt_to_text(const struct run *run, const struct attempt_result *result,
 	const struct run_follow_up *follow_up);
-int ended_attempt_from_text(const char *text, size_t len, struct ended_attempt *ret_ending, struct err *err);
+int ended_attempt_from_text(
+	const char *text, size_t len, struct ended_attempt *ret_ending, struct err *err);
 void ended_attempt_fini(struct ended_attempt *ending);
 
 #define INTERRUPTIONS_MAX 3 /* the 4th interruption: the attempt counts as failed */
@@ -594,12 +595,12 @@ void ended_attempt_fini(struct ended_attempt *ending);
  *
  * cancelled: cancelled (user; overlap when run->reason says so already).
  *
- * failed, timed out: pending (retry) after the delay, while run->attempt < max_attempts and retry.on
- * (if any) has a rule for the failure; else final.
+ * failed, timed out: pending (retry) after the delay, while run->attempt < max_attempts and
+ * retry.on (if any) has a rule for the failure; else final.
  *
  * interrupted: by on_interrupt. `retry`: pending at once with reason_if_interrupted, not counted;
- * the 4th time as failed. `hold`: held, not counted. `fail`: failed. The reason of the last three is
- * owner_lost or shutdown.
+ * the 4th time as failed. `hold`: held, not counted. `fail`: failed. The reason of the last three
+ * is owner_lost or shutdown.
  *
  * handed back unbegun (interrupted, HANDED_BACK, result->started_at_ms NO_TIME): always pending at
  * once, not counted: nothing can have happened twice.
