@@ -10,7 +10,8 @@ static struct cluster cluster;
 
 static int start_cluster(void **state)
 {
-	cluster_start(&cluster, NULL);
+	/* few enough for one pool to take them all */
+	cluster_start(&cluster, (const char *const[]){"--set", "max_connections=40", NULL});
 	return 0;
 }
 
