@@ -1070,6 +1070,24 @@ $hail$;
 CREATE FUNCTION gathering.is_held(in_id uuid) RETURNS boolean LANGUAGE sql VOLATILE
 	AS $$ SELECT NOT pg_try_advisory_xact_lock_shared(1198811251, gathering.instance_key(in_id)) $$;
 
+-- One that is frozen, or whose machine has lost its power, still has its session, and with it its shards. Waits a
+-- moment, so that who balances next finds them free.
+CREATE FUNCTION gathering.end_sessions(in_ids uuid[]) RETURNS void LANGUAGE plpgsql AS $end_sessions$
+DECLARE
+	pids integer[];
+BEGIN
+	pids := ARRAY(SELECT l.pid FROM pg_locks l WHERE l.locktype = 'advisory' AND l.classid = 1198811251 AND l.objsubid = 2
+		AND l.granted AND l.mode = 'ExclusiveLock'
+		AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+		AND l.objid = ANY (ARRAY(SELECT (gathering.instance_key(i)::bigint & 4294967295)::oid FROM unnest(in_ids) i)));
+	PERFORM pg_terminate_backend(p) FROM unnest(pids) p;
+	FOR n IN 1..50 LOOP
+		EXIT WHEN NOT EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.pid = ANY (pids));
+		PERFORM pg_sleep(0.01);
+	END LOOP;
+END
+$end_sessions$;
+
 -- Takes the dead out of the table: of in_gone, whose sessions were seen to end, those who have neither been heard of
 -- since in_gone_at nor taken their lock again; and whoever has been silent for in_dead (0: nobody). Never ourselves.
 CREATE FUNCTION gathering.reap(in_me uuid, in_gone uuid[], in_gone_at timestamptz, in_dead interval) RETURNS uuid[]
@@ -1088,6 +1106,7 @@ BEGIN
 	SELECT array_agg(id) INTO dead FROM gone;
 	IF dead IS NOT NULL THEN
 		PERFORM gathering.end_leases(dead);
+		PERFORM gathering.end_sessions(dead);
 	END IF;
 	RETURN dead;
 END

@@ -46,7 +46,7 @@ static size_t gather(struct sched *sched, int64_t now_ms)
 		struct claim_item *item = &sched->claim_items[count];
 		struct planned_due *dues;
 
-		if (!sched_owns(sched, &action->id)) {
+		if (!sched_owns(sched, &action->id) && now_ms - due < STORE_OVERDUE_MS) {
 			action_unref(action);
 			continue;
 		}
@@ -78,6 +78,7 @@ static void settle(struct sched *sched, const struct claim_item *item, bool was_
 		window_put(sched->window, item->action, item->expected_ms);
 	} else {
 		metrics.claims_lost++;
+		news_look_soon(sched); /* moved by somebody, or only locked just now */
 	}
 	free((void *)item->dues);
 	action_unref(item->action);

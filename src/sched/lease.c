@@ -49,7 +49,7 @@ static void recover(struct sched *sched);
 static void reap_end(struct sched *sched)
 {
 	sched->is_reaping = false;
-	if (sched->recover_wanted && !sched->is_paused && !sched->is_destroyed)
+	if (sched->recover_wanted && !sched->is_destroyed)
 		recover(sched);
 	drain_check(sched);
 }
@@ -78,7 +78,7 @@ static void recover(struct sched *sched)
 /* A retry that only the dead one knew of may wait, so there is a look too. */
 void lease_recover(struct sched *sched)
 {
-	if (sched->is_paused || sched->is_destroyed)
+	if (sched->is_destroyed) /* a draining one recovers, too: for the others to start */
 		return;
 	sched->look_wanted = sched->recover_wanted = true;
 	if (!sched->is_reaping)
@@ -139,7 +139,7 @@ void lease_start(struct sched *sched)
 /* Once for each; in a row that had to be made anew nobody has wished anything yet. */
 static void note_wish(struct sched *sched, const struct store_heartbeat *beat)
 {
-	bool is_new = beat->ret_wish != sched->wish && !beat->ret_was_gone;
+	bool is_new = beat->ret_wish > sched->wish && !beat->ret_was_gone;
 
 	sched->wish = beat->ret_wish;
 	if (is_new && sched->opts.on_wish)

@@ -78,6 +78,8 @@ static void on_fetched(struct store_req *req)
 		sched_action_changed(sched, fetch->get.ret_action);
 	else if (req->err.code == ERR_NOT_FOUND)
 		sched_action_gone(sched, &fetch->id);
+	else
+		news_look_soon(sched);
 	store_get_action_fini(&fetch->get);
 	free(fetch);
 	drain_check(sched);
@@ -102,6 +104,12 @@ static void on_look_gap(uv_timer_t *timer)
 	sched_turn(sched);
 }
 
+void news_look_soon(struct sched *sched)
+{
+	if (!sched->is_destroyed && !uv_is_active((uv_handle_t *)&sched->look_gap))
+		uv_timer_start(&sched->look_gap, on_look_gap, LOOK_GAP_MS, 0);
+}
+
 static void on_action(const struct id *action_id, void *data)
 {
 	struct sched *sched = data;
@@ -110,8 +118,8 @@ static void on_action(const struct id *action_id, void *data)
 		return;
 	if (action_id && sched_owns(sched, action_id))
 		fetch(sched, action_id);
-	else if (!action_id && !uv_is_active((uv_handle_t *)&sched->look_gap))
-		uv_timer_start(&sched->look_gap, on_look_gap, LOOK_GAP_MS, 0);
+	else if (!action_id)
+		news_look_soon(sched);
 }
 
 static void on_pending(void *data)

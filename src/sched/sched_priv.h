@@ -190,6 +190,9 @@ void lease_recover(struct sched *sched);
 /* Takes part in the division of the work from now on. */
 void news_begin(struct sched *sched);
 
+/* Something of ours may have changed: looks in a moment, once for all that asks meanwhile. */
+void news_look_soon(struct sched *sched);
+
 /* Is this action's shard ours to look after? */
 bool sched_owns(const struct sched *sched, const struct id *action_id);
 

@@ -157,6 +157,10 @@ static int read_reap(struct pg_call *call)
 
 	must(pg_row_next(&row));
 	pg_read_ids(&row, &req->ret_dead, &req->ret_dead_count);
+	if (req->ret_dead_count > 0) { /* their shards are free */
+		pg_session_members_changed(call->pg);
+		pg_tell_instances(call->pg);
+	}
 	return 0;
 }
 

@@ -22,7 +22,7 @@
 #define CALL_SLACK_MS   10000
 #define ALONE_MS        300000 /* there was nobody to watch; news of one that comes is sooner */
 #define GRACE_MS        1200   /* to send a heartbeat, or to have the lock again */
-#define GRACE_MAX_MS    30000  /* for one that lives and does not get its lock */
+#define GRACE_MAX_MS    5000   /* for one that lives and does not get its lock */
 #define REAP_TIMEOUT_MS 5000
 
 static void look_out(struct pg_lookout *lookout);

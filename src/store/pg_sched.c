@@ -65,7 +65,8 @@ static struct pending read_pending(const struct pg_query *query)
 static const struct pg_statement look_statement = {.name = "look",
 	.text = "SELECT " PG_ACTION_FIELDS PG_ACTION_FROM
 		" WHERE a.next_due_at <= gathering.clock() + $1::bigint * interval '1 millisecond'"
-		" AND ($3::bigint = 0 OR ($3 >> (get_byte(uuid_send(a.id), 15) & 63)) & 1 = 1)"
+		" AND ($3::bigint = 0 OR ($3 >> (get_byte(uuid_send(a.id), 15) & 63)) & 1 = 1"
+		" OR a.next_due_at < gathering.clock() - $4::bigint * interval '1 millisecond')"
 		" ORDER BY a.next_due_at, a.id LIMIT $2::bigint"};
 
 static struct store_look *look_of(const struct pg_call *call)
@@ -81,6 +82,7 @@ static void put_look(struct pg_call *call)
 	pg_put_i64(params, horizon_ms < HORIZON_MAX_MS ? horizon_ms : HORIZON_MAX_MS);
 	pg_put_i64(params, (int64_t)look_of(call)->limit + 1);
 	pg_put_i64(params, (int64_t)look_of(call)->shards);
+	pg_put_i64(params, STORE_OVERDUE_MS);
 	put_pending(call);
 }
 
@@ -287,8 +289,8 @@ int pg_claim(void *db, struct store_claim *req, int64_t now_ms)
 static const struct pg_statement take_statement = {.name = "take",
 	.text = "SELECT " PG_RUN_FIELDS ", " PG_RUN_ACTION_FIELDS ", r.kind" PG_RUN_EVENT_FIELDS
 		" FROM gathering.take($1::uuid, $2::bigint * interval '1 millisecond', $3::uuid,"
-		" $4::boolean, $5::text[], $6::integer[], $7::text[], $8::text[], $9::integer[]) r"
-		 PG_RUN_ACTION_JOINS PG_RUN_EVENT_JOIN};
+		" $4::boolean, $5::text[], $6::integer[], $7::text[], $8::text[], $9::integer[]) "
+		"r" PG_RUN_ACTION_JOINS PG_RUN_EVENT_JOIN};
 
 static struct store_take *take_of(const struct pg_call *call)
 {

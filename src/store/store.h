@@ -222,11 +222,14 @@ void store_delete_action_fini(struct store_delete_action *req);
 /* The next due actions, by due time: those with a cursor not after database-now + horizon_ms, at
  * most `limit`. A paused action without pause_records has no cursor, so it never shows. One whose
  * definition cannot be read (damaged, or written by a newer program) is left out and counted. */
+#define STORE_OVERDUE_MS 10000
 struct store_look {
 	struct store_req req;
 	int64_t horizon_ms;
 	int limit;
-	uint64_t shards; /* bit 1 << store_shard_of() each; 0: all. SQLite: all */
+	uint64_t shards; /* bit 1 << store_shard_of() each; 0: all. SQLite: all. Besides, whatever
+			    its shard, what is overdue by STORE_OVERDUE_MS: who should have claimed
+			    it did not */
 	int64_t ret_now_ms;
 	struct action **ret_actions;
 	size_t ret_count;

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several real servers on one real PostgreSQL: every due time once, whoever dies; what one is told, the
 others obey. (Under load: test_cluster_*.py.)"""
+import signal
 import time
 
 import pytest
@@ -140,3 +141,31 @@ def test_an_instance_is_drained_and_undrained_through_another(gang):
     assert a.post(f"/api/v1/instances/{b.id}/undrain").status == 202
     wait_for(lambda: b.get("/health/ready").status == 200, "the undrain")
     assert a.post("/api/v1/instances/0193aaaa-0000-7000-8000-000000000000/drain").status == 404
+
+
+def test_the_due_times_of_a_frozen_instance_are_claimed_by_the_other(gang, targets):
+    """It keeps its session, and with it its shards, until it is taken for dead; then all is as if it had ended."""
+    target = targets()
+    a, b = gang(2, lease="10s", heartbeat="1s")
+    definitions = tick_definitions(target, 12, every="1s")
+    assert a.post("/api/v1/actions", {"items": definitions}).status == 201
+    wait_for(lambda: len(target.requests) > 48, "both at work")
+    b.signal(signal.SIGSTOP)
+
+    def latest():
+        newest = "/runs?limit=1&state=succeeded"
+        return {d["name"]: a.get(f"/api/v1/actions/{d['name']}{newest}").json["items"][0]["due_at"] for d in definitions}
+
+    def is_served():
+        newest = latest()
+        return max(newest.values())[:18] == min(newest.values())[:18]  # within ten seconds of each other
+
+    try:
+        wait_for(lambda: b.id not in {i["id"] for i in a.get("/api/v1/instances").json["items"]}, "it to be taken for dead", timeout=60)
+        wait_for(is_served, "its actions to be served", timeout=60)
+    finally:
+        b.signal(signal.SIGCONT)
+    wait_for(lambda: b.id in {i["id"] for i in a.get("/api/v1/instances").json["items"]}, "it to be back", timeout=60)
+    pause_all(a, [d["name"] for d in definitions])
+    for definition in definitions:
+        assert_every_due_time_once(a.runs(definition["name"]), 1000)
