@@ -157,13 +157,22 @@ class Gang:
         for key, effects in started.items():
             assert len({effect.epoch for effect in effects}) == len(effects), f"an epoch twice: {key}"
             assert interrupted or len(effects) == 1, f"{len(effects)} times: {key}"
-            assert ended.get(key), f"never carried out to its end: {key}"
+        unended = [key for key in started if not ended.get(key)]
+        assert len(unended) <= sum(is_given_up(run) for run in ran), f"never carried out to its end: {unended}"
         return runs
+
+
+def is_given_up(run):
+    """Killed four times in a row, which is bad luck in a test and the rule (INTERRUPTIONS_MAX): the fourth one fails it."""
+    return (run["state"], run["reason"], run["interruptions"], run["epoch"]) == ("failed", "owner_lost", 3, 4)
 
 
 def assert_consistent(run, interrupted):
     """A run against its attempts: the last one is the result, those before were interruptions, epochs ascend."""
     attempts = run["attempts"]
+    if interrupted and is_given_up(run):
+        assert len(attempts) <= 4 and "succeeded" not in {a["outcome"] for a in attempts}, run
+        return
     assert run["state"] == "succeeded", run
     assert attempts and attempts[-1]["outcome"] == "succeeded" and attempts[-1]["epoch"] == run["epoch"], run
     assert {a["outcome"] for a in attempts[:-1]} <= {"interrupted"}, run
