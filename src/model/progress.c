@@ -48,17 +48,23 @@ static int percent_of(double number)
 	return number >= 100 ? 100 : (int)floor(number);
 }
 
+/* Without the spaces around. */
+static void trim(const char **text, size_t *len)
+{
+	while (*len > 0 && isspace((unsigned char)(*text)[*len - 1]))
+		(*len)--;
+	while (*len > 0 && isspace((unsigned char)**text)) {
+		(*text)++;
+		(*len)--;
+	}
+}
+
 /* Cut where a character begins, without spaces around. NULL when nothing is left. */
 static char *message_of(const char *text, size_t len)
 {
 	struct buf clean;
 
-	while (len > 0 && isspace((unsigned char)text[len - 1]))
-		len--;
-	while (len > 0 && isspace((unsigned char)*text)) {
-		text++;
-		len--;
-	}
+	trim(&text, &len);
 	if (len == 0)
 		return NULL;
 	if (len > PROGRESS_MESSAGE_MAX) {
@@ -131,12 +137,7 @@ bool progress_parse(const char *text, size_t len, struct run_note *note)
 	size_t begin;
 
 	*note = (struct run_note){.percent = -1};
-	while (len > 0 && isspace((unsigned char)text[len - 1]))
-		len--;
-	while (len > 0 && isspace((unsigned char)*text)) {
-		text++;
-		len--;
-	}
+	trim(&text, &len);
 	if (len == 0)
 		return false;
 	if (text[0] == '{' && text[len - 1] == '}' && parse_object(text, len, note))

@@ -68,14 +68,7 @@ static void on_lease(struct pg_lease *lease)
 
 static int take_lease(struct import *import, const char *url, struct err *err)
 {
-	struct pg_pool_opts opts = pg_pool_defaults();
-
-	opts.conn.loop = &import->loop;
-	opts.conn.url = url;
-	opts.conn.application_name = "gathering migrate";
-	opts.conn.route = PG_POOLED; /* works either way */
-	opts.min = opts.max = 1;
-	if (pg_pool_create(&opts, &import->pool, err) < 0)
+	if (pg_command_pool(&import->loop, url, &import->pool, err) < 0)
 		return err->code;
 	import->lease = (struct pg_lease){
 		.timeout_ms = CONNECT_TIMEOUT_MS, .done = on_lease, .data = import};

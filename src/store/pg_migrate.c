@@ -386,16 +386,16 @@ static void on_command_done(const struct err *err, bool is_pooled, void *data)
 	pg_pool_close(command->pool, 0, NULL, NULL);
 }
 
-static int open_command(struct command *command, const char *url, struct err *err)
+int pg_command_pool(uv_loop_t *loop, const char *url, struct pg_pool **ret_pool, struct err *err)
 {
 	struct pg_pool_opts opts = pg_pool_defaults();
 
-	opts.conn.loop = &command->loop;
+	opts.conn.loop = loop;
 	opts.conn.url = url;
 	opts.conn.application_name = "gathering migrate";
 	opts.conn.route = PG_POOLED; /* works either way */
 	opts.min = opts.max = 1;
-	return pg_pool_create(&opts, &command->pool, err);
+	return pg_pool_create(&opts, ret_pool, err);
 }
 
 #define COMMAND_START_MAX_MS 10000
@@ -406,7 +406,7 @@ int pg_store_migrate(const char *url, enum store_migrate_mode mode,
 	struct command command = {0};
 
 	must(uv_loop_init(&command.loop) == 0);
-	if (open_command(&command, url, &command.err) == 0)
+	if (pg_command_pool(&command.loop, url, &command.pool, &command.err) == 0)
 		(void)pg_migration_start(&(struct pg_migration_opts){.loop = &command.loop,
 			.pool = command.pool,
 			.mode = mode,

@@ -291,6 +291,9 @@ struct pg_migration_opts {
 	void *data;
 };
 struct pg_migration *pg_migration_start(const struct pg_migration_opts *opts);
+
+/* One connection for a command of the command line. */
+int pg_command_pool(uv_loop_t *loop, const char *url, struct pg_pool **ret_pool, struct err *err);
 /* `done` follows, with ERR_CANCELLED unless it had ended. The step under way is rolled back. */
 void pg_migration_cancel(struct pg_migration *migration);
 
