@@ -210,3 +210,17 @@ static inline void job_assert(
 	assert_int_equal(job->result.outcome, outcome);
 	assert_int_equal(job->result.exit_code, exit_code);
 }
+
+/* A zombie is dead: whoever is its parent by now may not have collected it yet. */
+static inline bool is_alive(pid_t pid)
+{
+	auto_free char *path = xasprintf("/proc/%d/stat", (int)pid);
+	FILE *file = fopen(path, "re");
+	char state = 'Z';
+
+	if (file == NULL)
+		return false;
+	(void)fscanf(file, "%*d (%*[^)]) %c", &state);
+	(void)fclose(file);
+	return state != 'Z' && state != 'X';
+}

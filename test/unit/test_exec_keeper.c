@@ -11,20 +11,6 @@
 #define PAST_TERM_MS 4300 /* KEEPER_TERM_MS and a little: TERM comes that little from now */
 #define PAST_KILL_MS 1300
 
-/* A zombie is dead: we have not collected it yet. */
-static bool is_alive(pid_t pid)
-{
-	auto_free char *path = xasprintf("/proc/%d/stat", (int)pid);
-	FILE *file = fopen(path, "re");
-	char state = 'Z';
-
-	if (file == NULL)
-		return false;
-	(void)fscanf(file, "%*d (%*[^)]) %c", &state);
-	(void)fclose(file);
-	return state != 'Z' && state != 'X';
-}
-
 /* -> how long it took; the loop stands still meanwhile. */
 static int64_t wait_until_dead(pid_t pid)
 {

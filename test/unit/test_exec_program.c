@@ -48,20 +48,6 @@ static void run_once(struct job *job)
 	rig_close(&rig);
 }
 
-/* A zombie is dead: whoever is its parent by now may not have collected it yet. */
-static bool is_alive(pid_t pid)
-{
-	auto_free char *path = xasprintf("/proc/%d/stat", (int)pid);
-	FILE *file = fopen(path, "re");
-	char state = 'Z';
-
-	if (file == NULL)
-		return false;
-	(void)fscanf(file, "%*d (%*[^)]) %c", &state);
-	(void)fclose(file);
-	return state != 'Z' && state != 'X';
-}
-
 static void wait_until_dead(pid_t pid)
 {
 	int64_t until = clock_mono_ms() + RIG_PATIENCE_MS;
