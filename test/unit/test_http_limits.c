@@ -377,10 +377,10 @@ static void test_drain_of_an_empty_server_is_quick(void **state)
 	rig_start(&rig, rig_opts());
 	began_ms = clock_mono_ms();
 	close_listener(&rig);
-	http_drain(rig.http, 1000, rig_set, &rig.is_drained);
+	http_drain(rig.http, 60000, rig_set, &rig.is_drained);
 	assert_false(rig.is_drained); /* never before it returns */
 	rig_until(&rig, rig.is_drained);
-	assert_true(clock_mono_ms() - began_ms < 1000);
+	assert_true(clock_mono_ms() - began_ms < 30000);
 	rig_stop(&rig);
 }
 
