@@ -171,8 +171,7 @@ void store_submit(struct store *store, struct store_req *req, const struct store
 	req->store = store;
 	req->scratch = NULL;
 	list_init(&req->queue_node);
-	if (verb->clear)
-		verb->clear(req);
+	memset((char *)req + verb->outputs, 0, verb->end - verb->outputs);
 	store->open_count++;
 	if (refuse(store, &req->err) < 0) {
 		store_req_finish_late(req);

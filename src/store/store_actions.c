@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The verbs on actions, loop side: what each clears, prepares before the backend works, completes
+ * The verbs on actions, loop side: what each prepares before the backend works, completes
  * after it, and frees. One block a verb. */
 #include <stdlib.h>
 
@@ -58,14 +58,6 @@ static struct action *action_as_stored(const struct action *action, const struct
 
 STORE_VERB_RUN(create_actions)
 
-static void create_actions_clear(struct store_req *base)
-{
-	struct store_create_actions *req = container_of(base, struct store_create_actions, req);
-
-	req->ret_actions = NULL;
-	req->ret_index = 0;
-}
-
 static void create_actions_prepare(struct store_req *base)
 {
 	struct store_create_actions *req = container_of(base, struct store_create_actions, req);
@@ -96,21 +88,9 @@ static void create_actions_release(struct store_req *base)
 	actions_free(take_ptr(req->ret_actions), req->count);
 }
 
-static const struct store_verb verb_create_actions = {
-	.name = "create_actions",
-	.lane = LANE_WRITE,
-	.run = create_actions_run,
-	.clear = create_actions_clear,
-	.fini = create_actions_release,
-	.prepare = create_actions_prepare,
-	.complete = create_actions_complete,
-};
-
-void store_create_actions(
-	struct store *store, struct store_create_actions *req, store_done_fn *done)
-{
-	store_submit(store, &req->req, &verb_create_actions, done);
-}
+STORE_VERB(create_actions, .lane = LANE_WRITE, OUTPUTS(create_actions, ret_actions),
+	.fini = create_actions_release, .prepare = create_actions_prepare,
+	.complete = create_actions_complete)
 
 void store_create_actions_fini(struct store_create_actions *req)
 {
@@ -121,11 +101,6 @@ void store_create_actions_fini(struct store_create_actions *req)
 
 STORE_VERB_RUN(get_action)
 
-static void get_action_clear(struct store_req *base)
-{
-	container_of(base, struct store_get_action, req)->ret_action = NULL;
-}
-
 static bool get_action_complete(struct store_req *base)
 {
 	struct store_get_action *req = container_of(base, struct store_get_action, req);
@@ -134,24 +109,9 @@ static bool get_action_complete(struct store_req *base)
 	return false;
 }
 
-static void get_action_release(struct store_req *base)
-{
-	store_get_action_fini(container_of(base, struct store_get_action, req));
-}
-
-static const struct store_verb verb_get_action = {
-	.name = "get_action",
-	.lane = LANE_READ,
-	.run = get_action_run,
-	.clear = get_action_clear,
-	.fini = get_action_release,
-	.complete = get_action_complete,
-};
-
-void store_get_action(struct store *store, struct store_get_action *req, store_done_fn *done)
-{
-	store_submit(store, &req->req, &verb_get_action, done);
-}
+STORE_VERB_FREES(get_action)
+STORE_VERB(get_action, .lane = LANE_READ, OUTPUTS(get_action, ret_action),
+	.fini = get_action_release, .complete = get_action_complete)
 
 void store_get_action_fini(struct store_get_action *req)
 {
@@ -162,16 +122,6 @@ void store_get_action_fini(struct store_get_action *req)
 
 STORE_VERB_RUN(list_actions)
 
-static void list_actions_clear(struct store_req *base)
-{
-	struct store_list_actions *req = container_of(base, struct store_list_actions, req);
-
-	req->ret_actions = NULL;
-	req->ret_count = 0;
-	req->ret_has_more = false;
-	req->ret_total = 0;
-}
-
 static bool list_actions_complete(struct store_req *base)
 {
 	struct store_list_actions *req = container_of(base, struct store_list_actions, req);
@@ -180,39 +130,19 @@ static bool list_actions_complete(struct store_req *base)
 	return false;
 }
 
-static void list_actions_release(struct store_req *base)
-{
-	store_list_actions_fini(container_of(base, struct store_list_actions, req));
-}
-
-static const struct store_verb verb_list_actions = {
-	.name = "list_actions",
-	.lane = LANE_LIST,
-	.run = list_actions_run,
-	.clear = list_actions_clear,
-	.fini = list_actions_release,
-	.complete = list_actions_complete,
-};
-
-void store_list_actions(struct store *store, struct store_list_actions *req, store_done_fn *done)
-{
-	store_submit(store, &req->req, &verb_list_actions, done);
-}
+STORE_VERB_FREES(list_actions)
+STORE_VERB(list_actions, .lane = LANE_LIST, OUTPUTS(list_actions, ret_actions),
+	.fini = list_actions_release, .complete = list_actions_complete)
 
 void store_list_actions_fini(struct store_list_actions *req)
 {
 	actions_free(take_ptr(req->ret_actions), req->ret_count);
-	list_actions_clear(&req->req);
+	req->ret_count = 0;
 }
 
 /* --- replace --- */
 
 STORE_VERB_RUN(replace_action)
-
-static void replace_action_clear(struct store_req *base)
-{
-	container_of(base, struct store_replace_action, req)->ret_action = NULL;
-}
 
 static void replace_action_prepare(struct store_req *base)
 {
@@ -230,26 +160,10 @@ static bool replace_action_complete(struct store_req *base)
 	return false;
 }
 
-static void replace_action_release(struct store_req *base)
-{
-	store_replace_action_fini(container_of(base, struct store_replace_action, req));
-}
-
-static const struct store_verb verb_replace_action = {
-	.name = "replace_action",
-	.lane = LANE_WRITE,
-	.run = replace_action_run,
-	.clear = replace_action_clear,
-	.fini = replace_action_release,
-	.prepare = replace_action_prepare,
-	.complete = replace_action_complete,
-};
-
-void store_replace_action(
-	struct store *store, struct store_replace_action *req, store_done_fn *done)
-{
-	store_submit(store, &req->req, &verb_replace_action, done);
-}
+STORE_VERB_FREES(replace_action)
+STORE_VERB(replace_action, .lane = LANE_WRITE, OUTPUTS(replace_action, ret_action),
+	.fini = replace_action_release, .prepare = replace_action_prepare,
+	.complete = replace_action_complete)
 
 void store_replace_action_fini(struct store_replace_action *req)
 {
@@ -260,11 +174,6 @@ void store_replace_action_fini(struct store_replace_action *req)
 
 STORE_VERB_RUN(pause_action)
 
-static void pause_action_clear(struct store_req *base)
-{
-	container_of(base, struct store_pause_action, req)->ret_action = NULL;
-}
-
 static bool pause_action_complete(struct store_req *base)
 {
 	struct store_pause_action *req = container_of(base, struct store_pause_action, req);
@@ -273,24 +182,9 @@ static bool pause_action_complete(struct store_req *base)
 	return false;
 }
 
-static void pause_action_release(struct store_req *base)
-{
-	store_pause_action_fini(container_of(base, struct store_pause_action, req));
-}
-
-static const struct store_verb verb_pause_action = {
-	.name = "pause_action",
-	.lane = LANE_WRITE,
-	.run = pause_action_run,
-	.clear = pause_action_clear,
-	.fini = pause_action_release,
-	.complete = pause_action_complete,
-};
-
-void store_pause_action(struct store *store, struct store_pause_action *req, store_done_fn *done)
-{
-	store_submit(store, &req->req, &verb_pause_action, done);
-}
+STORE_VERB_FREES(pause_action)
+STORE_VERB(pause_action, .lane = LANE_WRITE, OUTPUTS(pause_action, ret_action),
+	.fini = pause_action_release, .complete = pause_action_complete)
 
 void store_pause_action_fini(struct store_pause_action *req)
 {
@@ -300,32 +194,9 @@ void store_pause_action_fini(struct store_pause_action *req)
 /* --- delete --- */
 
 STORE_VERB_RUN(delete_action)
-
-static void delete_action_clear(struct store_req *base)
-{
-	struct store_delete_action *req = container_of(base, struct store_delete_action, req);
-
-	req->ret_running = NULL;
-	req->ret_running_count = 0;
-}
-
-static void delete_action_release(struct store_req *base)
-{
-	store_delete_action_fini(container_of(base, struct store_delete_action, req));
-}
-
-static const struct store_verb verb_delete_action = {
-	.name = "delete_action",
-	.lane = LANE_WRITE,
-	.run = delete_action_run,
-	.clear = delete_action_clear,
-	.fini = delete_action_release,
-};
-
-void store_delete_action(struct store *store, struct store_delete_action *req, store_done_fn *done)
-{
-	store_submit(store, &req->req, &verb_delete_action, done);
-}
+STORE_VERB_FREES(delete_action)
+STORE_VERB(delete_action, .lane = LANE_WRITE, OUTPUTS(delete_action, ret_running),
+	.fini = delete_action_release)
 
 void store_delete_action_fini(struct store_delete_action *req)
 {
@@ -336,18 +207,6 @@ void store_delete_action_fini(struct store_delete_action *req)
 /* --- look --- */
 
 STORE_VERB_RUN(look)
-
-static void look_clear(struct store_req *base)
-{
-	struct store_look *req = container_of(base, struct store_look, req);
-
-	req->ret_now_ms = 0;
-	req->ret_actions = NULL;
-	req->ret_count = 0;
-	req->ret_has_more = false;
-	req->ret_pending_at_ms = NO_TIME;
-	req->ret_unreadable = 0;
-}
 
 /* One definition that cannot be read must not keep all the others from running. */
 static bool look_complete(struct store_req *base)
@@ -370,27 +229,17 @@ static bool look_complete(struct store_req *base)
 	return false;
 }
 
-static void look_release(struct store_req *base)
+static void look_prepare(struct store_req *base)
 {
-	store_look_fini(container_of(base, struct store_look, req));
+	container_of(base, struct store_look, req)->ret_pending_at_ms = NO_TIME;
 }
 
-static const struct store_verb verb_look = {
-	.name = "look",
-	.lane = LANE_READ,
-	.run = look_run,
-	.clear = look_clear,
-	.fini = look_release,
-	.complete = look_complete,
-};
-
-void store_look(struct store *store, struct store_look *req, store_done_fn *done)
-{
-	store_submit(store, &req->req, &verb_look, done);
-}
+STORE_VERB_FREES(look)
+STORE_VERB(look, .lane = LANE_READ, OUTPUTS(look, ret_now_ms), .prepare = look_prepare,
+	.fini = look_release, .complete = look_complete)
 
 void store_look_fini(struct store_look *req)
 {
 	actions_free(take_ptr(req->ret_actions), req->ret_count);
-	look_clear(&req->req);
+	req->ret_count = 0;
 }

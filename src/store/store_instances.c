@@ -57,37 +57,15 @@ static int heartbeat_run(
 	return 0;
 }
 
-static void heartbeat_clear(struct store_req *base)
+static void heartbeat_prepare(struct store_req *base)
 {
-	struct store_heartbeat *req = container_of(base, struct store_heartbeat, req);
-
-	req->ret_now_ms = req->ret_lease_until_ms = 0;
-	req->ret_instances = req->ret_orphans = req->ret_silent = 0;
-	req->ret_is_first = false;
-	req->ret_lease_end_ms = NO_TIME;
-	req->ret_wish = 0;
-	req->ret_was_gone = false;
-	req->ret_lost = req->ret_cancel = req->ret_pause = NULL;
-	req->ret_lost_count = req->ret_cancel_count = req->ret_pause_count = 0;
+	container_of(base, struct store_heartbeat, req)->ret_lease_end_ms = NO_TIME;
 }
 
-static void heartbeat_release(struct store_req *base)
-{
-	store_heartbeat_fini(container_of(base, struct store_heartbeat, req));
-}
-
-static const struct store_verb verb_heartbeat = {
-	.name = "heartbeat",
-	.lane = LANE_WRITE, /* the state of the runs as of now, not of a snapshot */
-	.run = heartbeat_run,
-	.clear = heartbeat_clear,
-	.fini = heartbeat_release,
-};
-
-void store_heartbeat(struct store *store, struct store_heartbeat *req, store_done_fn *done)
-{
-	store_submit(store, &req->req, &verb_heartbeat, done);
-}
+STORE_VERB_FREES(heartbeat)
+/* It writes, also where it only reads: the state of the runs as of now, not of a snapshot. */
+STORE_VERB(heartbeat, .lane = LANE_WRITE, OUTPUTS(heartbeat, ret_now_ms),
+	.prepare = heartbeat_prepare, .fini = heartbeat_release)
 
 void store_heartbeat_fini(struct store_heartbeat *req)
 {
@@ -134,33 +112,9 @@ static int list_instances_run(
 	return count_running(verbs, db, req, now_ms);
 }
 
-static void list_instances_clear(struct store_req *base)
-{
-	struct store_list_instances *req = container_of(base, struct store_list_instances, req);
-
-	req->ret_now_ms = 0;
-	req->ret_instances = NULL;
-	req->ret_count = 0;
-}
-
-static void list_instances_release(struct store_req *base)
-{
-	store_list_instances_fini(container_of(base, struct store_list_instances, req));
-}
-
-static const struct store_verb verb_list_instances = {
-	.name = "list_instances",
-	.lane = LANE_READ,
-	.run = list_instances_run,
-	.clear = list_instances_clear,
-	.fini = list_instances_release,
-};
-
-void store_list_instances(
-	struct store *store, struct store_list_instances *req, store_done_fn *done)
-{
-	store_submit(store, &req->req, &verb_list_instances, done);
-}
+STORE_VERB_FREES(list_instances)
+STORE_VERB(list_instances, .lane = LANE_READ, OUTPUTS(list_instances, ret_now_ms),
+	.fini = list_instances_release)
 
 void store_list_instances_fini(struct store_list_instances *req)
 {
@@ -182,17 +136,7 @@ static int wish_run(
 	return err_no_instance(&base->err);
 }
 
-static void wish_clear(struct store_req *base)
-{
-}
-
-static const struct store_verb verb_wish = {
-	.name = "wish", .lane = LANE_WRITE, .run = wish_run, .clear = wish_clear};
-
-void store_wish(struct store *store, struct store_wish *req, store_done_fn *done)
-{
-	store_submit(store, &req->req, &verb_wish, done);
-}
+STORE_VERB(wish, .lane = LANE_WRITE)
 
 /* --- reap --- */
 
@@ -204,31 +148,8 @@ static int reap_run(
 	return 0;
 }
 
-static void reap_clear(struct store_req *base)
-{
-	struct store_reap *req = container_of(base, struct store_reap, req);
-
-	req->ret_dead = NULL;
-	req->ret_dead_count = 0;
-}
-
-static void reap_release(struct store_req *base)
-{
-	store_reap_fini(container_of(base, struct store_reap, req));
-}
-
-static const struct store_verb verb_reap = {
-	.name = "reap",
-	.lane = LANE_WRITE,
-	.run = reap_run,
-	.clear = reap_clear,
-	.fini = reap_release,
-};
-
-void store_reap(struct store *store, struct store_reap *req, store_done_fn *done)
-{
-	store_submit(store, &req->req, &verb_reap, done);
-}
+STORE_VERB_FREES(reap)
+STORE_VERB(reap, .lane = LANE_WRITE, OUTPUTS(reap, ret_dead), .fini = reap_release)
 
 void store_reap_fini(struct store_reap *req)
 {

@@ -29,44 +29,14 @@ bool run_forgets_checkpoint(enum run_state state)
 /* --- note --- */
 
 STORE_VERB_RUN(note)
-
-static const struct store_verb verb_note = {.name = "note", .lane = LANE_WRITE, .run = note_run};
-
-void store_note(struct store *store, struct store_note *req, store_done_fn *done)
-{
-	store_submit(store, &req->req, &verb_note, done);
-}
+STORE_VERB(note, .lane = LANE_WRITE)
 
 /* --- get_checkpoint --- */
 
 STORE_VERB_RUN(get_checkpoint)
-
-static void get_checkpoint_clear(struct store_req *base)
-{
-	struct store_get_checkpoint *req = container_of(base, struct store_get_checkpoint, req);
-
-	req->ret_checkpoint = NULL;
-	req->ret_len = 0;
-}
-
-static void get_checkpoint_release(struct store_req *base)
-{
-	store_get_checkpoint_fini(container_of(base, struct store_get_checkpoint, req));
-}
-
-static const struct store_verb verb_get_checkpoint = {
-	.name = "get_checkpoint",
-	.lane = LANE_READ,
-	.run = get_checkpoint_run,
-	.clear = get_checkpoint_clear,
-	.fini = get_checkpoint_release,
-};
-
-void store_get_checkpoint(
-	struct store *store, struct store_get_checkpoint *req, store_done_fn *done)
-{
-	store_submit(store, &req->req, &verb_get_checkpoint, done);
-}
+STORE_VERB_FREES(get_checkpoint)
+STORE_VERB(get_checkpoint, .lane = LANE_READ, OUTPUTS(get_checkpoint, ret_checkpoint),
+	.fini = get_checkpoint_release)
 
 void store_get_checkpoint_fini(struct store_get_checkpoint *req)
 {

@@ -73,19 +73,42 @@ struct store_verb {
 	const char *name;
 	enum store_lane lane;
 	int (*run)(const struct sync_verbs *verbs, void *db, struct store_req *req, int64_t now_ms);
-	void (*clear)(struct store_req *req);   /* outputs to zero, freeing nothing */
-	void (*fini)(struct store_req *req);    /* frees the outputs, then clears */
+	size_t outputs, end; /* where in the request the outputs lie: zero when it begins */
+	void (*fini)(struct store_req *req);    /* frees the outputs; may be NULL */
 	void (*prepare)(struct store_req *req); /* on the loop, before; may be NULL */
 	/* On the loop, after a success; may be NULL. Returns whether it must run once more. */
 	bool (*complete)(struct store_req *req);
 };
 
-/* Rows for the table of verbs: how each gets from its request to the backend's function. */
+/* A verb, beside its store_<verb>_fini: STORE_VERB(verb, .lane = ..., ...) defines store_<verb>()
+ * and says in the members of struct store_verb what goes with it. The other three fill these
+ * members. */
+#define STORE_VERB(verb, ...)                                                                      \
+	static const struct store_verb verb_##verb = {                                             \
+		.name = #verb, .run = verb##_run, __VA_ARGS__};                                    \
+	_Static_assert(offsetof(struct store_##verb, req) == 0, "OUTPUTS counts from there");      \
+	void store_##verb(struct store *store, struct store_##verb *req, store_done_fn *done)      \
+	{                                                                                          \
+		store_submit(store, &req->req, &verb_##verb, done);                                \
+	}
+
+/* From `first` to the end of the request all members are outputs. */
+#define OUTPUTS(verb, first)                                                                       \
+	.outputs = offsetof(struct store_##verb, first), .end = sizeof(struct store_##verb)
+
+/* <verb>_run, which does what the backend's function of that name does. */
 #define STORE_VERB_RUN(verb)                                                                       \
 	static int verb##_run(                                                                     \
 		const struct sync_verbs *verbs, void *db, struct store_req *req, int64_t now_ms)   \
 	{                                                                                          \
 		return verbs->verb(db, container_of(req, struct store_##verb, req), now_ms);       \
+	}
+
+/* <verb>_release, which does what store_<verb>_fini does. */
+#define STORE_VERB_FREES(verb)                                                                     \
+	static void verb##_release(struct store_req *req)                                          \
+	{                                                                                          \
+		store_##verb##_fini(container_of(req, struct store_##verb, req));                  \
 	}
 
 /* An action as rows hold it, not yet parsed. */

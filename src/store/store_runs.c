@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The verbs on runs, loop side: what each clears, prepares before the backend works, completes
+ * The verbs on runs, loop side: what each prepares before the backend works, completes
  * after it, and frees. One block a verb. */
 #include <stdlib.h>
 #include <string.h>
@@ -25,26 +25,15 @@ static void run_release(struct run *run)
 
 STORE_VERB_RUN(claim)
 
-static void claim_clear(struct store_req *base)
-{
-	struct store_claim *req = container_of(base, struct store_claim, req);
-
-	for (size_t i = 0; i < req->count; i++)
-		req->items[i].ret_won = false;
-	req->ret_now_ms = 0;
-	req->ret_started = NULL;
-	req->ret_cancel = NULL;
-	req->ret_started_count = req->ret_cancel_count = 0;
-	req->ret_queued = req->ret_skipped = 0;
-}
-
 static void claim_prepare(struct store_req *base)
 {
 	struct store_claim *req = container_of(base, struct store_claim, req);
 	size_t dues = 0;
 
-	for (size_t i = 0; i < req->count; i++)
+	for (size_t i = 0; i < req->count; i++) {
+		req->items[i].ret_won = false;
 		dues += req->items[i].due_count;
+	}
 	scratch_make_ids(base->scratch, dues);
 }
 
@@ -78,31 +67,20 @@ static bool claim_complete(struct store_req *base)
 /* After a failure nothing was won either. */
 static void claim_release(struct store_req *base)
 {
-	store_claim_fini(container_of(base, struct store_claim, req));
-	claim_clear(base);
+	struct store_claim *req = container_of(base, struct store_claim, req);
+
+	store_claim_fini(req);
+	for (size_t i = 0; i < req->count; i++)
+		req->items[i].ret_won = false;
 }
 
-static const struct store_verb verb_claim = {
-	.name = "claim",
-	.lane = LANE_WRITE,
-	.run = claim_run,
-	.clear = claim_clear,
-	.fini = claim_release,
-	.prepare = claim_prepare,
-	.complete = claim_complete,
-};
-
-void store_claim(struct store *store, struct store_claim *req, store_done_fn *done)
-{
-	store_submit(store, &req->req, &verb_claim, done);
-}
+STORE_VERB(claim, .lane = LANE_WRITE, OUTPUTS(claim, ret_now_ms), .fini = claim_release,
+	.prepare = claim_prepare, .complete = claim_complete)
 
 void store_claim_fini(struct store_claim *req)
 {
-	runs_free(req->ret_started, req->ret_started_count);
-	free(req->ret_cancel);
-	req->ret_started = NULL;
-	req->ret_cancel = NULL;
+	runs_free(take_ptr(req->ret_started), req->ret_started_count);
+	free(take_ptr(req->ret_cancel));
 	req->ret_started_count = req->ret_cancel_count = 0;
 }
 
@@ -169,16 +147,6 @@ static int take_run(
 	return orphans_move(verbs, db, base, now_ms);
 }
 
-static void take_clear(struct store_req *base)
-{
-	struct store_take *req = container_of(base, struct store_take, req);
-
-	req->ret_now_ms = 0;
-	req->ret_started = NULL;
-	req->ret_started_count = 0;
-	req->ret_pending_at_ms = NO_TIME;
-}
-
 /* Damage to one definition must not keep the others from running, nor its own run running for ever.
  */
 static void take_give_up(struct store_req *base, const struct run *run, const struct err *err)
@@ -223,67 +191,31 @@ static bool take_complete(struct store_req *base)
 	return is_first && base->scratch->orphan_count > 0;
 }
 
-static void take_release(struct store_req *base)
+static void take_prepare(struct store_req *base)
 {
-	store_take_fini(container_of(base, struct store_take, req));
+	container_of(base, struct store_take, req)->ret_pending_at_ms = NO_TIME;
 }
 
-static const struct store_verb verb_take = {
-	.name = "take",
-	.lane = LANE_WRITE,
-	.run = take_run,
-	.clear = take_clear,
-	.fini = take_release,
-	.complete = take_complete,
-};
-
-void store_take(struct store *store, struct store_take *req, store_done_fn *done)
-{
-	store_submit(store, &req->req, &verb_take, done);
-}
+STORE_VERB_FREES(take)
+STORE_VERB(take, .lane = LANE_WRITE, OUTPUTS(take, ret_now_ms), .prepare = take_prepare,
+	.fini = take_release, .complete = take_complete)
 
 void store_take_fini(struct store_take *req)
 {
-	runs_free(req->ret_started, req->ret_started_count);
-	req->ret_started = NULL;
+	runs_free(take_ptr(req->ret_started), req->ret_started_count);
 	req->ret_started_count = 0;
 }
 
 /* --- finish --- */
 
 STORE_VERB_RUN(finish)
-
-static void finish_clear(struct store_req *base)
-{
-	struct store_finish *req = container_of(base, struct store_finish, req);
-
-	req->ret_has_sequels = false;
-	req->ret_cancel = NULL;
-	req->ret_cancel_count = 0;
-}
-
-static void finish_release(struct store_req *base)
-{
-	store_finish_fini(container_of(base, struct store_finish, req));
-}
-
-static const struct store_verb verb_finish = {
-	.name = "finish",
-	.lane = LANE_WRITE,
-	.run = finish_run,
-	.clear = finish_clear,
-	.fini = finish_release,
-};
+STORE_VERB_FREES(finish)
+STORE_VERB(finish, .lane = LANE_WRITE, OUTPUTS(finish, ret_state), .fini = finish_release)
 
 void store_finish_fini(struct store_finish *req)
 {
 	free(take_ptr(req->ret_cancel));
-	finish_clear(&req->req);
-}
-
-void store_finish(struct store *store, struct store_finish *req, store_done_fn *done)
-{
-	store_submit(store, &req->req, &verb_finish, done);
+	req->ret_cancel_count = 0;
 }
 
 /* --- recover ---
@@ -299,11 +231,6 @@ static int recover_run(
 	if (!base->scratch->is_decided)
 		return verbs->list_orphans(db, req);
 	return orphans_move(verbs, db, base, now_ms);
-}
-
-static void recover_clear(struct store_req *base)
-{
-	container_of(base, struct store_recover, req)->ret_count = 0;
 }
 
 /* A definition that cannot be read must not keep the server from starting: that run has failed. */
@@ -340,55 +267,20 @@ static bool recover_complete(struct store_req *base)
 	return scratch->orphan_count > 0;
 }
 
-static const struct store_verb verb_recover = {
-	.name = "recover",
-	.lane = LANE_WRITE,
-	.run = recover_run,
-	.clear = recover_clear,
-	.complete = recover_complete,
-};
-
-void store_recover(struct store *store, struct store_recover *req, store_done_fn *done)
-{
-	store_submit(store, &req->req, &verb_recover, done);
-}
+STORE_VERB(recover, .lane = LANE_WRITE, OUTPUTS(recover, ret_count), .complete = recover_complete)
 
 /* --- trigger --- */
 
 STORE_VERB_RUN(trigger)
-
-static void trigger_clear(struct store_req *base)
-{
-	struct store_trigger *req = container_of(base, struct store_trigger, req);
-
-	memset(&req->ret_run, 0, sizeof(req->ret_run));
-	req->ret_cancel = NULL;
-	req->ret_cancel_count = 0;
-}
 
 static void trigger_prepare(struct store_req *base)
 {
 	scratch_make_ids(base->scratch, 1);
 }
 
-static void trigger_release(struct store_req *base)
-{
-	store_trigger_fini(container_of(base, struct store_trigger, req));
-}
-
-static const struct store_verb verb_trigger = {
-	.name = "trigger",
-	.lane = LANE_WRITE,
-	.run = trigger_run,
-	.clear = trigger_clear,
-	.fini = trigger_release,
-	.prepare = trigger_prepare,
-};
-
-void store_trigger(struct store *store, struct store_trigger *req, store_done_fn *done)
-{
-	store_submit(store, &req->req, &verb_trigger, done);
-}
+STORE_VERB_FREES(trigger)
+STORE_VERB(trigger, .lane = LANE_WRITE, OUTPUTS(trigger, ret_run), .fini = trigger_release,
+	.prepare = trigger_prepare)
 
 void store_trigger_fini(struct store_trigger *req)
 {
@@ -400,71 +292,22 @@ void store_trigger_fini(struct store_trigger *req)
 /* --- events --- */
 
 STORE_VERB_RUN(send_event)
-
-static void send_event_clear(struct store_req *base)
-{
-	struct store_send_event *req = container_of(base, struct store_send_event, req);
-
-	req->ret_runs = NULL;
-	req->ret_cancel = NULL;
-	req->ret_count = req->ret_cancel_count = 0;
-	req->ret_is_duplicate = false;
-}
-
-static void send_event_release(struct store_req *base)
-{
-	store_send_event_fini(container_of(base, struct store_send_event, req));
-}
-
-static const struct store_verb verb_send_event = {
-	.name = "send_event",
-	.lane = LANE_WRITE,
-	.run = send_event_run,
-	.clear = send_event_clear,
-	.fini = send_event_release,
-	.prepare = trigger_prepare,
-};
-
-void store_send_event(struct store *store, struct store_send_event *req, store_done_fn *done)
-{
-	store_submit(store, &req->req, &verb_send_event, done);
-}
+STORE_VERB_FREES(send_event)
+STORE_VERB(send_event, .lane = LANE_WRITE, OUTPUTS(send_event, ret_event_id),
+	.fini = send_event_release, .prepare = trigger_prepare)
 
 void store_send_event_fini(struct store_send_event *req)
 {
-	runs_free(req->ret_runs, req->ret_count);
-	free(req->ret_cancel);
-	send_event_clear(&req->req);
+	runs_free(take_ptr(req->ret_runs), req->ret_count);
+	free(take_ptr(req->ret_cancel));
+	req->ret_count = req->ret_cancel_count = 0;
 }
 
 /* --- get --- */
 
 STORE_VERB_RUN(get_run)
-
-static void get_run_clear(struct store_req *base)
-{
-	struct store_get_run *req = container_of(base, struct store_get_run, req);
-
-	memset(&req->ret_run, 0, sizeof(req->ret_run));
-}
-
-static void get_run_release(struct store_req *base)
-{
-	store_get_run_fini(container_of(base, struct store_get_run, req));
-}
-
-static const struct store_verb verb_get_run = {
-	.name = "get_run",
-	.lane = LANE_READ,
-	.run = get_run_run,
-	.clear = get_run_clear,
-	.fini = get_run_release,
-};
-
-void store_get_run(struct store *store, struct store_get_run *req, store_done_fn *done)
-{
-	store_submit(store, &req->req, &verb_get_run, done);
-}
+STORE_VERB_FREES(get_run)
+STORE_VERB(get_run, .lane = LANE_READ, OUTPUTS(get_run, ret_run), .fini = get_run_release)
 
 void store_get_run_fini(struct store_get_run *req)
 {
@@ -474,71 +317,20 @@ void store_get_run_fini(struct store_get_run *req)
 /* --- list --- */
 
 STORE_VERB_RUN(list_runs)
-
-static void list_runs_clear(struct store_req *base)
-{
-	struct store_list_runs *req = container_of(base, struct store_list_runs, req);
-
-	req->ret_runs = NULL;
-	req->ret_count = 0;
-	req->ret_has_more = false;
-	req->ret_total = 0;
-}
-
-static void list_runs_release(struct store_req *base)
-{
-	store_list_runs_fini(container_of(base, struct store_list_runs, req));
-}
-
-static const struct store_verb verb_list_runs = {
-	.name = "list_runs",
-	.lane = LANE_LIST,
-	.run = list_runs_run,
-	.clear = list_runs_clear,
-	.fini = list_runs_release,
-};
-
-void store_list_runs(struct store *store, struct store_list_runs *req, store_done_fn *done)
-{
-	store_submit(store, &req->req, &verb_list_runs, done);
-}
+STORE_VERB_FREES(list_runs)
+STORE_VERB(list_runs, .lane = LANE_LIST, OUTPUTS(list_runs, ret_runs), .fini = list_runs_release)
 
 void store_list_runs_fini(struct store_list_runs *req)
 {
-	runs_free(req->ret_runs, req->ret_count);
-	list_runs_clear(&req->req);
+	runs_free(take_ptr(req->ret_runs), req->ret_count);
+	req->ret_count = 0;
 }
 
 /* --- cancel --- */
 
 STORE_VERB_RUN(cancel_run)
-
-static void cancel_run_clear(struct store_req *base)
-{
-	struct store_cancel_run *req = container_of(base, struct store_cancel_run, req);
-
-	memset(&req->ret_run, 0, sizeof(req->ret_run));
-	req->ret_cancel = NULL;
-	req->ret_cancel_count = 0;
-}
-
-static void cancel_run_release(struct store_req *base)
-{
-	store_cancel_run_fini(container_of(base, struct store_cancel_run, req));
-}
-
-static const struct store_verb verb_cancel_run = {
-	.name = "cancel_run",
-	.lane = LANE_WRITE,
-	.run = cancel_run_run,
-	.clear = cancel_run_clear,
-	.fini = cancel_run_release,
-};
-
-void store_cancel_run(struct store *store, struct store_cancel_run *req, store_done_fn *done)
-{
-	store_submit(store, &req->req, &verb_cancel_run, done);
-}
+STORE_VERB_FREES(cancel_run)
+STORE_VERB(cancel_run, .lane = LANE_WRITE, OUTPUTS(cancel_run, ret_run), .fini = cancel_run_release)
 
 void store_cancel_run_fini(struct store_cancel_run *req)
 {
@@ -550,31 +342,8 @@ void store_cancel_run_fini(struct store_cancel_run *req)
 /* --- change --- */
 
 STORE_VERB_RUN(change_run)
-
-static void change_run_clear(struct store_req *base)
-{
-	struct store_change_run *req = container_of(base, struct store_change_run, req);
-
-	memset(&req->ret_run, 0, sizeof(req->ret_run));
-}
-
-static void change_run_release(struct store_req *base)
-{
-	store_change_run_fini(container_of(base, struct store_change_run, req));
-}
-
-static const struct store_verb verb_change_run = {
-	.name = "change_run",
-	.lane = LANE_WRITE,
-	.run = change_run_run,
-	.clear = change_run_clear,
-	.fini = change_run_release,
-};
-
-void store_change_run(struct store *store, struct store_change_run *req, store_done_fn *done)
-{
-	store_submit(store, &req->req, &verb_change_run, done);
-}
+STORE_VERB_FREES(change_run)
+STORE_VERB(change_run, .lane = LANE_WRITE, OUTPUTS(change_run, ret_run), .fini = change_run_release)
 
 void store_change_run_fini(struct store_change_run *req)
 {
@@ -599,33 +368,9 @@ int store_read_finish(const struct store *store, struct store_finish *req,
 /* --- output --- */
 
 STORE_VERB_RUN(get_output)
-
-static void get_output_clear(struct store_req *base)
-{
-	struct store_get_output *req = container_of(base, struct store_get_output, req);
-
-	req->ret_output = NULL;
-	req->ret_len = 0;
-	req->ret_total = 0;
-}
-
-static void get_output_release(struct store_req *base)
-{
-	store_get_output_fini(container_of(base, struct store_get_output, req));
-}
-
-static const struct store_verb verb_get_output = {
-	.name = "get_output",
-	.lane = LANE_READ,
-	.run = get_output_run,
-	.clear = get_output_clear,
-	.fini = get_output_release,
-};
-
-void store_get_output(struct store *store, struct store_get_output *req, store_done_fn *done)
-{
-	store_submit(store, &req->req, &verb_get_output, done);
-}
+STORE_VERB_FREES(get_output)
+STORE_VERB(
+	get_output, .lane = LANE_READ, OUTPUTS(get_output, ret_output), .fini = get_output_release)
 
 void store_get_output_fini(struct store_get_output *req)
 {
@@ -636,14 +381,4 @@ void store_get_output_fini(struct store_get_output *req)
 /* --- stats --- */
 
 STORE_VERB_RUN(stats)
-
-static const struct store_verb verb_stats = {
-	.name = "stats",
-	.lane = LANE_READ,
-	.run = stats_run,
-};
-
-void store_stats(struct store *store, struct store_stats *req, store_done_fn *done)
-{
-	store_submit(store, &req->req, &verb_stats, done);
-}
+STORE_VERB(stats, .lane = LANE_READ, OUTPUTS(stats, ret_now_ms))

@@ -31,47 +31,14 @@ void secrets_add(struct store_get_secrets *req, const struct store_secret *secre
 /* --- put --- */
 
 STORE_VERB_RUN(put_secret)
-
-static const struct store_verb verb_put_secret = {
-	.name = "put_secret",
-	.lane = LANE_WRITE,
-	.run = put_secret_run,
-};
-
-void store_put_secret(struct store *store, struct store_put_secret *req, store_done_fn *done)
-{
-	store_submit(store, &req->req, &verb_put_secret, done);
-}
+STORE_VERB(put_secret, .lane = LANE_WRITE)
 
 /* --- get --- */
 
 STORE_VERB_RUN(get_secrets)
-
-static void get_secrets_clear(struct store_req *base)
-{
-	struct store_get_secrets *req = container_of(base, struct store_get_secrets, req);
-
-	req->ret_secrets = NULL;
-	req->ret_count = 0;
-}
-
-static void get_secrets_release(struct store_req *base)
-{
-	store_get_secrets_fini(container_of(base, struct store_get_secrets, req));
-}
-
-static const struct store_verb verb_get_secrets = {
-	.name = "get_secrets",
-	.lane = LANE_READ,
-	.run = get_secrets_run,
-	.clear = get_secrets_clear,
-	.fini = get_secrets_release,
-};
-
-void store_get_secrets(struct store *store, struct store_get_secrets *req, store_done_fn *done)
-{
-	store_submit(store, &req->req, &verb_get_secrets, done);
-}
+STORE_VERB_FREES(get_secrets)
+STORE_VERB(get_secrets, .lane = LANE_READ, OUTPUTS(get_secrets, ret_secrets),
+	.fini = get_secrets_release)
 
 void store_get_secrets_fini(struct store_get_secrets *req)
 {
@@ -86,14 +53,4 @@ void store_get_secrets_fini(struct store_get_secrets *req)
 /* --- delete --- */
 
 STORE_VERB_RUN(delete_secret)
-
-static const struct store_verb verb_delete_secret = {
-	.name = "delete_secret",
-	.lane = LANE_WRITE,
-	.run = delete_secret_run,
-};
-
-void store_delete_secret(struct store *store, struct store_delete_secret *req, store_done_fn *done)
-{
-	store_submit(store, &req->req, &verb_delete_secret, done);
-}
+STORE_VERB(delete_secret, .lane = LANE_WRITE)

@@ -405,7 +405,7 @@ static int play_all(const struct spec *spec, int *order, int at, int left[], int
 static void test_spec(void **state)
 {
 	const struct spec *spec = *state;
-	int order[SESSIONS_MAX * STEPS], left[SESSIONS_MAX] = {STEPS, STEPS, STEPS}, count = 0;
+	int order[SESSIONS_MAX * STEPS] = {0}, left[SESSIONS_MAX] = {STEPS, STEPS, STEPS}, count = 0;
 
 	while (spec->sessions[count])
 		count++;
