@@ -565,7 +565,7 @@ BEGIN
 			reason = CASE WHEN l.is_paused THEN 'paused' WHEN l.state <> 'cancelled' AND NOT (l.state = 'pending' AND r.cancel_requested) THEN l.reason
 				WHEN r.reason = 'overlap' THEN 'overlap' ELSE 'user' END,
 			attempt = r.attempt - (CASE WHEN l.is_paused THEN l.outcome = 'interrupted' ELSE NOT l.counts END)::integer,
-			interruptions = r.interruptions + (NOT l.counts AND NOT l.is_paused)::integer,
+			interruptions = r.interruptions + (NOT l.counts AND l.begun AND NOT l.is_paused)::integer,
 			not_before = CASE WHEN l.state = 'pending' AND NOT r.cancel_requested AND NOT l.is_paused AND l.delay_ms > 0
 				THEN now_at + l.delay_ms * interval '1 millisecond' END,
 			instance_id = CASE WHEN l.state <> 'pending' OR r.cancel_requested OR l.is_paused THEN r.instance_id END,

@@ -413,13 +413,18 @@ static void begin(struct attempt *attempt)
 	attempt_finish(attempt);
 }
 
+void attempt_forget_start(struct attempt *attempt)
+{
+	if (attempt->ending == ATTEMPT_INTERRUPTED)
+		attempt->result.started_at_ms = NO_TIME;
+}
+
 static void end_unbegun(struct attempt *attempt)
 {
 	char ending[ENDING_TEXT_SIZE];
 
 	attempt->result.outcome = attempt->ending;
-	if (attempt->ending == ATTEMPT_INTERRUPTED)
-		attempt->result.started_at_ms = NO_TIME;
+	attempt_forget_start(attempt);
 	attempt_set_error(
 		attempt, "%s while waiting for its secrets", attempt_ending_text(attempt, ending));
 	attempt_finish(attempt);

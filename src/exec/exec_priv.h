@@ -153,6 +153,9 @@ void attempt_set_error(struct attempt *attempt, const char *fmt, ...)
 const char *attempt_ending_text(
 	const struct attempt *attempt, char ret_text[static ENDING_TEXT_SIZE]);
 
+/* Nobody outside has seen anything of it yet: interrupted now, it has not begun. */
+void attempt_forget_start(struct attempt *attempt);
+
 /* The result is complete: closes the timer; the callback follows once all handles are closed. */
 void attempt_finish(struct attempt *attempt);
 

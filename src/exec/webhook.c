@@ -396,6 +396,7 @@ static void webhook_end(struct attempt *attempt)
 	if (hook->phase == HOOK_QUEUED) {
 		hosts_leave(attempt->exec->hosts, hook);
 		attempt->exec->waiting--;
+		attempt_forget_start(attempt);
 	} else {
 		hooks_remove(attempt->exec->hooks, hook->easy);
 		set_status(hook);

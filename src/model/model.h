@@ -603,7 +603,7 @@ void ended_attempt_fini(struct ended_attempt *ending);
  * is owner_lost or shutdown.
  *
  * handed back unbegun (interrupted, HANDED_BACK, result->started_at_ms NO_TIME): always pending at
- * once, not counted: nothing can have happened twice.
+ * once, counted neither as an attempt nor as an interruption: nothing can have happened twice.
  *
  * With run->cancel_requested, cancelled (user) stands in place of pending, held and an
  * interruption's failed.

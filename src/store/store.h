@@ -64,9 +64,9 @@ struct store_opts {
 
 /* Begins to open the database and to bring its schema up to date. `opened` follows once, on a later
  * turn of the loop, unless store_close comes first. Requests may be made at once; they wait, and
- * fail with the reason if it cannot be opened; then the store only waits to be closed. SQLite opens
- * within this call and blocks meanwhile, which is for start-up; PostgreSQL is connected to and
- * migrated in the background, tried again until start_max_ms.
+ * fail with the reason if it cannot be opened; then the store only waits to be closed. PostgreSQL is
+ * connected to and migrated in the background, tried again until start_max_ms; SQLite is opened,
+ * checked and migrated on the thread pool, since a slow disk may take its time.
  *
  * What is known to be wrong at once is returned, and there is no store then. The same codes, here
  * or in `opened`: ERR_UNAVAILABLE (PostgreSQL does not answer), ERR_CONFLICT (another server has
@@ -320,7 +320,7 @@ void store_take_fini(struct store_take *req);
  * interruptions + 1). Fenced: ERR_STALE unless the run is running with this epoch. Of concurrent
  * finishes each stands for itself; they share one transaction. A cancel requested meanwhile turns a
  * pending follow-up into `cancelled` (user; overlap when a claim asked). A run handed back before
- * it was started (interrupted, started_at_ms NO_TIME) leaves no attempt row.
+ * it was started (interrupted, started_at_ms NO_TIME) leaves no attempt row and is no interruption.
  *
  * A run that ends so as succeeded, failed, timed_out or cancelled is an event (run_event_name), and
  * starts who waits for it in the same transaction: as store_send_event does, without a key. */

@@ -207,7 +207,7 @@ int run_apply_finish(
 	}
 	if (!follow_up->counts) {
 		run->attempt--;
-		run->interruptions++;
+		run->interruptions += attempt_has_begun(req->result);
 	}
 	if (follow_up->state == RUN_PENDING && !run->cancel_requested) {
 		put_back(run, follow_up, now_ms);

@@ -124,7 +124,7 @@ static void test_finish_hand_back_does_not_use_up_the_attempt(void **state)
 	assert_int_equal(rig_get_run(rig, &run->id)->interruptions, 2);
 }
 
-static void test_finish_unbegun_hand_back_leaves_no_attempt(void **state)
+static void test_finish_unbegun_hand_back_leaves_no_trace(void **state)
 {
 	struct rig *rig = *state;
 	struct run *run = start(rig, "");
@@ -137,6 +137,8 @@ static void test_finish_unbegun_hand_back_leaves_no_attempt(void **state)
 		0);
 	assert_int_equal(rig_do(rig, get_output, &get), ERR_NOT_FOUND);
 	store_get_output_fini(&get);
+	assert_int_equal(rig_get_run(rig, &run->id)->attempt, 0);
+	assert_int_equal(rig_get_run(rig, &run->id)->interruptions, 0);
 }
 
 static void test_finish_is_fenced_by_epoch_and_state(void **state)
@@ -238,7 +240,7 @@ const struct CMUnitTest finish_tests[] = {
 	RIG_TEST(test_finish_each_final_state),
 	RIG_TEST(test_finish_retry_goes_back_to_pending),
 	RIG_TEST(test_finish_hand_back_does_not_use_up_the_attempt),
-	RIG_TEST(test_finish_unbegun_hand_back_leaves_no_attempt),
+	RIG_TEST(test_finish_unbegun_hand_back_leaves_no_trace),
 	RIG_TEST(test_finish_is_fenced_by_epoch_and_state),
 	RIG_TEST(test_finish_many_at_once_stand_for_themselves),
 	RIG_TEST(test_finish_after_cancel_does_not_go_back_to_pending),

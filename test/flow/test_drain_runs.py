@@ -72,18 +72,17 @@ def test_a_run_interrupted_four_times_fails_by_its_retry_policy(servers, tmp_pat
 # --- due times ---
 
 def test_of_1000_due_in_a_drain_none_starts_and_the_next_start_runs_each_once(servers, targets):
+    """They are made while it drains, and are due a moment later: nothing depends on how quick the machine is."""
     target = targets()
-    server = servers(notice_min="3s", notice_max="3s").start()
-    due = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=5)
+    server = servers().start()
+    assert server.post("/api/v1/instances/self/drain").status == 200
+    due = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=2)
     items = [{"name": f"a{n}", "kind": "http", "http": {"url": target.url}, "schedule": {"at": due.isoformat()}}
              for n in range(1000)]
     assert server.post("/api/v1/actions", {"items": items}).status == 201
-    wait_for(lambda: time.time() > due.timestamp() - 1, "a second before they are due")
-    server.signal(signal.SIGTERM)
-    wait_for(lambda: server.get("/health/ready", headers=WATCHER).status == 503, "the 503")
-    assert time.time() < due.timestamp(), "the machine is too slow for this test"
-    assert server.wait() == 0
-    assert time.time() > due.timestamp() and target.requests == []
+    wait_for(lambda: time.time() > due.timestamp() + 1, "a second after they were due")
+    server.stop()
+    assert target.requests == []
     server = servers().start()
     wait_for(lambda: len(target.requests) == 1000 and not server.runs(state="pending,running"), "all of them", timeout=60)
     assert len({request["headers"]["Idempotency-Key"] for request in target.requests}) == 1000
@@ -121,7 +120,8 @@ def test_rolls_of_two_instances_while_actions_come_due_miss_and_double_nothing(s
         assert_every_due_time_once(pair[1].runs(name), 500)
     assert {run["state"] for run in runs} <= {"succeeded", "skipped"}
     assert {run["reason"] for run in runs if run["state"] == "skipped"} <= {"paused"}
-    # what was claimed in the instant of a stop is handed back unstarted; nothing may be taken from a living one
+    # what was claimed in the instant of a stop and handed back unstarted was not interrupted
+    assert {run["interruptions"] for run in runs} == {0}
     assert not [server for server in made if "recovered runs" in server.log]
     keys = [request["headers"]["Idempotency-Key"] for request in target.requests]
     assert len(keys) == len(set(keys)) == len([run for run in runs if run["state"] == "succeeded"])

@@ -398,6 +398,7 @@ static void test_a_crowded_host_holds_up_nobody_else(void **state)
 {
 	struct job jobs[JOBS], elsewhere;
 	struct world world;
+	int unbegun = 0;
 
 	world_open(&world, 2, 10);
 	for (int i = 0; i < JOBS; i++) {
@@ -423,8 +424,10 @@ static void test_a_crowded_host_holds_up_nobody_else(void **state)
 	(void)exec_end_all(world.rig.exec, ATTEMPT_INTERRUPTED);
 	for (int i = 0; i < JOBS; i++) {
 		rig_wait(&world.rig, &jobs[i].is_done);
+		unbegun += jobs[i].result.started_at_ms == NO_TIME;
 		job_free(&jobs[i]);
 	}
+	assert_int_equal(unbegun, JOBS - 4); /* two were asking, two were cancelled */
 	assert_int_equal(free_http(&world), 10);
 	world_close(&world);
 }
