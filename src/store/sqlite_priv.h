@@ -112,6 +112,8 @@ int run_by_id(struct conn *conn, enum query query, const struct id *id, struct e
 extern const struct embedded_file sqlite_migrations[]; /* sql/sqlite, in order, {0} at the end */
 
 struct sqlite_db {
+	char *path;  /* as it was given; owned, NULL: not the server's */
+	int lock_fd; /* from a predecessor, to be taken over when it is opened */
 	char *place; /* owned */
 	struct file_lock lock;
 	struct conn writer, reader, lister;

@@ -264,6 +264,7 @@ static void sqlite_close(void *data)
 	struct sqlite_db *db = data;
 
 	sqlite_leave(db);
+	free(db->path);
 	free(db);
 }
 
@@ -288,18 +289,13 @@ static const struct sync_transactions sqlite_transactions = {
 	.rest = sqlite_rest,
 };
 
-static const struct sync_ops sqlite_ops = {
-	.verbs = &sqlite_verbs,
-	.transactions = &sqlite_transactions,
-	.is_threaded = true,
-	.close = sqlite_close,
-};
-
-static int open_db(struct sqlite_db *db, const char *path, int lock_fd, struct err *err)
+static int open_db(void *data, struct err *err)
 {
-	struct file_lock_claim claim = {.instance_id = &db->instance_id, .inherited_fd = lock_fd};
+	struct sqlite_db *db = data;
+	struct file_lock_claim claim = {
+		.instance_id = &db->instance_id, .inherited_fd = db->lock_fd};
 
-	if (sqlite_enter(db, path, &claim, err) < 0)
+	if (sqlite_enter(db, db->path, &claim, err) < 0)
 		return err->code;
 	if (sqlite_upgrade(&db->writer, NULL, NULL, err) == 0 &&
 		conn_open(&db->reader, db->place, CONN_READER, err) == 0 &&
@@ -309,20 +305,34 @@ static int open_db(struct sqlite_db *db, const char *path, int lock_fd, struct e
 	return err->code;
 }
 
+static int lock_fd_of(const void *db)
+{
+	return ((const struct sqlite_db *)db)->lock.fd;
+}
+
+static const struct sync_ops sqlite_ops = {
+	.verbs = &sqlite_verbs,
+	.transactions = &sqlite_transactions,
+	.is_threaded = true,
+	.open = open_db,
+	.lock_fd = lock_fd_of,
+	.close = sqlite_close,
+};
+
 static int sqlite_open(
 	struct store *store, const struct store_opts *opts, const char *path, struct err *err)
 {
-	struct sqlite_db *db = xcalloc(1, sizeof(*db));
+	struct sqlite_db *db;
 
-	db->instance_id = opts->instance_id;
-	if (open_db(db, path, opts->lock_fd, err) < 0) {
-		free(db);
+	if (check_path(path, err) < 0)
 		return err->code;
-	}
+	db = xcalloc(1, sizeof(*db));
+	db->instance_id = opts->instance_id;
+	db->path = xstrdup(path);
+	db->lock_fd = opts->lock_fd;
 	store->place = xstrdup(path);
-	store->lock_fd = db->lock.fd;
 	store->impl = batch_create(store, &sqlite_ops, db);
-	return 0;
+	return STORE_OPENING;
 }
 
 const struct store_backend sqlite_backend = {

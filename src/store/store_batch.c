@@ -37,6 +37,9 @@ struct batch_runner {
 	void *db; /* owned */
 	struct lane lanes[LANE_COUNT];
 	uv_timer_t rest_timer;
+	uv_work_t open_work;
+	struct err open_err; /* the worker's while is_opening */
+	bool is_opening;
 	bool is_closing, is_timer_closed, is_db_closed;
 	uv_work_t close_work;
 };
@@ -224,7 +227,7 @@ static void lane_start(struct lane *lane)
 {
 	struct batch_runner *runner = lane->runner;
 
-	if (lane->is_busy || list_is_empty(&lane->waiting))
+	if (lane->is_busy || lane->runner->is_opening || list_is_empty(&lane->waiting))
 		return;
 	fill_batch(lane, runner->store->batch_max);
 	lane->now_ms = clock_wall_ms();
@@ -248,6 +251,50 @@ static void lane_run_here(struct lane *lane)
 	lane->is_busy = false;
 }
 
+static void fail_waiting(struct batch_runner *runner, const struct err *err)
+{
+	for (int i = 0; i < LANE_COUNT; i++)
+		for (struct list *node; (node = list_pop(&runner->lanes[i].waiting)) != NULL;) {
+			struct store_req *req = list_entry(node, struct store_req, queue_node);
+
+			req->err = *err;
+			store_req_finish_late(req);
+		}
+}
+
+/* --- opening --- */
+
+static void on_open_work(uv_work_t *work)
+{
+	struct batch_runner *runner = container_of(work, struct batch_runner, open_work);
+
+	(void)runner->ops->open(runner->db, &runner->open_err);
+}
+
+static void after_open_work(uv_work_t *work, int status)
+{
+	struct batch_runner *runner = container_of(work, struct batch_runner, open_work);
+	bool has_failed = runner->open_err.code < 0;
+
+	(void)status;
+	runner->is_opening = false;
+	if (!has_failed)
+		runner->store->lock_fd = runner->ops->lock_fd(runner->db);
+	if (runner->is_closing) {
+		close_step(runner);
+		return;
+	}
+	store_opened(runner->store, has_failed ? &runner->open_err : NULL);
+	store_turn_later(runner->store);
+}
+
+static void open_later(struct batch_runner *runner)
+{
+	runner->is_opening = true;
+	must(uv_queue_work(
+		     runner->store->loop, &runner->open_work, on_open_work, after_open_work) == 0);
+}
+
 /* --- the backend's side of the store --- */
 
 struct batch_runner *batch_create(struct store *store, const struct sync_ops *ops, void *db)
@@ -266,6 +313,8 @@ struct batch_runner *batch_create(struct store *store, const struct sync_ops *op
 	must(uv_timer_init(store->loop, &runner->rest_timer) == 0);
 	uv_unref((uv_handle_t *)&runner->rest_timer);
 	runner->rest_timer.data = runner;
+	if (ops->open)
+		open_later(runner);
 	return runner;
 }
 
@@ -286,6 +335,8 @@ void batch_flush(struct store *store)
 		close_step(runner);
 		return;
 	}
+	if (!runner->is_opening && runner->open_err.code < 0)
+		fail_waiting(runner, &runner->open_err);
 	for (int i = 0; i < LANE_COUNT; i++)
 		lane_start(&runner->lanes[i]);
 }
@@ -331,7 +382,7 @@ static void close_step(struct batch_runner *runner)
 {
 	uv_handle_t *timer = (uv_handle_t *)&runner->rest_timer;
 
-	if (!runner->is_closing || uv_is_closing(timer))
+	if (!runner->is_closing || runner->is_opening || uv_is_closing(timer))
 		return;
 	for (int i = 0; i < LANE_COUNT; i++)
 		if (runner->lanes[i].is_busy)
@@ -346,23 +397,14 @@ static void close_step(struct batch_runner *runner)
 		     after_close_work) == 0);
 }
 
-static void cancel_waiting(struct lane *lane)
-{
-	for (struct list *node; (node = list_pop(&lane->waiting)) != NULL;) {
-		struct store_req *req = list_entry(node, struct store_req, queue_node);
-
-		(void)err_set(&req->err, ERR_CANCELLED, "the store is closing");
-		store_req_finish_late(req);
-	}
-}
-
 void batch_close(struct store *store)
 {
 	struct batch_runner *runner = store->impl;
+	struct err closing = {0};
 
+	(void)err_set(&closing, ERR_CANCELLED, "the store is closing");
 	runner->is_closing = true;
 	(void)uv_timer_stop(&runner->rest_timer);
-	for (int i = 0; i < LANE_COUNT; i++)
-		cancel_waiting(&runner->lanes[i]);
+	fail_waiting(runner, &closing);
 	close_step(runner);
 }

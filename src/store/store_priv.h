@@ -277,11 +277,13 @@ struct sync_ops {
 	const struct sync_transactions
 		*transactions; /* NULL: the verbs are all or nothing by themselves */
 	bool is_threaded;      /* run on the thread pool, else on the loop */
-	void (*close)(void *db);
+	int (*open)(void *db, struct err *err); /* on the thread pool; NULL: it is open already */
+	int (*lock_fd)(const void *db);         /* for store->lock_fd; with `open` */
+	void (*close)(void *db);                /* also after `open` has failed */
 };
 
 /* The submit, flush and close of a synchronous backend; batch_create makes its store->impl. `db` is
- * taken. */
+ * taken. With ops->open it is STORE_OPENING: opened first, while requests wait. */
 struct batch_runner;
 struct batch_runner *batch_create(struct store *store, const struct sync_ops *ops, void *db);
 void batch_submit(struct store *store, struct store_req *req);

@@ -227,16 +227,22 @@ static void test_unreadable_definition_is_left_out_of_a_look(void **state)
 
 /* --- one server a file --- */
 
+/* Beside the one that is open; -> how it was refused. */
 static int open_second(struct rig *rig, const char *url, struct err *err)
 {
-	struct store_opts opts = {.loop = &rig->loop,
-		.url = url,
-		.queue_max = 1,
-		.batch_max = 1,
-		.instance_id = id_make()};
-	struct store *store = NULL;
+	struct store *first = rig->store;
+	struct id first_id = rig->instance_id;
+	auto_free char *first_url = xstrdup(rig->url), *second_url = xstrdup(url);
+	int status;
 
-	return store_open(&opts, &store, err);
+	*err = (struct err){0};
+	(void)snprintf(rig->url, sizeof(rig->url), "%s", second_url);
+	status = rig_open(rig, 1, 1, err);
+	assert_true(status < 0);
+	(void)snprintf(rig->url, sizeof(rig->url), "%s", first_url);
+	rig->store = first;
+	rig->instance_id = first_id;
+	return status;
 }
 
 static void test_second_server_is_refused_by_name(void **state)
@@ -276,7 +282,8 @@ static void test_lock_ends_with_its_process(void **state)
 		struct file_lock lock;
 		bool is_inherited;
 
-		if (file_lock_take(&lock, path_of(rig), &(struct file_lock_claim){0}, &is_inherited, NULL) == 0)
+		if (file_lock_take(&lock, path_of(rig), &(struct file_lock_claim){0}, &is_inherited,
+			    NULL) == 0)
 			(void)!write(pipes[1], "x", 1);
 		(void)pause();
 		_exit(1);
@@ -522,6 +529,59 @@ static void test_no_room_to_begin_with(void **state)
 }
 
 /* Somebody else's transaction on our file, longer than our patience. */
+struct ticking {
+	sqlite3 *locker; /* NULL: the lock is gone */
+	int ticks;
+	bool is_open;
+	int open_code;
+};
+
+/* The loop turns while the file cannot be read: so the wait is not the loop's. */
+static void on_tick(uv_timer_t *timer)
+{
+	struct ticking *ticking = timer->data;
+
+	if (++ticking->ticks < 3 || !ticking->locker)
+		return;
+	assert_false(ticking->is_open);
+	assert_int_equal(sqlite3_close(take_ptr(ticking->locker)), SQLITE_OK);
+}
+
+static void on_opened(const struct err *err, void *data)
+{
+	struct ticking *ticking = data;
+
+	ticking->is_open = true;
+	ticking->open_code = err ? err->code : 0;
+}
+
+static void test_opening_does_not_stop_the_loop(void **state)
+{
+	struct rig *rig = *state;
+	struct ticking ticking = {0};
+	struct store_opts opts = {.loop = &rig->loop,
+		.url = rig->url,
+		.queue_max = 1,
+		.batch_max = 1,
+		.opened = on_opened,
+		.opened_data = &ticking};
+	uv_timer_t timer = {.data = &ticking};
+
+	rig_close(rig);
+	assert_int_equal(unlink(path_of(rig)), 0);
+	assert_int_equal(sqlite3_open(path_of(rig), &ticking.locker), SQLITE_OK);
+	assert_int_equal(
+		sqlite3_exec(ticking.locker, "BEGIN EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(uv_timer_init(&rig->loop, &timer), 0);
+	assert_int_equal(store_open(&opts, &rig->store, NULL), 0);
+	assert_int_equal(uv_timer_start(&timer, on_tick, 1, 1), 0);
+	while (!ticking.is_open)
+		(void)uv_run(&rig->loop, UV_RUN_ONCE);
+	assert_int_equal(ticking.open_code, 0);
+	uv_close((uv_handle_t *)&timer, NULL);
+	(void)uv_run(&rig->loop, UV_RUN_NOWAIT);
+}
+
 static void test_locked_by_another_program_is_unavailable(void **state)
 {
 	struct rig *rig = *state;
@@ -621,6 +681,7 @@ int main(void)
 		RIG_TEST(test_full_disk_loses_nothing_and_goes_on_when_there_is_room),
 		RIG_TEST(test_no_room_to_begin_with),
 		RIG_TEST(test_locked_by_another_program_is_unavailable),
+		RIG_TEST(test_opening_does_not_stop_the_loop),
 		RIG_TEST(test_a_look_does_not_wait_for_lists),
 	};
 
