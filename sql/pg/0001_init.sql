@@ -155,6 +155,7 @@ CREATE TABLE gathering.run (
 	http_status        integer,
 	exit_code          integer,
 	retry_of           uuid,
+	traceparent        text COLLATE "C",
 	error              text,
 	CONSTRAINT run_due UNIQUE (action_id, due_at),
 	CONSTRAINT run_owner CHECK (state <> 'running' OR (instance_id IS NOT NULL AND lease_until IS NOT NULL))
@@ -628,7 +629,7 @@ $note$;
 -- that due time is still to be claimed. The caller holds the lock of the action's row. in_fate: NULL where the overlap
 -- policy decides, else why the run is skipped.
 CREATE FUNCTION gathering.fire(
-	a gathering.action, in_run uuid, in_trigger text, in_retry_of uuid, in_fate text,
+	a gathering.action, in_run uuid, in_trigger text, in_retry_of uuid, in_trace text, in_fate text,
 	OUT ret_run gathering.run, OUT ret_cancel uuid[])
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $fire$
 DECLARE
@@ -658,17 +659,17 @@ BEGIN
 	END IF;
 	INSERT INTO gathering.run AS r (id, action_id, action_version, definition_version, due_at, epoch, created_at,
 		missed_count, missed_until, output_bytes, attempt, interruptions, priority, max_concurrent, is_serial,
-		cancel_requested, kind, triggered_by, state, reason, retry_of)
+		cancel_requested, kind, triggered_by, state, reason, retry_of, traceparent)
 	VALUES (in_run, a.id, a.version, a.definition_version, due, 0, now_at, 1, due, 0, 0, 0, a.priority,
 		a.max_concurrent, a.overlap <> 'allow', false, a.kind, in_trigger, CASE fate WHEN 'queued' THEN 'pending' ELSE 'skipped' END, fate,
-		in_retry_of)
+		in_retry_of, in_trace)
 	RETURNING r.* INTO ret_run;
 END
 $fire$;
 
 -- A manual run, or the repetition of another, which gets what an event brought to that one. No row: no such action;
 -- ret_full: as many wait as may, and nothing was done.
-CREATE FUNCTION gathering.trigger(in_action uuid, in_run uuid, in_retry_of uuid, OUT ret_run gathering.run, OUT ret_cancel uuid[],
+CREATE FUNCTION gathering.trigger(in_action uuid, in_run uuid, in_retry_of uuid, in_trace text, OUT ret_run gathering.run, OUT ret_cancel uuid[],
 	OUT ret_full bigint)
 RETURNS SETOF record ROWS 10 LANGUAGE plpgsql AS $trigger$
 DECLARE
@@ -682,7 +683,7 @@ BEGIN
 	SELECT * INTO ret_run FROM gathering.run WHERE id = in_run;
 	IF NOT FOUND THEN -- else the answer to an earlier try was lost
 		SELECT * INTO fired FROM gathering.fire(
-			a, in_run, CASE WHEN in_retry_of IS NULL THEN 'manual' ELSE 'retry' END, in_retry_of, NULL);
+			a, in_run, CASE WHEN in_retry_of IS NULL THEN 'manual' ELSE 'retry' END, in_retry_of, in_trace, NULL);
 		INSERT INTO gathering.run_event SELECT in_run, e.event_id, e.depth, e.name, e.payload
 			FROM gathering.run_event e WHERE e.run_id = in_retry_of;
 		ret_run := fired.ret_run;
@@ -706,7 +707,7 @@ $id$;
 
 -- The runs that an event starts, one for each action that waits for it, and their share of the event. Returns the runs
 -- to end now (overlap cancel_running).
-CREATE FUNCTION gathering.deliver(in_event uuid, in_name text, in_payload text, in_depth integer) RETURNS uuid[]
+CREATE FUNCTION gathering.deliver(in_event uuid, in_name text, in_payload text, in_depth integer, in_trace text) RETURNS uuid[]
 LANGUAGE plpgsql AS $deliver$
 DECLARE
 	a gathering.action;
@@ -716,7 +717,7 @@ BEGIN
 	FOR a IN SELECT t.* FROM gathering.subscription s JOIN gathering.action t ON t.id = s.action_id
 		WHERE s.event = in_name ORDER BY t.id FOR NO KEY UPDATE OF t
 	LOOP
-		SELECT * INTO fired FROM gathering.fire(a, gathering.make_id(), 'event', NULL,
+		SELECT * INTO fired FROM gathering.fire(a, gathering.make_id(), 'event', NULL, in_trace,
 			CASE WHEN in_depth > 32 THEN 'limit' WHEN a.is_paused THEN 'paused' END);
 		INSERT INTO gathering.run_event VALUES ((fired.ret_run).id, in_event, in_depth, in_name, in_payload);
 		cancel := cancel || fired.ret_cancel;
@@ -728,7 +729,7 @@ $deliver$;
 -- An event from outside. One with a key that came within the window is the same event, and starts nothing. The first
 -- row of the answer tells of the event, the others are its runs.
 CREATE FUNCTION gathering.send_event(
-	in_event uuid, in_again boolean, in_name text, in_key text, in_payload text, in_window interval)
+	in_event uuid, in_again boolean, in_name text, in_key text, in_payload text, in_window interval, in_trace text)
 RETURNS TABLE (ret_event uuid, ret_is_duplicate boolean, ret_cancel uuid[], ret_run gathering.run)
 ROWS 10 LANGUAGE plpgsql AS $send$
 BEGIN
@@ -748,7 +749,7 @@ BEGIN
 	END IF;
 	IF NOT ret_is_duplicate AND NOT (in_again AND EXISTS (
 		SELECT 1 FROM gathering.run_event e WHERE e.event_id = in_event)) THEN
-		ret_cancel := gathering.deliver(in_event, in_name, in_payload, 0);
+		ret_cancel := gathering.deliver(in_event, in_name, in_payload, 0, in_trace);
 	END IF;
 	RETURN NEXT;
 	RETURN QUERY SELECT NULL::uuid, NULL::boolean, NULL::uuid[], r FROM gathering.run_event e
@@ -772,7 +773,7 @@ BEGIN
 	FROM gathering.pace p WHERE p.action_id = a.id AND p.every_after_ms IS NOT NULL
 		AND a.next_due_at IS NOT NULL AND NOT a.is_paused AND a.id IN (SELECT r.action_id FROM gathering.run r
 			WHERE r.id = ANY (in_runs) AND r.state IN ('succeeded','failed','timed_out','cancelled'));
-	FOR e IN SELECT 'action.' || a.name || '.' || r.state AS name, coalesce(x.depth, 0) + 1 AS depth, r.id,
+	FOR e IN SELECT 'action.' || a.name || '.' || r.state AS name, coalesce(x.depth, 0) + 1 AS depth, r.id, r.traceparent,
 		json_build_object('action', a.name, 'run_id', r.id, 'state', r.state, 'due_at',
 			to_char(r.due_at AT TIME ZONE 'UTC', CASE WHEN r.due_at = date_trunc('second', r.due_at)
 				THEN 'YYYY-MM-DD"T"HH24:MI:SS"Z"' ELSE 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"' END),
@@ -781,7 +782,7 @@ BEGIN
 		LEFT JOIN gathering.run_event x ON x.run_id = r.id
 		WHERE r.id = ANY (in_runs) AND r.state IN ('succeeded','failed','timed_out','cancelled') ORDER BY r.id
 	LOOP
-		cancel := cancel || gathering.deliver(gathering.make_id(), e.name, e.payload, e.depth);
+		cancel := cancel || gathering.deliver(gathering.make_id(), e.name, e.payload, e.depth, e.traceparent);
 	END LOOP;
 	RETURN cancel;
 END

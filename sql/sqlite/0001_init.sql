@@ -100,6 +100,7 @@ CREATE TABLE run (
 	missed_until_ms    INTEGER NOT NULL,
 	cancel_requested   INTEGER NOT NULL CHECK (cancel_requested IN (0, 1)),
 	retry_of           BLOB CHECK (length(retry_of) = 16),
+	traceparent        TEXT,
 	UNIQUE (action_id, due_at_ms),
 	CHECK (state <> 'running' OR instance_id IS NOT NULL)
 ) STRICT, WITHOUT ROWID;

@@ -41,7 +41,7 @@ struct api {
 struct api_call {
 	struct api *api;
 	struct http_request *request;
-	bool is_private; /* from the admin socket */
+	bool is_private;           /* from the admin socket */
 	const struct route *route; /* NULL: none fits */
 	char *param;               /* owned; the path's {parameter}, decoded; NULL: none */
 	char *allow;               /* owned; for 405 and OPTIONS; NULL otherwise */
@@ -86,6 +86,9 @@ extern const char *const api_json_types[];
 
 /* For requests that take no body: empty or {}. */
 bool api_read_nothing(struct api_call *call);
+
+/* The trace the request belongs to, or NULL. `room` keeps it. */
+const char *api_traceparent(const struct api_call *call, char room[static TRACEPARENT_SIZE]);
 
 /* A query parameter as one of `names` (-1: absent), as an RFC 3339 time (NO_TIME: absent), as
  * yes/no (false: absent). */

@@ -15,6 +15,7 @@ struct event_send {
 	struct api_call *call;
 	struct store_send_event send;
 	char *payload; /* owned */
+	char traceparent[TRACEPARENT_SIZE];
 	bool is_started;
 };
 
@@ -123,6 +124,7 @@ void events_send(struct api_call *call)
 	event->send = (struct store_send_event){.name = call->param,
 		.key = key,
 		.payload = event->payload,
+		.traceparent = api_traceparent(call, event->traceparent),
 		.window_ms = call->api->opts.event_window_ms};
 	event->is_started = true;
 	store_send_event(call->api->store, &event->send, on_sent);

@@ -95,6 +95,11 @@ bool api_read_nothing(struct api_call *call)
 	return is_empty;
 }
 
+const char *api_traceparent(const struct api_call *call, char room[static TRACEPARENT_SIZE])
+{
+	return traceparent_parse(http_header(call->request, "traceparent"), room) ? room : NULL;
+}
+
 int api_name_index(const char *const *names, const char *text)
 {
 	for (int i = 0; names[i]; i++) {

@@ -330,6 +330,7 @@ void runs_resume(struct api_call *call)
 struct run_now {
 	struct action_find find;
 	struct store_trigger trigger;
+	char traceparent[TRACEPARENT_SIZE];
 	bool is_started;
 };
 
@@ -381,6 +382,7 @@ static void run_found(struct action_find *find)
 		return;
 	}
 	now->trigger.action_id = find->get.ret_action->id;
+	now->trigger.traceparent = api_traceparent(find->call, now->traceparent);
 	now->is_started = true;
 	store_trigger(find->call->api->store, &now->trigger, on_triggered);
 }
@@ -399,6 +401,7 @@ struct run_retry {
 	struct store_get_run get;
 	struct store_change_run change; /* of a held one */
 	struct store_trigger trigger;
+	char traceparent[TRACEPARENT_SIZE];
 };
 
 static void retry_fini(void *state)
@@ -448,6 +451,7 @@ static void on_retry_got(struct store_req *req)
 	} else if (run_state_is_final(run->state)) {
 		retry->trigger.action_id = run->action_id;
 		retry->trigger.retry_of = run->id;
+		retry->trigger.traceparent = api_traceparent(retry->call, retry->traceparent);
 		store_trigger(store, &retry->trigger, on_retry_triggered);
 	} else {
 		api_reply_problem(retry->call, ERR_CONFLICT,

@@ -216,8 +216,8 @@ bool webhook_follow(struct webhook *hook, int status);
  * target->signing_secrets names. *ret_text owned by the caller. ERR_NOT_FOUND, ERR_INVALID. */
 int webhook_sign(
 	const struct attempt *attempt, int64_t timestamp_s, char **ret_text, struct err *err);
-/* W3C Trace Context: the trace is the run's, the span this attempt's. */
-#define TRACEPARENT_SIZE 56
+/* W3C Trace Context: the trace that the run belongs to, or else one of its own; the span is this
+ * attempt's. */
 const char *webhook_traceparent(const struct run *run, char ret_text[static TRACEPARENT_SIZE]);
 
 /* --- webhook_hosts.c: so many requests to one host at a time --- */

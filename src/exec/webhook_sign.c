@@ -95,12 +95,15 @@ const char *webhook_traceparent(const struct run *run, char ret_text[static TRAC
 {
 	unsigned char span[8];
 	char trace_hex[2 * ID_BYTES + 1], span_hex[2 * sizeof(span) + 1];
+	const char *given = run->traceparent[0] != '\0' ? run->traceparent : NULL;
 
 	do
 		arc4random_buf(span, sizeof(span));
 	while (sodium_is_zero(span, sizeof(span))); /* zero means none */
-	(void)snprintf(ret_text, TRACEPARENT_SIZE, "00-%s-%s-01",
-		sodium_bin2hex(trace_hex, sizeof(trace_hex), run->id.bytes, ID_BYTES),
-		sodium_bin2hex(span_hex, sizeof(span_hex), span, sizeof(span)));
+	(void)sodium_bin2hex(trace_hex, sizeof(trace_hex), run->id.bytes, ID_BYTES);
+	(void)snprintf(ret_text, TRACEPARENT_SIZE, "00-%.32s-%s-%s",
+		given != NULL ? given + 3 : trace_hex,
+		sodium_bin2hex(span_hex, sizeof(span_hex), span, sizeof(span)),
+		given != NULL ? given + 53 : "01");
 	return ret_text;
 }

@@ -382,6 +382,11 @@ bool progress_parse(const char *text, size_t len, struct run_note *note);
 #define ANSWER_NOTE_MAX  (2 * CHECKPOINT_MAX)
 int answer_note_parse(const char *text, size_t len, struct run_note *ret_note, struct err *err);
 
+/* W3C Trace Context. Reads the header of a request; written back as version 00, with no flag but
+ * "sampled". False: none (NULL), or malformed, which is the same. */
+#define TRACEPARENT_SIZE 56
+bool traceparent_parse(const char *text, char ret_text[static TRACEPARENT_SIZE]);
+
 /* The ledger row. Strings owned; run_fini frees them. `action` is set (one reference) where a run
  * is to be started, else NULL. */
 struct run {
@@ -417,6 +422,8 @@ struct run {
 	char *progress_message;   /* NULL: none */
 	int64_t checkpoint_bytes; /* of the last checkpoint; 0: none */
 	char *checkpoint;         /* where a run is to be started, what to go on from; else NULL */
+	/* Of the request that asked for the run, or set in motion what did; "": none. */
+	char traceparent[TRACEPARENT_SIZE];
 	struct action *action;
 };
 
@@ -444,8 +451,8 @@ char *run_event_action(const char *event);
 #define CHAIN_MAX 32
 
 /* As in API.md; new reference. Absent values are null; not_before_at, missed_count, missed_until,
- * retry_of, cancel_requested and pause_requested are members only when they say something.
- * Ill-formed UTF-8 in `error` is replaced. */
+ * retry_of, cancel_requested, pause_requested and traceparent are members only when they say
+ * something. Ill-formed UTF-8 in `error` is replaced. */
 json_t *run_to_json(const struct run *run);
 
 /* The only writer of run->state (a run is born in its first state). False, and nothing changed,

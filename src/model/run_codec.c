@@ -69,6 +69,8 @@ static void put_remarks(json_t *json, const struct run *run)
 		json_put(json, "checkpoint_bytes", json_integer(run->checkpoint_bytes));
 	if (run->cancel_requested)
 		json_put(json, "cancel_requested", json_true());
+	if (run->traceparent[0] != '\0')
+		json_put(json, "traceparent", json_text(run->traceparent));
 	if (run->event != NULL)
 		json_put(json, "event", json_text(run->event));
 	if (run->payload != NULL)

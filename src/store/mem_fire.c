@@ -22,7 +22,7 @@ static int64_t free_due(const struct mem_action *owner, int64_t now_ms)
 	return due_at_ms;
 }
 
-/* The run as it is to begin; its id, trigger and strings are in `given`. */
+/* The run as it is to begin; its id, trigger, trace and strings are in `given`. */
 static struct mem_run *fire(struct mem *mem, struct mem_action *owner, struct due_fate fate,
 	const struct run *given, const struct ending_ids *cancel, int64_t now_ms)
 {
@@ -34,6 +34,7 @@ static struct mem_run *fire(struct mem *mem, struct mem_action *owner, struct du
 	run_init(&run, &given->id, &due, now_ms);
 	run.trigger = given->trigger;
 	run.retry_of = given->retry_of;
+	run_set_trace(&run, given->traceparent);
 	run.event = xstrdup(given->event);
 	run.payload = xstrdup(given->payload);
 	run_settle(&run, &fate, &mem->instance_id, now_ms);
@@ -62,7 +63,7 @@ int mem_trigger(void *db, struct store_trigger *req, int64_t now_ms)
 {
 	struct mem *mem = db;
 	struct mem_action *owner = sorted_get(&mem->rows->actions_by_id, &req->action_id);
-	const struct run given = {
+	struct run given = {
 		.id = *scratch_next_id(req->req.scratch),
 		.trigger = id_is_zero(&req->retry_of) ? TRIGGER_MANUAL : TRIGGER_RETRY,
 		.retry_of = req->retry_of,
@@ -74,6 +75,7 @@ int mem_trigger(void *db, struct store_trigger *req, int64_t now_ms)
 
 	if (!owner)
 		return err_no_action(&req->req.err);
+	run_set_trace(&given, req->traceparent);
 	fate = decide(owner, false);
 	if (fate.reason == REASON_LIMIT)
 		return err_queue_full(&req->req.err, action_pending_limit(owner->action));
@@ -88,7 +90,8 @@ int mem_trigger(void *db, struct store_trigger *req, int64_t now_ms)
 
 struct delivery {
 	struct id event_id;
-	char *name, *payload; /* borrowed */
+	char *name, *payload;    /* borrowed */
+	const char *traceparent; /* NULL: none */
 	int depth;
 	int64_t now_ms;
 	struct ending_ids cancel;
@@ -105,7 +108,7 @@ static bool waits_for(const struct mem_action *owner, const char *event)
 
 static void deliver_to(struct mem *mem, struct mem_action *owner, const struct delivery *delivery)
 {
-	const struct run given = {
+	struct run given = {
 		.id = id_derive(&delivery->event_id, &owner->action->id, delivery->now_ms),
 		.trigger = TRIGGER_EVENT,
 		.event = delivery->name,
@@ -114,6 +117,7 @@ static void deliver_to(struct mem *mem, struct mem_action *owner, const struct d
 	struct due_fate fate = {.state = RUN_SKIPPED, .reason = REASON_LIMIT};
 	struct mem_run *run;
 
+	run_set_trace(&given, delivery->traceparent);
 	if (delivery->depth <= CHAIN_MAX)
 		fate = decide(owner, owner->action->is_paused);
 	run = fire(mem, owner, fate, &given, &delivery->cancel, delivery->now_ms);
@@ -186,6 +190,7 @@ int mem_send_event(void *db, struct store_send_event *req, int64_t now_ms)
 		.event_id = *scratch_next_id(req->req.scratch),
 		.name = (char *)req->name,
 		.payload = (char *)req->payload,
+		.traceparent = req->traceparent,
 		.now_ms = now_ms,
 		.cancel = {&req->ret_cancel, &req->ret_cancel_count},
 		.made = keep_run,
@@ -212,6 +217,7 @@ size_t mem_announce_end(struct mem *mem, const struct mem_run *run, struct id **
 	struct delivery delivery = {
 		.event_id = id_derive(&run->run.id, &run->run.action_id, now_ms),
 		.depth = run->depth + 1,
+		.traceparent = run->run.traceparent,
 		.now_ms = now_ms,
 		.cancel = {cancel, cancel_count},
 	};

@@ -9,7 +9,7 @@
 static const struct pg_statement send_statement = {.name = "send event",
 	.text = "SELECT t.ret_event, t.ret_is_duplicate, t.ret_cancel, " PG_RUN_FIELDS
 		" FROM gathering.send_event($1::uuid, $2::boolean, $3::text, $4::text, $5::text,"
-		" $6::bigint * interval '1 millisecond') t,"
+		" $6::bigint * interval '1 millisecond', $7::text) t,"
 		" LATERAL (SELECT (t.ret_run).*) r" PG_RUN_JOIN};
 
 static struct store_send_event *send_of(const struct pg_call *call)
@@ -28,6 +28,7 @@ static void put_send(struct pg_call *call)
 	pg_put_text(params, req->key);
 	pg_put_text(params, req->payload);
 	pg_put_i64(params, req->window_ms);
+	pg_put_text(params, req->traceparent);
 }
 
 static void skip_head(struct pg_row *row)

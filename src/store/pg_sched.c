@@ -383,7 +383,7 @@ int pg_take(void *db, struct store_take *req, int64_t now_ms)
 
 static const struct pg_statement trigger_statement = {.name = "trigger",
 	.text = "SELECT " PG_RUN_FIELDS ", t.ret_cancel, coalesce(t.ret_full, -1)"
-		" FROM gathering.trigger($1::uuid, $2::uuid, $3::uuid) t,"
+		" FROM gathering.trigger($1::uuid, $2::uuid, $3::uuid, $4::text) t,"
 		" LATERAL (SELECT (t.ret_run).*) r" PG_RUN_JOIN};
 
 static void put_trigger(struct pg_call *call)
@@ -394,6 +394,7 @@ static void put_trigger(struct pg_call *call)
 	pg_put_id(params, &req->action_id);
 	pg_put_id(params, &req->req.scratch->ids[0]);
 	pg_put_id(params, &req->retry_of);
+	pg_put_text(params, req->traceparent);
 }
 
 static int read_trigger(struct pg_call *call)

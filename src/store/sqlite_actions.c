@@ -196,15 +196,10 @@ static void put_action_filter(
 static int count_actions(struct conn *conn, struct store_list_actions *req, const char *pattern)
 {
 	struct statement st = statement_start(conn, QUERY_ACTION_COUNT);
-	int status;
 
 	put_text(&st, "");
 	put_action_filter(&st, req, pattern);
-	status = statement_step(&st, &req->req.err);
-	if (status > 0)
-		req->ret_total = read_i64(&st);
-	statement_end(&st);
-	return status < 0 ? status : 0;
+	return statement_i64(&st, &req->ret_total, &req->req.err);
 }
 
 /* Reads up to `limit` rows into the scratch; one more only tells that there are more. */
@@ -284,17 +279,14 @@ static int write_replacement(
 static int drop_definition(struct conn *conn, const struct id *id, int64_t version, struct err *err)
 {
 	struct statement st = statement_start(conn, QUERY_DEFINITION_USED);
-	bool is_used = true;
-	int status;
+	int64_t is_used = 1;
 
 	put_id(&st, id);
 	put_i64(&st, version);
-	status = statement_step(&st, err);
-	if (status > 0)
-		is_used = read_i64(&st) != 0;
-	statement_end(&st);
-	if (status < 0 || is_used)
-		return status < 0 ? status : 0;
+	if (statement_i64(&st, &is_used, err) < 0)
+		return err->code;
+	if (is_used)
+		return 0;
 	st = statement_start(conn, QUERY_DEFINITION_DELETE);
 	put_id(&st, id);
 	put_i64(&st, version);

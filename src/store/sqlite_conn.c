@@ -248,6 +248,16 @@ int statement_any(struct statement *st, struct err *err)
 	return status;
 }
 
+int statement_i64(struct statement *st, int64_t *ret_value, struct err *err)
+{
+	int status = statement_step(st, err);
+
+	if (status > 0)
+		*ret_value = read_i64(st);
+	statement_end(st);
+	return status < 0 ? status : 0;
+}
+
 int run_by_id(struct conn *conn, enum query query, const struct id *id, struct err *err)
 {
 	struct statement st = statement_start(conn, query);
@@ -355,6 +365,19 @@ char *read_text(struct statement *st)
 	if (!text)
 		return NULL;
 	return xstrndup((const char *)text, (size_t)sqlite3_column_bytes(st->handle, column));
+}
+
+void read_text_into(struct statement *st, char *ret_text, size_t size)
+{
+	int column = st->column++;
+	const unsigned char *text = sqlite3_column_text(st->handle, column);
+	size_t len = text ? (size_t)sqlite3_column_bytes(st->handle, column) : 0;
+
+	if (len >= size)
+		len = 0;
+	if (len > 0)
+		memcpy(ret_text, text, len);
+	ret_text[len] = '\0';
 }
 
 int read_name(struct statement *st, const char *const names[])

@@ -14,6 +14,7 @@ struct delivery {
 	struct err *err;
 	struct id event_id;
 	const char *name, *payload;
+	const char *traceparent; /* NULL: none */
 	int depth;
 	/* out; runs may be NULL: not wanted */
 	struct run **runs;
@@ -77,6 +78,7 @@ static int deliver_to(struct delivery *delivery, const struct id *action_id)
 		.run_id = id_derive(&delivery->event_id, action_id, delivery->now_ms),
 		.reason = delivery->depth > CHAIN_MAX ? REASON_LIMIT : REASON_NONE,
 		.obeys_pause = true,
+		.traceparent = delivery->traceparent,
 	};
 	struct run run;
 	int status = claiming_fire(&claiming, &firing, &run);
@@ -162,6 +164,7 @@ int sqlite_send_event(void *data, struct store_send_event *req, int64_t now_ms)
 		.event_id = *scratch_next_id(req->req.scratch),
 		.name = req->name,
 		.payload = req->payload,
+		.traceparent = req->traceparent,
 		.runs = &req->ret_runs,
 		.run_count = &req->ret_count,
 		.cancel = &req->ret_cancel,
@@ -230,6 +233,7 @@ int announce_end(struct sqlite_db *db, const struct run *run, const struct seque
 		.event_id = id_derive(&run->id, &run->action_id, now_ms),
 		.name = name,
 		.payload = payload,
+		.traceparent = run->traceparent,
 		.run_count = &count,
 		.cancel = sequels->cancel,
 		.cancel_count = sequels->cancel_count,

@@ -153,6 +153,7 @@ static int fire_write(struct claiming *claiming, const struct firing *firing, in
 	run_init(&run, &firing->run_id, &due, claiming->now_ms);
 	run.trigger = firing->trigger;
 	run.retry_of = firing->retry_of;
+	run_set_trace(&run, firing->traceparent);
 	if (claiming_write_due(claiming, &fate, &run, &is_new) < 0)
 		return claiming->err->code;
 	must(is_new);
@@ -204,6 +205,7 @@ int sqlite_trigger(void *data, struct store_trigger *req, int64_t now_ms)
 		.trigger = id_is_zero(&req->retry_of) ? TRIGGER_MANUAL : TRIGGER_RETRY,
 		.run_id = *scratch_next_id(req->req.scratch),
 		.retry_of = req->retry_of,
+		.traceparent = req->traceparent,
 	};
 	int status = claiming_fire(&claiming, &firing, &req->ret_run);
 

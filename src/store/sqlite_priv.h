@@ -88,6 +88,8 @@ void statement_end(struct statement *st);
 int statement_run(struct statement *st, struct err *err);
 /* 1: there is a row, 0: none. */
 int statement_any(struct statement *st, struct err *err);
+/* Runs one that gives a single value, and ends it. Without a row *ret_value stays as it is. */
+int statement_i64(struct statement *st, int64_t *ret_value, struct err *err);
 
 void put_i64(struct statement *st, int64_t value);
 void put_time(struct statement *st, int64_t at_ms);         /* NO_TIME is NULL */
@@ -101,6 +103,8 @@ int read_int(struct statement *st, int if_null);
 int64_t read_time(struct statement *st);
 struct id read_id(struct statement *st);
 char *read_text(struct statement *st); /* a copy; NULL for NULL */
+/* "" for NULL and for what does not fit. */
+void read_text_into(struct statement *st, char *ret_text, size_t size);
 /* Place in a table of names; an unknown name reads as the first. */
 int read_name(struct statement *st, const char *const names[]);
 
@@ -222,6 +226,7 @@ int announce_end(struct sqlite_db *db, const struct run *run, const struct seque
 struct firing {
 	enum run_trigger trigger;
 	struct id run_id, retry_of;
+	const char *traceparent; /* NULL: none */
 	enum run_reason
 		reason;   /* of a skip, whatever the overlap policy says; NONE: that decides */
 	bool obeys_pause; /* else it runs although the action is paused */

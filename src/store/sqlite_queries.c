@@ -32,7 +32,7 @@
 	" r.reason, r.attempt, r.interruptions, r.epoch, r.instance_id, r.priority,"               \
 	" r.not_before_ms, r.created_at_ms, r.claimed_at_ms, r.started_at_ms, r.finished_at_ms,"   \
 	" r.http_status, r.exit_code, r.error, r.output_bytes, r.missed_count,"                    \
-	" r.missed_until_ms, r.cancel_requested, r.retry_of"
+	" r.missed_until_ms, r.cancel_requested, r.retry_of, r.traceparent"
 
 /* ?2 states as ",failed,held,", ?3 trigger, ?4 and ?5 the range of due times. */
 #define RUN_FILTER                                                                                 \

@@ -169,18 +169,13 @@ static int count_runs(
 {
 	struct statement st = statement_start(conn, query);
 	struct id newest = greatest_id();
-	int status;
 
 	put_run_filter(&st, req, &newest, states);
 	if (query == QUERY_RUN_COUNT_OF_ACTION) {
 		st.parameter++; /* ?6, the limit, has no place in a count */
 		put_id(&st, &req->action_id);
 	}
-	status = statement_step(&st, &req->req.err);
-	if (status > 0)
-		req->ret_total = read_i64(&st);
-	statement_end(&st);
-	return status < 0 ? status : 0;
+	return statement_i64(&st, &req->ret_total, &req->req.err);
 }
 
 static int read_runs(struct statement *st, struct store_list_runs *req)

@@ -37,13 +37,10 @@ static int may_start_now(struct conn *conn, int64_t now_ms, struct err *err)
 static int next_later(struct conn *conn, int64_t now_ms, int64_t *ret_at_ms, struct err *err)
 {
 	struct statement st = statement_start(conn, QUERY_LATER_NEXT);
-	int status;
 
 	put_i64(&st, now_ms);
-	status = statement_step(&st, err);
-	*ret_at_ms = status > 0 ? read_i64(&st) : NO_TIME;
-	statement_end(&st);
-	return status < 0 ? status : 0;
+	*ret_at_ms = NO_TIME;
+	return statement_i64(&st, ret_at_ms, err);
 }
 
 static int look_at_pending(struct conn *conn, struct store_look *req, int64_t now_ms)
@@ -275,15 +272,6 @@ struct taking {
 	size_t found_count, found_room;
 };
 
-static int count_one(struct statement *st, int *ret_count, struct err *err)
-{
-	int status = statement_step(st, err);
-
-	*ret_count = status > 0 ? read_int(st, 0) : 0;
-	statement_end(st);
-	return status < 0 ? status : 0;
-}
-
 static int count_limits(struct taking *taking)
 {
 	const struct store_take *req = taking->req;
@@ -292,13 +280,13 @@ static int count_limits(struct taking *taking)
 	for (size_t i = 0; i < req->limit_count; i++) {
 		const struct run_limit *limit = &req->limits[i];
 		struct statement st = statement_start(&taking->db->writer, QUERY_RUNNING_COUNT);
-		int running;
+		int64_t running = 0;
 
 		put_text(&st, limit->kind < 0 ? NULL : action_kind_names[limit->kind]);
 		put_text(&st, limit->tag);
-		if (count_one(&st, &running, &taking->req->req.err) < 0)
+		if (statement_i64(&st, &running, &taking->req->req.err) < 0)
 			return taking->req->req.err.code;
-		taking->limit_left[i] = limit->max - running;
+		taking->limit_left[i] = limit->max - (int)running;
 	}
 	return 0;
 }
@@ -365,7 +353,7 @@ static int may_still_start(struct taking *taking, const struct candidate *candid
 {
 	const struct store_take *req = taking->req;
 	struct statement st;
-	int running;
+	int64_t running = 0;
 
 	if (taking->left[candidate->kind] <= 0)
 		return 0;
@@ -375,7 +363,7 @@ static int may_still_start(struct taking *taking, const struct candidate *candid
 	if (candidate->max_concurrent > 0) {
 		st = statement_start(&taking->db->writer, QUERY_RUNNING_OF_ACTION);
 		put_id(&st, &candidate->run.action_id);
-		if (count_one(&st, &running, &taking->req->req.err) < 0)
+		if (statement_i64(&st, &running, &taking->req->req.err) < 0)
 			return taking->req->req.err.code;
 		if (running >= candidate->max_concurrent)
 			return 0;

@@ -6,28 +6,15 @@
 
 #include "store/sqlite_priv.h"
 
-/* Others than this one. */
-static int count_others(struct conn *conn, const char *name, int64_t *ret_count, struct err *err)
-{
-	struct statement st = statement_start(conn, QUERY_SECRET_COUNT);
-	int status;
-
-	put_text(&st, name);
-	status = statement_step(&st, err);
-	if (status > 0)
-		*ret_count = read_i64(&st);
-	statement_end(&st);
-	return status < 0 ? status : 0;
-}
-
 int sqlite_put_secret(void *data, struct store_put_secret *req, int64_t now_ms)
 {
 	struct conn *conn = &((struct sqlite_db *)data)->writer;
 	struct err *err = &req->req.err;
-	struct statement st;
+	struct statement st = statement_start(conn, QUERY_SECRET_COUNT);
 	int64_t others = 0;
 
-	if (count_others(conn, req->name, &others, err) < 0)
+	put_text(&st, req->name); /* others than this one */
+	if (statement_i64(&st, &others, err) < 0)
 		return err->code;
 	if (others >= STORE_SECRETS_MAX)
 		return err_secrets_full(err);

@@ -368,6 +368,7 @@ struct store_send_event {
 	const char *key;     /* NULL: none */
 	const char *payload; /* JSON text; NULL: none */
 	int64_t window_ms;
+	const char *traceparent; /* of its runs; NULL: none */
 	struct id ret_event_id;
 	bool ret_is_duplicate;
 	struct run *ret_runs; /* without the payload */
@@ -387,7 +388,8 @@ void store_send_event_fini(struct store_send_event *req);
 struct store_trigger {
 	struct store_req req;
 	struct id action_id;
-	struct id retry_of; /* not zero: repeats that run, which has ended; trigger retry */
+	struct id retry_of;      /* not zero: repeats that run, which has ended; trigger retry */
+	const char *traceparent; /* borrowed; of the run; NULL: none */
 	struct run ret_run;
 	struct id *ret_cancel; /* overlap=cancel_running: runs to end now */
 	size_t ret_cancel_count;

@@ -333,6 +333,8 @@ void open_runs_count(struct open_runs *open, const struct due_fate *fate);
 
 /* A new row; strings NULL. A running one still has to be begun. */
 void run_init(struct run *run, const struct id *id, const struct planned_due *due, int64_t now_ms);
+/* NULL or "": none. */
+void run_set_trace(struct run *run, const char *traceparent);
 
 /* pending -> running: owner, epoch, attempt; what the last attempt left is cleared. */
 void run_begin(struct run *run, const struct id *instance_id, int64_t now_ms);

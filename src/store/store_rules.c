@@ -118,6 +118,12 @@ void run_init(struct run *run, const struct id *id, const struct planned_due *du
 	clear_owner(run);
 }
 
+void run_set_trace(struct run *run, const char *traceparent)
+{
+	(void)snprintf(
+		run->traceparent, sizeof(run->traceparent), "%s", traceparent ? traceparent : "");
+}
+
 void run_begin(struct run *run, const struct id *instance_id, int64_t now_ms)
 {
 	must(run_move(run, RUN_RUNNING, REASON_NONE));

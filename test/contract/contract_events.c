@@ -31,22 +31,6 @@ static struct store_send_event sent_event(
 	return send;
 }
 
-static struct run *only_run(struct rig *rig, const struct action *action)
-{
-	struct store_list_runs list = {.limit = 10,
-		.action_id = action->id,
-		.trigger = -1,
-		.due_from_ms = NO_TIME,
-		.due_to_ms = NO_TIME};
-	struct id id;
-
-	assert_int_equal(rig_do(rig, list_runs, &list), 0);
-	assert_int_equal(list.ret_count, 1);
-	id = list.ret_runs[0].id;
-	store_list_runs_fini(&list);
-	return rig_get_run(rig, &id);
-}
-
 static void test_event_starts_each_who_waits_for_it_with_its_payload(void **state)
 {
 	struct rig *rig = *state;
@@ -60,13 +44,13 @@ static void test_event_starts_each_who_waits_for_it_with_its_payload(void **stat
 	assert_false(sent.ret_is_duplicate);
 	assert_false(id_is_zero(&sent.ret_event_id));
 	assert_int_equal(rig_run_count(rig, other), 0);
-	run = only_run(rig, one);
+	run = rig_only_run(rig, one);
 	assert_run(run, RUN_PENDING, REASON_QUEUED);
 	assert_int_equal(run->trigger, TRIGGER_EVENT);
 	assert_int_equal(run->due_at_ms, T0);
 	assert_string_equal(run->event, "order.created");
 	assert_string_equal(run->payload, "{\"id\":7}");
-	assert_string_equal(only_run(rig, two)->payload, "{\"id\":7}");
+	assert_string_equal(rig_only_run(rig, two)->payload, "{\"id\":7}");
 	assert_int_equal(rig_take(rig, 1, &taken), 1);
 	assert_true(id_equal(&taken->id, &run->id)); /* the higher priority */
 	assert_string_equal(taken->event, "order.created");
@@ -101,7 +85,7 @@ static void test_event_with_a_key_is_delivered_once_within_the_window(void **sta
 	assert_true(id_equal(&again.ret_event_id, &first.ret_event_id));
 	assert_int_equal(again.ret_count, 1);
 	assert_true(id_equal(&again.ret_runs[0].id, &first.ret_runs[0].id));
-	assert_string_equal(only_run(rig, action)->payload, "1");
+	assert_string_equal(rig_only_run(rig, action)->payload, "1");
 	store_send_event_fini(&again);
 	again = sent_event(rig, "paid", "order 8", NULL);
 	assert_false(again.ret_is_duplicate);
@@ -128,8 +112,8 @@ static void test_event_obeys_pause_and_overlap(void **state)
 	store_pause_action_fini(&pause);
 	sent = sent_event(rig, "e", NULL, NULL);
 	store_send_event_fini(&sent);
-	assert_run(only_run(rig, paused), RUN_SKIPPED, REASON_PAUSED);
-	assert_run(only_run(rig, skips), RUN_PENDING, REASON_QUEUED);
+	assert_run(rig_only_run(rig, paused), RUN_SKIPPED, REASON_PAUSED);
+	assert_run(rig_only_run(rig, skips), RUN_PENDING, REASON_QUEUED);
 	sent = sent_event(rig, "e", NULL, NULL);
 	assert_int_equal(sent.ret_count, 2);
 	for (size_t i = 0; i < 2; i++)
@@ -205,7 +189,7 @@ static void test_end_of_a_run_starts_who_waits_for_that_end(void **state)
 		assert_int_equal(rig_do(rig, finish, &finish), 0);
 		assert_true(finish.ret_has_sequels);
 		store_finish_fini(&finish);
-		sequel = only_run(rig, then[i]);
+		sequel = rig_only_run(rig, then[i]);
 		assert_run(sequel, RUN_PENDING, REASON_QUEUED);
 		assert_int_equal(sequel->trigger, TRIGGER_EVENT);
 		assert_non_null(strstr(sequel->event, run_state_names[ends[i].state]));
@@ -216,6 +200,32 @@ static void test_end_of_a_run_starts_who_waits_for_that_end(void **state)
 		assert_int_equal(
 			rig_take(rig, 9, NULL), 1); /* nothing waits in front of the next */
 	}
+}
+
+static void test_a_trace_goes_with_what_a_request_sets_in_motion(void **state)
+{
+	static const char trace[] = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+	struct rig *rig = *state;
+	struct action *first = waits_for(rig, "first", "begin", "");
+	struct action *then = waits_for(rig, "then", "action.first.succeeded", "");
+	struct action *none = rig_create(rig, "none", "", NO_TIME);
+	struct store_send_event send = {.name = "begin", .traceparent = trace};
+	struct store_trigger again;
+	struct run *run;
+
+	assert_int_equal(rig_do(rig, send_event, &send), 0);
+	assert_string_equal(send.ret_runs[0].traceparent, trace);
+	store_send_event_fini(&send);
+	assert_int_equal(rig_take(rig, 1, &run), 1);
+	assert_string_equal(run->traceparent, trace);
+	assert_int_equal(rig_succeed(rig, run), 0);
+	assert_string_equal(rig_only_run(rig, then)->traceparent, trace);
+	again = (struct store_trigger){
+		.action_id = first->id, .retry_of = run->id, .traceparent = trace};
+	assert_int_equal(rig_do(rig, trigger, &again), 0);
+	assert_string_equal(rig_get_run(rig, &again.ret_run.id)->traceparent, trace);
+	store_trigger_fini(&again);
+	assert_string_equal(rig_trigger(rig, none)->traceparent, "");
 }
 
 static void test_retry_and_stale_finish_start_nobody(void **state)
@@ -253,7 +263,7 @@ static void test_cancel_of_a_waiting_run_is_an_end(void **state)
 
 	assert_int_equal(rig_do(rig, cancel_run, &cancel), 0);
 	store_cancel_run_fini(&cancel);
-	assert_run(only_run(rig, then), RUN_PENDING, REASON_QUEUED);
+	assert_run(rig_only_run(rig, then), RUN_PENDING, REASON_QUEUED);
 }
 
 static void test_lost_owner_ends_a_run_and_starts_who_waits(void **state)
@@ -267,7 +277,7 @@ static void test_lost_owner_ends_a_run_and_starts_who_waits(void **state)
 	rig_restart(rig);
 	assert_int_equal(rig_do(rig, recover, &recover), 0);
 	assert_int_equal(recover.ret_count, 1);
-	assert_run(only_run(rig, then), RUN_PENDING, REASON_QUEUED);
+	assert_run(rig_only_run(rig, then), RUN_PENDING, REASON_QUEUED);
 }
 
 static void test_chain_that_would_go_round_is_refused_and_named(void **state)
@@ -322,7 +332,7 @@ static void test_chain_is_bounded_when_made_and_when_run(void **state)
 		made++;
 	} while (rig_take(rig, 1, &run) == 1);
 	assert_int_equal(made, CHAIN_MAX + 1); /* the first, and as many as a chain may have */
-	assert_run(only_run(rig, links[CHAIN_MAX + 1]), RUN_SKIPPED, REASON_LIMIT);
+	assert_run(rig_only_run(rig, links[CHAIN_MAX + 1]), RUN_SKIPPED, REASON_LIMIT);
 	assert_int_equal(rig_run_count(rig, links[CHAIN_MAX + 2]), 0);
 	{
 		struct action *late = rig_define(
@@ -343,6 +353,7 @@ const struct CMUnitTest event_tests[] = {
 	RIG_TEST(test_event_follows_a_changed_schedule),
 	RIG_TEST(test_action_that_waits_for_an_event_is_never_completed),
 	RIG_TEST(test_end_of_a_run_starts_who_waits_for_that_end),
+	RIG_TEST(test_a_trace_goes_with_what_a_request_sets_in_motion),
 	RIG_TEST(test_retry_and_stale_finish_start_nobody),
 	RIG_TEST(test_cancel_of_a_waiting_run_is_an_end),
 	RIG_TEST(test_lost_owner_ends_a_run_and_starts_who_waits),

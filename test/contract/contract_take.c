@@ -185,23 +185,6 @@ static void queue_runs(struct rig *rig, struct action *action, int count)
 		(void)rig_trigger(rig, action);
 }
 
-static struct run *any_running(struct rig *rig, const struct action *action)
-{
-	struct store_list_runs list = {.limit = 1,
-		.action_id = action->id,
-		.states = 1u << RUN_RUNNING,
-		.trigger = -1,
-		.due_from_ms = NO_TIME,
-		.due_to_ms = NO_TIME};
-	struct id id;
-
-	assert_int_equal(rig_do(rig, list_runs, &list), 0);
-	assert_int_equal(list.ret_count, 1);
-	id = list.ret_runs[0].id;
-	store_list_runs_fini(&list);
-	return rig_get_run(rig, &id);
-}
-
 static void test_take_no_more_of_an_action_than_max_concurrent(void **state)
 {
 	struct rig *rig = *state;
@@ -212,7 +195,7 @@ static void test_take_no_more_of_an_action_than_max_concurrent(void **state)
 	assert_int_equal(rig_take(rig, 2, NULL), 2);
 	assert_int_equal(rig_take(rig, 9, NULL), 1);
 	assert_int_equal(rig_take(rig, 9, NULL), 0);
-	assert_int_equal(rig_succeed(rig, any_running(rig, action)), 0);
+	assert_int_equal(rig_succeed(rig, rig_newest_run(rig, action, 1u << RUN_RUNNING)), 0);
 	assert_int_equal(rig_take(rig, 9, NULL), 1);
 }
 
@@ -227,7 +210,7 @@ static void test_take_others_past_one_that_has_all_it_may(void **state)
 	queue_runs(rig, other, 1);
 	while (rig_take(rig, 2, NULL) > 0)
 		;
-	assert_non_null(any_running(rig, other));
+	assert_non_null(rig_newest_run(rig, other, 1u << RUN_RUNNING));
 }
 
 static void test_take_no_more_than_a_limit_allows(void **state)
@@ -248,7 +231,7 @@ static void test_take_no_more_than_a_limit_allows(void **state)
 	assert_int_equal(take_within(rig, limits, 1), 0);
 	queue_runs(rig, free, 1);
 	assert_int_equal(take_within(rig, limits, 3), 0); /* 6 of 5 run */
-	assert_int_equal(rig_succeed(rig, any_running(rig, tagged)), 0);
+	assert_int_equal(rig_succeed(rig, rig_newest_run(rig, tagged, 1u << RUN_RUNNING)), 0);
 	assert_int_equal(take_within(rig, limits, 3), 0);
 	assert_int_equal(take_within(rig, limits, 1), 2); /* one of each */
 }
@@ -266,9 +249,9 @@ static void test_take_counts_all_kinds_in_one_line(void **state)
 	queue_runs(rig, program, 1);
 	assert_int_equal(take_within(rig, &all, 1), 1);
 	assert_int_equal(take_within(rig, &all, 1), 0);
-	assert_int_equal(rig_succeed(rig, any_running(rig, program)), 0);
+	assert_int_equal(rig_succeed(rig, rig_newest_run(rig, program, 1u << RUN_RUNNING)), 0);
 	assert_int_equal(take_within(rig, &all, 1), 1);
-	assert_non_null(any_running(rig, hook));
+	assert_non_null(rig_newest_run(rig, hook, 1u << RUN_RUNNING));
 }
 
 static void test_claim_of_a_limited_action_leaves_the_start_to_take(void **state)

@@ -386,21 +386,47 @@ struct run *rig_trigger(struct rig *rig, const struct action *action)
 	return run;
 }
 
-size_t rig_run_count(struct rig *rig, const struct action *action)
+/* The newest of them, and how many there are. */
+static void list_newest(struct rig *rig, const struct action *action, uint32_t states,
+	struct store_list_runs *ret_list)
 {
-	struct store_list_runs list = {.limit = 1,
+	*ret_list = (struct store_list_runs){.limit = 1,
 		.action_id = action->id,
+		.states = states,
 		.trigger = -1,
 		.due_from_ms = NO_TIME,
 		.due_to_ms = NO_TIME,
 		.want_total = true};
+	assert_int_equal(rig_do(rig, list_runs, ret_list), 0);
+}
 
+size_t rig_run_count(struct rig *rig, const struct action *action)
+{
+	struct store_list_runs list;
 	size_t total;
 
-	assert_int_equal(rig_do(rig, list_runs, &list), 0);
+	list_newest(rig, action, 0, &list);
 	total = (size_t)list.ret_total;
 	store_list_runs_fini(&list);
 	return total;
+}
+
+struct run *rig_newest_run(struct rig *rig, const struct action *action, uint32_t states)
+{
+	struct store_list_runs list;
+	struct id id;
+
+	list_newest(rig, action, states, &list);
+	assert_int_equal(list.ret_count, 1);
+	id = list.ret_runs[0].id;
+	store_list_runs_fini(&list);
+	return rig_get_run(rig, &id);
+}
+
+struct run *rig_only_run(struct rig *rig, const struct action *action)
+{
+	assert_int_equal(rig_run_count(rig, action), 1);
+	return rig_newest_run(rig, action, 0);
 }
 
 void assert_run(const struct run *run, enum run_state state, enum run_reason reason)

@@ -101,6 +101,10 @@ int rig_finish(struct rig *rig, const struct run *run, enum attempt_outcome outc
 		(struct run_follow_up){.state = RUN_SUCCEEDED, .counts = true})
 struct run *rig_trigger(struct rig *rig, const struct action *action);
 size_t rig_run_count(struct rig *rig, const struct action *action);
+/* The newest run of `action` in one of these states (bit 1 << enum run_state each; 0: any), which
+ * there must be; the only run it has. */
+struct run *rig_newest_run(struct rig *rig, const struct action *action, uint32_t states);
+struct run *rig_only_run(struct rig *rig, const struct action *action);
 
 void assert_run(const struct run *run, enum run_state state, enum run_reason reason);
 
