@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metric.h"
 #include "base/prove.h"
 #include "http/http.h"
 #include "life/life.h"
@@ -171,9 +172,12 @@ void http_part_hurry(void *data)
 {
 	struct server *server = data;
 	int room = CUT_REQUESTS_LOGGED;
+	int64_t count;
 
 	http_each_in_flight(server->http, log_cut_request, &room);
-	log_warn("requests cut", kv_i64("requests", (int64_t)http_cut(server->http)));
+	count = (int64_t)http_cut(server->http);
+	metrics.http_requests_cut += count;
+	log_warn("requests cut", kv_i64("requests", count));
 }
 
 void http_part_stop(void *data)

@@ -40,11 +40,15 @@ static int read_activation(struct inherited *inherited, struct err *err)
 
 static void read_upgrade(struct inherited *inherited, const char *what)
 {
+	const char *count = getenv(HANDOVERS_VARIABLE);
+
 	inherited->channel_fd = keep_to_ourselves(UPGRADE_CHANNEL_FD);
 	inherited->listen_fd = keep_to_ourselves(UPGRADE_LISTEN_FD);
 	if (what[0] == '1')
 		inherited->lock_fd = keep_to_ourselves(UPGRADE_LOCK_FD);
 	inherited->is_shared = what[1] == '1';
+	if (count)
+		(void)parse_i64(count, 0, INT64_MAX - 1, &inherited->handovers);
 	if (what[2] == '1')
 		inherited->admin_fd = keep_to_ourselves(UPGRADE_ADMIN_FD);
 }
@@ -52,7 +56,7 @@ static void read_upgrade(struct inherited *inherited, const char *what)
 int inherit(struct inherited *ret_inherited, struct err *err)
 {
 	static const char *const variables[] = {
-		UPGRADE_VARIABLE, "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"};
+		UPGRADE_VARIABLE, HANDOVERS_VARIABLE, "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"};
 	struct inherited inherited = {
 		.listen_fd = -1, .channel_fd = -1, .lock_fd = -1, .admin_fd = -1};
 	const char *upgrade = getenv(UPGRADE_VARIABLE);

@@ -6,15 +6,17 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
 struct inherited {
-	int listen_fd;  /* -1: none, as with the others */
-	bool is_shared; /* systemd goes on listening on it when we are gone */
-	int channel_fd; /* to the predecessor */
-	int lock_fd;    /* the lock of its database file */
-	int admin_fd;   /* its admin socket */
+	int listen_fd;     /* -1: none, as with the others */
+	bool is_shared;    /* systemd goes on listening on it when we are gone */
+	int channel_fd;    /* to the predecessor */
+	int lock_fd;       /* the lock of its database file */
+	int admin_fd;      /* its admin socket */
+	int64_t handovers; /* of this service so far */
 };
 
 /* The descriptors in a process that takes over, and the variable that says which of them are there:
@@ -25,6 +27,7 @@ struct inherited {
 #define UPGRADE_ADMIN_FD   6
 #define UPGRADE_LAST_FD    UPGRADE_ADMIN_FD
 #define UPGRADE_VARIABLE   "GATHERING_UPGRADE"
+#define HANDOVERS_VARIABLE "GATHERING_HANDOVERS"
 
 /* Reads the environment and takes what it names out of it, so that nobody further down believes it
  * is meant. First of all in a process: it relies on the descriptors being where they were put.

@@ -8,35 +8,46 @@
 #include "api/api.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "http/http.h"
 
 #define LOOK_MS 10
 
-static void end(struct notice *notice)
+static void end(struct notice *notice, const char *because)
 {
+	const struct notice_opts *opts = &notice->opts;
+
 	(void)uv_timer_stop(&notice->timer);
+	log_info("notice", kv_str("ended", because),
+		kv_i64("took_ms", clock_mono_ms() - notice->began_mono_ms),
+		kv_i64("probers", (int64_t)api_probers(opts->api)),
+		kv_bool("all_have_heard", api_probers_have_heard(opts->api, opts->refusals)));
 	notice->done(notice->data);
 }
 
-static bool is_over(const struct notice *notice)
+/* Why it may end now; NULL: it may not. */
+static const char *reason(const struct notice *notice)
 {
 	const struct notice_opts *opts = &notice->opts;
 	int64_t now = clock_mono_ms(), began = notice->began_mono_ms;
 	int64_t last = http_last_request_mono_ms(opts->http);
 
 	if (now >= began + opts->max_ms)
-		return true;
-	return now >= began + opts->min_ms && (last == NO_TIME || now >= last + opts->quiet_ms) &&
-	       api_probers_have_heard(opts->api, opts->refusals);
+		return "notice_max";
+	if (now >= began + opts->min_ms && (last == NO_TIME || now >= last + opts->quiet_ms) &&
+		api_probers_have_heard(opts->api, opts->refusals))
+		return "quiet";
+	return NULL;
 }
 
 static void look(uv_timer_t *timer)
 {
 	struct notice *notice = timer->data;
+	const char *because = reason(notice);
 
-	if (is_over(notice))
-		end(notice);
+	if (because)
+		end(notice, because);
 	else
 		(void)uv_timer_start(timer, look, LOOK_MS, 0);
 }
@@ -61,7 +72,7 @@ void notice_begin(
 void notice_hurry(struct notice *notice)
 {
 	if (uv_is_active((uv_handle_t *)&notice->timer))
-		end(notice);
+		end(notice, "hurried");
 }
 
 void notice_close(struct notice *notice)

@@ -10,6 +10,7 @@
 #include "api/api.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metric.h"
 #include "http/http.h"
 #include "life/life.h"
 #include "server_priv.h"
@@ -86,10 +87,12 @@ static void on_read(uv_work_t *work, int status)
 		reload->status = conf_apply_live(
 			&server->conf, &reload->fresh, note_change, &waiting, &reload->err);
 	if (reload->status < 0) {
+		metrics.reloads_refused++;
 		log_error("reload refused: the old configuration stays",
 			kv_str("error", reload->err.text));
 	} else {
 		tell_parts(server);
+		metrics.reloads++;
 		log_info("reloaded", kv_i64("waiting_for_restart", waiting));
 	}
 	conf_fini(&reload->fresh);

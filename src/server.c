@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metric.h"
 #include "base/prove.h"
 #include "exec/exec.h"
 #include "http/http.h"
@@ -320,6 +321,7 @@ static void succession_start(void *data)
 	int fd = server->inherited.channel_fd;
 
 	server->inherited.channel_fd = -1;
+	metrics.handovers = server->inherited.handovers;
 	successor_init(&server->successor, &server->loop, fd, on_predecessor_gone, server);
 	life_part_done(server->life);
 }

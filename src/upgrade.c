@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metric.h"
 #include "http/http.h"
 #include "inherit.h"
 #include "life/life.h"
@@ -36,8 +38,8 @@ struct gift {
 };
 
 /* Ours, but what was meant for this process alone; and what the new one is given. The array is the
- * caller's, the strings are the environment's but `mark`. */
-static char **make_environment(char *mark)
+ * caller's, the strings are the environment's but the last two. */
+static char **make_environment(char *mark, char *handovers)
 {
 	static const char *const dropped[] = {"WATCHDOG_PID=", "LISTEN_PID=", "LISTEN_FDS="};
 	size_t count = 0, kept = 0;
@@ -45,7 +47,7 @@ static char **make_environment(char *mark)
 
 	while (environ[count])
 		count++;
-	made = xcalloc(count + 2, sizeof(*made));
+	made = xcalloc(count + 3, sizeof(*made));
 	for (size_t i = 0; i < count; i++) {
 		bool is_dropped = false;
 
@@ -54,7 +56,8 @@ static char **make_environment(char *mark)
 		if (!is_dropped)
 			made[kept++] = environ[i];
 	}
-	made[kept] = mark;
+	made[kept++] = mark;
+	made[kept] = handovers;
 	return made;
 }
 
@@ -78,7 +81,9 @@ static int spawn_with(const struct server *server, struct gift *gifts, size_t co
 {
 	auto_free char *mark = xasprintf("%s=%d%d%d", UPGRADE_VARIABLE, gifts[2].from >= 0,
 		server->inherited.is_shared, gifts[3].from >= 0);
-	auto_free char **environment = make_environment(mark);
+	auto_free char *handovers =
+		xasprintf("%s=%" PRId64, HANDOVERS_VARIABLE, server->inherited.handovers + 1);
+	auto_free char **environment = make_environment(mark, handovers);
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
 	sigset_t all, none;
@@ -172,6 +177,7 @@ static void on_ended(uv_poll_t *poll, int status, int events)
 			kv_i64("pid", upgrade->pid));
 		return;
 	}
+	metrics.upgrades_failed++;
 	log_error("the upgrade failed: the new process ended before it was ready; this one goes on",
 		kv_i64("pid", upgrade->pid),
 		kv_str("ended", info.si_code == CLD_EXITED ? "exit" : "signal"),
@@ -325,6 +331,7 @@ void upgrade_begin(struct server *server)
 	}
 	error = start(server);
 	if (error != 0) {
+		metrics.upgrades_failed++;
 		log_error("the upgrade failed: the new process cannot be started; this one goes on",
 			kv_str("program", server->argv[0]), kv_str("error", strerror(error)));
 		return;

@@ -260,3 +260,8 @@ bool api_probers_have_heard(const struct api *api, int refusals)
 {
 	return probers_have_heard(&api->probers, refusals, clock_mono_ms());
 }
+
+size_t api_probers(const struct api *api)
+{
+	return probers_live(&api->probers, clock_mono_ms());
+}

@@ -63,5 +63,8 @@ void api_set_limits(struct api *api, const struct api_limits *limits);
  * more: the load balancers know. */
 bool api_probers_have_heard(const struct api *api, int refusals);
 
+/* How many ask it regularly. */
+size_t api_probers(const struct api *api);
+
 /* The table of doc/api.md (Markdown), from routes.def and the error codes. */
 void api_write_markdown(struct buf *out);

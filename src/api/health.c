@@ -38,6 +38,7 @@ static void not_ready(struct api_call *call, const char *reason)
 {
 	char body[64];
 
+	metrics.probes_refused++;
 	(void)snprintf(body, sizeof(body), "{\"ready\": false, \"reason\": \"%s\"}", reason);
 	api_reply_text(call, 503, JSON_TYPE, body);
 }
@@ -64,6 +65,7 @@ void health_ready(struct api_call *call)
 	note_prober(call);
 	switch (life_state(call->api->opts.life)) {
 	case SERVICE_STARTING:
+		metrics.probes_refused++;
 		reply_starting(call, "ready");
 		return;
 	case SERVICE_READY:
@@ -95,25 +97,64 @@ static json_t *count_or_null(const struct vitals_view *view, int64_t count)
 	return view->has_counts ? json_integer(count) : json_null();
 }
 
-/* What the stop has done so far and what it waits for. */
-static json_t *shutdown_json(const struct api *api)
+/* Whom the notice waits for. */
+static json_t *probers_json(const struct api *api)
+{
+	int64_t now = clock_mono_ms();
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < api->probers.count; i++) {
+		const struct prober *prober = &api->probers.item[i];
+
+		if (prober_is_live(prober, now))
+			json_array_append_new(
+				list, json_pack("{s:s, s:o, s:I, s:i}", "address", prober->peer,
+					      "agent", json_clean_string(prober->agent),
+					      "interval_ms", (json_int_t)prober->interval_ms,
+					      "refusals", prober->refusals));
+	}
+	return list;
+}
+
+static json_t *cut_runs_json(const struct api *api)
+{
+	struct id ids[SCHED_CUT_RUNS_MAX];
+	size_t count = api->sched ? sched_cut_runs(api->sched, ids) : 0;
+	json_t *list = json_array();
+	char text[ID_TEXT_SIZE];
+
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(list, json_string(id_format(&ids[i], text)));
+	return list;
+}
+
+static json_t *events_json(const struct api *api)
 {
 	struct life_event events[LIFE_EVENTS_MAX];
 	size_t count = life_events(api->opts.life, events);
-	bool is_cut =
-		life_exit_status(api->opts.life) >= 3 || (api->sched && sched_was_cut(api->sched));
-	int64_t left_ms = life_left_ms(api->opts.life);
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < count; i++)
 		json_array_append_new(
-			list, json_pack("{s:s, s:I, s:b}", "event", events[i].name, "after_ms",
-				      (json_int_t)events[i].after_ms, "cut", events[i].was_cut));
-	return json_pack("{s:s, s:b, s:b, s:o, s:I, s:I, s:o}", "waits_for",
+			list, json_pack("{s:s, s:I, s:I, s:b}", "event", events[i].name, "after_ms",
+				      (json_int_t)events[i].after_ms, "took_ms",
+				      (json_int_t)events[i].took_ms, "cut", events[i].was_cut));
+	return list;
+}
+
+/* What the stop has done so far and what it waits for. */
+static json_t *shutdown_json(const struct api *api)
+{
+	bool is_cut =
+		life_exit_status(api->opts.life) >= 3 || (api->sched && sched_was_cut(api->sched));
+	int64_t left_ms = life_left_ms(api->opts.life);
+
+	return json_pack("{s:s, s:b, s:b, s:o, s:I, s:I, s:o, s:o, s:o}", "waits_for",
 		life_phase(api->opts.life), "is_stop", (int)life_is_stopping(api->opts.life), "cut",
 		(int)is_cut, "left_ms", left_ms < 0 ? json_null() : json_integer(left_ms),
 		"requests_in_flight", (json_int_t)metrics.http_requests_in_flight, "runs_running",
-		(json_int_t)metrics.runs_running, "events", list);
+		(json_int_t)metrics.runs_running, "runs_cut", cut_runs_json(api), "probers",
+		probers_json(api), "events", events_json(api));
 }
 
 static void show_health(struct api_call *call)

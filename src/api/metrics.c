@@ -70,12 +70,46 @@ static void write_pools(const struct api *api, struct buf *out)
 	}
 }
 
+static void write_state(const struct api *api, struct buf *out)
+{
+	enum service_state now = life_state(api->opts.life);
+
+	metric_write_head(
+		out, METRIC_GAUGE, "state", "of the service: 1 for the one it is in, 0 for others");
+	for (int state = 0; service_state_names[state]; state++) {
+		char label[64];
+
+		(void)snprintf(label, sizeof(label), "state=\"%s\"", service_state_names[state]);
+		metric_write_sample(
+			out, METRIC_GAUGE, "state", label, (enum service_state)state == now);
+	}
+}
+
+/* What has ended; whoever asks when nothing has finds no samples. */
+static void write_drain(const struct api *api, struct buf *out)
+{
+	struct life_event events[LIFE_EVENTS_MAX];
+	size_t count = life_events(api->opts.life, events);
+
+	metric_write_head(out, METRIC_GAUGE, "drain_ms",
+		"how long each step of the drain under way has taken");
+	for (size_t i = 0; i < count; i++) {
+		char label[64];
+
+		(void)snprintf(label, sizeof(label), "phase=\"%s\"", events[i].name);
+		metric_write_sample(out, METRIC_GAUGE, "drain_ms", label, events[i].took_ms);
+	}
+}
+
 void metrics_show(struct api_call *call)
 {
 	struct buf text;
 
 	buf_init(&text, METRICS_MAX);
+	metrics.probers = (int64_t)api_probers(call->api);
 	metrics_write(&text);
+	write_state(call->api, &text);
+	write_drain(call->api, &text);
 	write_pools(call->api, &text);
 	api_reply_bytes(call, 200, "text/plain; version=0.0.4; charset=utf-8", buf_text(&text),
 		text.len, NULL);

@@ -58,7 +58,7 @@ void probers_note(struct probers *probers, const char *peer, const char *agent, 
 	prober->refusals = was_refused ? prober->refusals + 1 : 0;
 }
 
-static bool is_live(const struct prober *prober, int64_t now_mono_ms)
+bool prober_is_live(const struct prober *prober, int64_t now_mono_ms)
 {
 	int64_t silent_ms = now_mono_ms - prober->last_mono_ms;
 	int64_t patience_ms = 2 * prober->interval_ms;
@@ -72,7 +72,17 @@ static bool is_live(const struct prober *prober, int64_t now_mono_ms)
 bool probers_have_heard(const struct probers *probers, int refusals, int64_t now_mono_ms)
 {
 	for (size_t i = 0; i < probers->count; i++)
-		if (is_live(&probers->item[i], now_mono_ms) && probers->item[i].refusals < refusals)
+		if (prober_is_live(&probers->item[i], now_mono_ms) &&
+			probers->item[i].refusals < refusals)
 			return false;
 	return true;
+}
+
+size_t probers_live(const struct probers *probers, int64_t now_mono_ms)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < probers->count; i++)
+		count += prober_is_live(&probers->item[i], now_mono_ms);
+	return count;
 }

@@ -34,7 +34,11 @@ struct probers {
 void probers_note(struct probers *probers, const char *peer, const char *agent, bool was_refused,
 	int64_t now_mono_ms);
 
-/* True when everyone who asks regularly (twice or more, the last time within PROBER_FORGET_MS) has
- * had `refusals` 503 in a row, or has been silent for twice their own interval (at least a second):
- * a prober that went away must not hold up the drain. True when nobody asks. */
+/* Asks regularly: twice or more, the last time within PROBER_FORGET_MS, and it is not yet silent
+ * for twice its own interval (at least a second). And how many do. */
+bool prober_is_live(const struct prober *prober, int64_t now_mono_ms);
+size_t probers_live(const struct probers *probers, int64_t now_mono_ms);
+
+/* True when every live prober has had `refusals` 503 in a row: one that went away must not hold up
+ * the drain. True when nobody asks. */
 bool probers_have_heard(const struct probers *probers, int refusals, int64_t now_mono_ms);

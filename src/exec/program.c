@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/metric.h"
 #include "exec_priv.h"
 
 enum program_state {
@@ -297,8 +298,10 @@ static void program_kill(struct attempt *attempt)
 		return;
 	}
 	child_signal(&program->child, SIGKILL);
-	if (program->state != PROGRAM_KILLED)
+	if (program->state != PROGRAM_KILLED) {
+		metrics.runs_killed++;
 		attempt_arm(attempt, KILL_WAIT_MS, on_unkillable);
+	}
 	program->state = PROGRAM_KILLED;
 }
 

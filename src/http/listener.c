@@ -101,6 +101,7 @@ static int accept_one(struct http *http)
 		SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 	if (fd >= 0) {
+		metrics.http_accepted_late += listener->state == LISTENER_CLOSING;
 		address_of_peer(&peer);
 		admit(http, fd, &peer);
 		return 1;

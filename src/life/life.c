@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metric.h"
 #include "base/prove.h"
 #include "life/notify.h"
 #include "life/watchdog.h"
@@ -364,14 +365,20 @@ void life_handed_over(struct life *life, int pid)
 
 void life_event(struct life *life, const char *name)
 {
+	size_t count = life->event_count;
 	struct life_event event = {.name = name,
 		.after_ms = clock_mono_ms() - life->drain_mono_ms,
 		.was_cut = life->step_was_cut || life->is_hurried};
 
-	if (life->event_count < LIFE_EVENTS_MAX)
+	event.took_ms = event.after_ms - (count > 0 ? life->events[count - 1].after_ms : 0);
+	if (count < LIFE_EVENTS_MAX)
 		life->events[life->event_count++] = event;
+	metrics.phases_cut += event.was_cut;
 	log_info("stop sequence", kv_str("event", name), kv_i64("after_ms", event.after_ms),
-		kv_bool("cut", event.was_cut));
+		kv_bool("cut", event.was_cut), kv_i64("took_ms", event.took_ms),
+		kv_i64("connections", metrics.http_connections),
+		kv_i64("requests", metrics.http_requests_in_flight),
+		kv_i64("runs", metrics.runs_running));
 }
 
 size_t life_events(const struct life *life, struct life_event ret_events[static LIFE_EVENTS_MAX])

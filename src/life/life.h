@@ -51,6 +51,7 @@ struct part {
 struct life_event {
 	const char *name;
 	int64_t after_ms; /* since the drain began */
+	int64_t took_ms;  /* since the event before */
 	bool was_cut;     /* ended by a deadline or a second signal */
 };
 #define LIFE_EVENTS_MAX 16
@@ -114,8 +115,8 @@ void life_set_total_max(struct life *life, int64_t total_max_ms);
  * from now on, and hears nothing more from this one. A stop follows. */
 void life_handed_over(struct life *life, int pid);
 
-/* Adds an event to the stop sequence: in the list, and one log line. It counts as cut when the
- * current part's deadline or a second signal came first. `name` is a constant. */
+/* Adds an event to the stop sequence: in the list, and one log line with what is left. It counts as
+ * cut when the current part's deadline or a second signal came first. `name` is a constant. */
 void life_event(struct life *life, const char *name);
 size_t life_events(const struct life *life, struct life_event ret_events[static LIFE_EVENTS_MAX]);
 

@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metric.h"
 #include "base/prove.h"
 
 /* So long before the lease ends, attempts get TERM; KILL follows after the executor's grace. */
@@ -59,6 +60,7 @@ static void on_orphans_recovered(struct store_req *req)
 	struct sched *sched = req->data;
 
 	if (req->err.code == 0 && sched->orphans.ret_count > 0) {
+		metrics.runs_recovered += (int64_t)sched->orphans.ret_count;
 		log_info("recovered runs of an instance that is gone",
 			kv_i64("runs", (int64_t)sched->orphans.ret_count));
 		sched->has_pending = sched->take_wanted = true;

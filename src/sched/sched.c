@@ -5,10 +5,12 @@
 #include "sched/sched_priv.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metric.h"
 
 #define BACKOFF_MIN_MS    100
 #define BACKOFF_MAX_MS    1000
@@ -139,6 +141,7 @@ static void on_recovered(struct store_req *req)
 	struct sched *sched = req->data;
 
 	if (exchange_end(sched, &req->err, "recovery")) {
+		metrics.runs_recovered += (int64_t)sched->recover.ret_count;
 		if (sched->recover.ret_count > 0)
 			log_info("recovered runs of an instance that is gone",
 				kv_i64("runs", (int64_t)sched->recover.ret_count));
@@ -268,10 +271,30 @@ void sched_resume(struct sched *sched)
 	sched_turn(sched);
 }
 
+/* Whoever asks what the stop has interrupted finds it by name. */
+static void note_cut_runs(struct sched *sched)
+{
+	list_for_each (node, &sched->attempts) {
+		struct attempt *attempt = list_entry(node, struct attempt, node);
+
+		if (attempt->has_ended || attempt->is_fetching)
+			continue;
+		metrics.runs_cut++;
+		if (sched->cut_count == SCHED_CUT_RUNS_MAX)
+			continue;
+		sched->cut_runs[sched->cut_count++] = attempt->run.id;
+		log_warn("run cut", kv_str("action", attempt->run.action_name),
+			kv_id("run", &attempt->run.id), kv_i64("attempt", attempt->run.attempt));
+	}
+}
+
 static void end_attempts(struct sched *sched)
 {
-	size_t ended = exec_end_all(sched->opts.exec, ATTEMPT_INTERRUPTED);
+	size_t ended;
 
+	if (!sched->was_cut)
+		note_cut_runs(sched);
+	ended = exec_end_all(sched->opts.exec, ATTEMPT_INTERRUPTED);
 	if (ended == 0)
 		return;
 	sched->was_cut = true;
@@ -353,6 +376,12 @@ void sched_hurry(struct sched *sched)
 bool sched_was_cut(const struct sched *sched)
 {
 	return sched->was_cut;
+}
+
+size_t sched_cut_runs(const struct sched *sched, struct id ret_ids[static SCHED_CUT_RUNS_MAX])
+{
+	memcpy(ret_ids, sched->cut_runs, sched->cut_count * sizeof(*ret_ids));
+	return sched->cut_count;
 }
 
 bool sched_lost_result(const struct sched *sched)

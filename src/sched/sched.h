@@ -75,9 +75,13 @@ void sched_drain(struct sched *sched, sched_done_fn *claims_drained, sched_done_
 	void *data);
 void sched_hurry(struct sched *sched);
 
-/* True when a shutdown ended an attempt before it was done; and when a result could not be
- * recorded. */
+/* True when a shutdown ended an attempt before it was done. */
 bool sched_was_cut(const struct sched *sched);
+
+/* The runs it ended so, the first of them; returns how many were written. Each is in the log. */
+#define SCHED_CUT_RUNS_MAX 20
+size_t sched_cut_runs(const struct sched *sched, struct id ret_ids[static SCHED_CUT_RUNS_MAX]);
+/* True when a result could not be recorded. */
 bool sched_lost_result(const struct sched *sched);
 
 /* Waits for what the store still owes, then frees. Attempts must have been drained or the executor

@@ -118,6 +118,8 @@ struct sched {
 	size_t unrecorded;                /* of these, failed at least once */
 
 	bool was_cut, lost_result;
+	struct id cut_runs[SCHED_CUT_RUNS_MAX];
+	size_t cut_count;
 	int hurries;
 	int64_t stopping_mono_ms;     /* since when */
 	int64_t record_until_mono_ms; /* in a hurry: what is not recorded by then is kept; NO_TIME:

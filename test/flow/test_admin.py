@@ -2,6 +2,7 @@
 """The admin socket, and what an operator does with it: draining an instance, taking that back, waiting for it."""
 import http.client
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -79,6 +80,52 @@ def test_it_answers_while_the_listener_is_gone_and_the_runs_end(watched):
     assert server.wait() == 0
 
 
+def test_health_and_metrics_tell_what_a_stop_has_done_and_cut(watched):
+    """A balancer asks until it has heard; two runs are cut, and one of the programs does not obey."""
+    server = watched(exec_enabled=True, run_max="100ms", term_grace="60s", total_max="200s")
+
+    def figure(name):
+        return int(re.search(rf"^gathering_{name} (\d+)$", server.ask("/metrics").body.decode(), re.M).group(1))
+
+    def probe(status):
+        """Once more: who is silent for a second is no prober, and the machine may be slow."""
+        assert server.get("/health/ready", headers={"User-Agent": "balancer"}).status == status
+        told.append(status)
+        return True
+
+    def refusals():
+        return [prober["refusals"] for prober in server.ask("/health").json["shutdown"]["probers"] if prober["agent"] == "balancer"]
+
+    told = []
+
+    assert figure('state{state="ready"}') == 1 and figure('state{state="draining"}') == 0 and figure("probers") == 0
+    for name, trap in (("obeys", ""), ("stubborn", "trap '' TERM;")):
+        server.create(name=name, **shell(f"{trap} echo up > {name}; while :; do sleep 0.05; done", on_interrupt="hold"))
+    runs = {name: server.post(f"/api/v1/actions/{name}/run").json["id"] for name in ("obeys", "stubborn")}
+    for name in runs:
+        wait_lines(f"{server.folder}/{name}", "the program")
+    wait_for(lambda: probe(200) and figure("probers") == 1, "the prober to be known")
+    assert server.ask("/api/v1/instances/self/drain", "POST").status == 200
+    assert figure('state{state="draining"}') == 1
+    wait_for(lambda: probe(503) and refusals() == [told.count(503)] and told.count(503) >= 3, "it to have heard")
+    assert figure("probes_refused_total") == told.count(503)
+    server.signal(signal.SIGTERM)
+    wait_for(lambda: "claims_drained" in server.stop_events, "the drain to wait for the runs")
+    shutdown = wait_for(lambda: (found := server.ask("/health").json["shutdown"])["runs_cut"] and found["runs_running"] == 1 and found, "the cut")
+    assert set(shutdown["runs_cut"]) == set(runs.values())
+    events = shutdown["events"]
+    assert [event["event"] for event in events][:3] == ["shutting_down", "notice_done", "listener_closed"]
+    assert sum(event["took_ms"] for event in events) == events[-1]["after_ms"]
+    assert figure('drain_ms{phase="notice_done"}') == events[1]["took_ms"] and figure('state{state="stopping"}') == 1
+    assert (figure("runs_cut_total"), figure("runs_killed_total"), figure("runs_running")) == (2, 0, 1)
+    server.signal(signal.SIGQUIT)
+    assert server.wait() == 3
+    for name, run in runs.items():
+        assert re.search(rf"run cut action={name} run={run} ", server.log)
+    assert re.search(r"notice ended=quiet took_ms=\d+ probers=[01] all_have_heard=true", server.log)
+    assert re.search(r"event=claims_drained after_ms=\d+ cut=\w+ took_ms=\d+ connections=\d+ requests=0 runs=\d", server.log)
+
+
 def test_a_prober_that_asks_there_is_not_waited_for(watched):
     server = watched()
     for _ in range(3):
@@ -122,7 +169,7 @@ def test_waiting_for_a_drain_ends_with_the_last_run(watched):
 
 @pytest.mark.parametrize("run_max, status, words", [("60s", 0, "stopped\n"), ("100ms", 3, "a deadline cut something")])
 def test_waiting_for_a_stop_tells_whether_something_was_cut(watched, run_max, status, words):
-    server = watched(exec_enabled=True, run_max=run_max, total_max="100s", term_grace="3s")
+    server = watched(exec_enabled=True, run_max=run_max, total_max="100s", term_grace="60s")
     server.create(name="long", **shell("trap '' TERM; echo up > up; while ! [ -e go ]; do sleep 0.05; done"))
     server.post("/api/v1/actions/long/run")
     wait_lines(f"{server.folder}/up", "the program")
@@ -132,6 +179,8 @@ def test_waiting_for_a_stop_tells_whether_something_was_cut(watched, run_max, st
     assert waiting.stdout.readline() == "stopping already\n"
     if status == 0:
         open(f"{server.folder}/go", "w", encoding="ascii").close()
+    else:
+        server.signal(signal.SIGQUIT)
     assert server.wait() == status, server.log
     assert waiting.wait(60) == status
     assert words in waiting.stdout.read()
