@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Users and groups: all that becoming somebody else needs, looked up while it is still allowed to
- * allocate and read files, that is before fork. The look-ups are synchronous; with a slow directory
- * service behind NSS they hold the loop up, which doc/design/executor.md says to operators. */
+ * allocate and read files, that is before fork. Blocking: accounts.c calls it from a thread. */
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>

@@ -23,6 +23,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "exec_priv.h"
@@ -48,19 +49,21 @@ static void prepare_signals(void)
 		(void)signal(SIGCHLD, SIG_DFL);
 }
 
+static void on_nothing(void *data)
+{
+}
+
 static void exec_free(struct exec *exec)
 {
 	hosts_destroy(exec->hosts);
 	keeper_stop(&exec->keeper);
 	account_fini(&exec->own);
+	if (exec->accounts != NULL)
+		accounts_destroy(exec->accounts, on_nothing, NULL);
 	if (exec->null_fd >= 0)
 		(void)close(exec->null_fd);
 	free(exec->chunk);
 	free(exec);
-}
-
-static void on_nothing(void *data)
-{
 }
 
 int exec_create(const struct exec_opts *opts, struct exec **ret_exec, struct err *err)
@@ -75,6 +78,7 @@ int exec_create(const struct exec_opts *opts, struct exec **ret_exec, struct err
 	list_init(&exec->attempts);
 	exec->hosts = hosts_create(opts->max_per_host);
 	account_find_own(&exec->own);
+	exec->accounts = accounts_create(opts->loop);
 	exec->null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (exec->null_fd < 0 || !child_lift_fd(&exec->null_fd)) {
 		code = err_set(err, ERR_IO, "cannot open /dev/null: %s", strerror(errno));
@@ -123,11 +127,19 @@ static void on_databases_closed(void *data)
 	hooks_destroy(exec->hooks, on_hooks_closed, exec);
 }
 
+static void on_accounts_closed(void *data)
+{
+	struct exec *exec = data;
+
+	exec->accounts = NULL;
+	databases_destroy(exec->databases, on_databases_closed, exec);
+}
+
 static void on_notes_closed(void *data)
 {
 	struct exec *exec = data;
 
-	databases_destroy(exec->databases, on_databases_closed, exec);
+	accounts_destroy(exec->accounts, on_accounts_closed, exec);
 }
 
 void exec_destroy(struct exec *exec, exec_closed_fn *closed, void *data)
@@ -217,6 +229,8 @@ char *exec_output_so_far(const struct exec *exec, const struct id *run_id, size_
 }
 
 /* --- secrets --- */
+
+#define WAITS_FOR_SECRETS "waiting for its secrets"
 
 static void forget_secrets(struct attempt *attempt)
 {
@@ -419,15 +433,28 @@ void attempt_forget_start(struct attempt *attempt)
 		attempt->result.started_at_ms = NO_TIME;
 }
 
-static void end_unbegun(struct attempt *attempt)
+void attempt_end_unbegun(struct attempt *attempt, const char *what)
 {
 	char ending[ENDING_TEXT_SIZE];
 
 	attempt->result.outcome = attempt->ending;
 	attempt_forget_start(attempt);
-	attempt_set_error(
-		attempt, "%s while waiting for its secrets", attempt_ending_text(attempt, ending));
-	attempt_finish(attempt);
+	attempt_set_error(attempt, "%s while %s", attempt_ending_text(attempt, ending), what);
+}
+
+bool exec_lease_is_over(const struct exec *exec)
+{
+	return exec->lease_until_boot_ms != 0 &&
+	       clock_boot_ms() >= exec->lease_until_boot_ms - KEEPER_TERM_MS;
+}
+
+bool attempt_is_too_late(struct attempt *attempt, const char *what)
+{
+	if (!exec_lease_is_over(attempt->exec))
+		return false;
+	attempt->ending = ATTEMPT_INTERRUPTED;
+	attempt_end_unbegun(attempt, what);
+	return true;
 }
 
 static void on_secrets(
@@ -437,7 +464,10 @@ static void on_secrets(
 
 	attempt->is_fetching = false;
 	if (attempt->ending != ATTEMPT_SUCCEEDED) {
-		end_unbegun(attempt);
+		attempt_end_unbegun(attempt, WAITS_FOR_SECRETS);
+		attempt_finish(attempt);
+	} else if (attempt_is_too_late(attempt, WAITS_FOR_SECRETS)) {
+		attempt_finish(attempt);
 	} else if (err->code != 0) {
 		attempt_set_error(attempt, "the secrets cannot be read: %s", err->text);
 		attempt_finish(attempt);
@@ -521,6 +551,7 @@ size_t exec_end_all(struct exec *exec, enum attempt_outcome outcome)
 
 void exec_extend_lease(struct exec *exec, int64_t until_boot_ms)
 {
+	exec->lease_until_boot_ms = until_boot_ms;
 	keeper_extend(&exec->keeper, until_boot_ms);
 }
 

@@ -52,7 +52,8 @@ struct exec_opts {
 	exec_get_secrets_fn *get_secrets; /* NULL: actions that use secrets are refused */
 	void *get_secrets_data;
 	int64_t term_grace_ms; /* TERM, then KILL */
-	size_t output_max;     /* bytes of output kept: a quarter of the beginning, the rest of the end; a mark between */
+	size_t output_max; /* bytes of output kept: a quarter of the beginning, the rest of the end;
+			      a mark between */
 	/* "NAME=postgresql://... NAME=...": what sql actions may use. "" or NULL: none. */
 	const char *sql_databases;
 	/* Our own database, and the role that sql actions become there. Either "" or NULL: they

@@ -8,7 +8,7 @@
  *   webhook_addr.c    addresses we do not call  program_policy.c   which program, as whom, allowed?
  *   webhook_policy.c  may we call there?        program_env.c      the environment
  *   webhook_request.c method, headers, limits   account.c          users and groups
- *   webhook_follow.c  redirects
+ *   webhook_follow.c  redirects                 accounts.c         looked up beside the loop
  *   webhook_sign.c    signature, traceparent
  *   webhook_hosts.c   places at each host
  *   capture.c         bounded output            keeper.c           ends programs when we are killed
@@ -27,13 +27,17 @@
 
 /* --- named limits --- */
 
-#define OUTPUT_LINGER_MS     500   /* a program has exited, but something still holds its output */
-#define KILL_WAIT_MS         10000 /* a program that does not even end on KILL is given up */
-#define OUTPUT_CHUNK         65536 /* bytes of one read; the capacity of a pipe */
-#define OUTPUT_READS         4     /* reads of one program in one loop turn */
-#define ERROR_TEXT_MAX       1000  /* bytes of attempt_result.error */
-#define ERROR_TEXT_ROOM      16384 /* while secrets are still in it */
-#define NOTE_EVERY_MS        1000  /* progress and checkpoint of a program are read so often */
+#define OUTPUT_LINGER_MS 500   /* a program has exited, but something still holds its output */
+#define KILL_WAIT_MS     10000 /* a program that does not even end on KILL is given up */
+/* Before the end of the lease. The server's own TERM comes earlier, so that the keeper's is only
+ * for a server that stands still; the KILL is there also for one whose term_grace is long. */
+#define KEEPER_TERM_MS       4000
+#define KEEPER_KILL_MS       1000
+#define OUTPUT_CHUNK         65536      /* bytes of one read; the capacity of a pipe */
+#define OUTPUT_READS         4          /* reads of one program in one loop turn */
+#define ERROR_TEXT_MAX       1000       /* bytes of attempt_result.error */
+#define ERROR_TEXT_ROOM      16384      /* while secrets are still in it */
+#define NOTE_EVERY_MS        1000       /* progress and checkpoint of a program are read so often */
 #define HOOK_BODY_MAX        (16 << 20) /* bytes of an answer's body that are read */
 #define HOOK_IDLE_MAX        64         /* CURL handles kept for the next transfer */
 #define HOOK_BUFFER_SIZE     4096       /* bytes of one read of an answer */
@@ -155,6 +159,14 @@ const char *attempt_ending_text(
 
 /* Nobody outside has seen anything of it yet: interrupted now, it has not begun. */
 void attempt_forget_start(struct attempt *attempt);
+/* The result of one that was ended (attempt->ending) before it did anything but wait: "waiting for
+ * its secrets". The caller finishes it. */
+void attempt_end_unbegun(struct attempt *attempt, const char *what);
+/* The same, as interrupted, when nothing may begin any more (exec_lease_is_over). False: go on. */
+bool attempt_is_too_late(struct attempt *attempt, const char *what);
+/* Has the lease run out while we stood still, or nearly? The keeper ends no program that is started
+ * so late, and our own fence has yet to hear of it. For what begins after a wait. */
+bool exec_lease_is_over(const struct exec *exec);
 
 /* The result is complete: closes the timer; the callback follows once all handles are closed. */
 void attempt_finish(struct attempt *attempt);
@@ -172,9 +184,28 @@ struct account {
 };
 /* Looks a user up (NSS: may read files or ask a directory service). ERR_NOT_FOUND, ERR_IO. */
 int account_find(const char *name, struct account *ret_account, struct err *err);
-/* The user this process runs as; works without an entry in the user database. No groups. */
+/* As above. The user this process runs as; works without an entry in the user database. No groups.
+ */
 void account_find_own(struct account *ret_account);
 void account_fini(struct account *account);
+
+/* --- accounts.c: the same beside the loop --- */
+
+/* Somebody who waits for an account. `done` is called once on the loop, never before accounts_find
+ * returned, with what is borrowed for that call: the account, or NULL and why. */
+struct account_wait {
+	struct list link;
+	const char *name; /* borrowed until then */
+	void (*done)(
+		struct account_wait *wait, const struct account *account, const struct err *err);
+};
+struct accounts;
+struct accounts *accounts_create(uv_loop_t *loop);
+/* Only when nobody waits. `closed` runs when no look-up is under way any more: perhaps at once. */
+void accounts_destroy(struct accounts *accounts, exec_closed_fn *closed, void *data);
+void accounts_find(struct accounts *accounts, struct account_wait *wait);
+/* Before it was called back; it will not be. */
+void accounts_give_up(struct account_wait *wait);
 
 /* --- webhook_loop.c: every transfer of the executor --- */
 
@@ -444,6 +475,8 @@ struct exec {
 	struct hooks *hooks;
 	struct hosts *hosts;
 	struct account own;
+	struct accounts *accounts;
+	int64_t lease_until_boot_ms; /* 0: there is no lease */
 	struct keeper keeper;
 	struct databases *databases;
 	struct notes *notes; /* NULL: programs are off */

@@ -35,11 +35,6 @@
 #include "base/prove.h"
 #include "exec_priv.h"
 
-/* Before the end of the lease. The server's own TERM comes earlier, so that this one is only for a
- * server that stands still; the KILL is here also for one whose term_grace is long. */
-#define KEEPER_TERM_MS 4000
-#define KEEPER_KILL_MS 1000
-
 enum news {
 	GROUP_STARTED,
 	GROUP_ENDING, /* it has got its TERM */

@@ -3,6 +3,8 @@
  * One exec attempt. The child's end is a pidfd in the loop: no SIGCHLD handler, and no wait that
  * could take somebody else's child.
  *
+ *   LOOKING_UP (another user) --(deadline, exec_end)--> attempt_finish, unbegun
+ *      v
  *   RUNNING --(deadline, exec_end)--> ENDING: TERM --(term_grace)--> KILLED: KILL
  *      |                                 |                              |     |
  *      +------------ exited -------------+------------ exited ----------+     |
@@ -23,8 +25,11 @@
 #include "base/metric.h"
 #include "exec_priv.h"
 
+#define LOOKS_UP_USER "looking up its user"
+
 enum program_state {
 	PROGRAM_NEW,
+	PROGRAM_LOOKING_UP,
 	PROGRAM_RUNNING,
 	PROGRAM_ENDING,
 	PROGRAM_KILLED,
@@ -47,6 +52,8 @@ struct program {
 	size_t input_sent, input_len;
 	bool was_fenced; /* by the keeper */
 	struct folder folder;
+	struct account_wait account;
+	int64_t finish_by_ms; /* NO_TIME: not told yet */
 };
 
 static struct program *program_of(const struct attempt *attempt)
@@ -59,6 +66,7 @@ static struct attempt *program_create(void)
 	struct program *program = xcalloc(1, sizeof(*program));
 
 	program->child.status_fd = -1;
+	program->finish_by_ms = NO_TIME;
 	program->exit.fd = program->input.fd = program->output.fd = -1;
 	return &program->attempt;
 }
@@ -289,10 +297,21 @@ static void on_unkillable(uv_timer_t *timer)
 	program_finish(program);
 }
 
+static void end_look_up(struct program *program)
+{
+	accounts_give_up(&program->account);
+	attempt_end_unbegun(&program->attempt, LOOKS_UP_USER);
+	program_finish(program);
+}
+
 static void program_kill(struct attempt *attempt)
 {
 	struct program *program = program_of(attempt);
 
+	if (program->state == PROGRAM_LOOKING_UP) {
+		end_look_up(program);
+		return;
+	}
 	if (program->state == PROGRAM_LINGERING) {
 		program_finish(program);
 		return;
@@ -316,6 +335,10 @@ static void program_end(struct attempt *attempt)
 	struct program *program = program_of(attempt);
 	struct keeper *keeper = &attempt->exec->keeper;
 
+	if (program->state == PROGRAM_LOOKING_UP) {
+		end_look_up(program);
+		return;
+	}
 	program->state = PROGRAM_ENDING;
 	if (!keeper_has_ended(keeper, program->child.pid))
 		child_signal(&program->child, SIGTERM);
@@ -326,14 +349,19 @@ static void program_end(struct attempt *attempt)
 
 static void program_finish_by(struct attempt *attempt, int64_t at_ms)
 {
-	folder_finish_by(&program_of(attempt)->folder, at_ms);
+	struct program *program = program_of(attempt);
+
+	program->finish_by_ms = at_ms;
+	if (program->state != PROGRAM_LOOKING_UP)
+		folder_finish_by(&program->folder, at_ms);
 }
 
 static bool program_has_ended(const struct attempt *attempt)
 {
 	const struct program *program = program_of(attempt);
 
-	return program->state == PROGRAM_LINGERING || child_has_exited(&program->child);
+	return program->state == PROGRAM_LINGERING ||
+	       (program->state != PROGRAM_LOOKING_UP && child_has_exited(&program->child));
 }
 
 /* --- the beginning --- */
@@ -373,33 +401,15 @@ static int launch(
 	return code;
 }
 
-static int find_and_launch(struct program *program, struct err *err)
+/* `account`: of the other user it becomes; NULL: it stays ours. */
+static void start_as(struct program *program, const struct account *account)
 {
-	const struct exec *exec = program->attempt.exec;
-	const struct exec_target *target = &program->attempt.target.exec;
-	bool becomes = target->user != NULL && strcmp(target->user, exec->own.name) != 0;
-	struct account other = {0};
-	int code = program_check_user(exec, target, err);
-
-	if (code == 0)
-		code = program_find(exec, target, &program->path, err);
-	if (code == 0 && becomes)
-		code = account_find(target->user, &other, err);
-	if (code == 0)
-		code = notes_open(
-			&program->attempt, becomes ? &other : &exec->own, &program->folder, err);
-	if (code == 0)
-		code = launch(program, becomes ? &other : &exec->own, becomes, err);
-	account_fini(&other);
-	return code;
-}
-
-static void program_start(struct attempt *attempt)
-{
-	struct program *program = program_of(attempt);
+	struct attempt *attempt = &program->attempt;
+	const struct account *as = account != NULL ? account : &attempt->exec->own;
 	struct err err = {0};
 
-	if (find_and_launch(program, &err) != 0) {
+	if (notes_open(attempt, as, &program->folder, &err) != 0 ||
+		launch(program, as, account != NULL, &err) != 0) {
 		attempt_set_error(attempt, "%s", err.text);
 		program_finish(program);
 		return;
@@ -408,6 +418,8 @@ static void program_start(struct attempt *attempt)
 	program->input_len = attempt->target.exec.stdin_text != NULL
 				     ? strlen(attempt->target.exec.stdin_text)
 				     : 0;
+	if (program->finish_by_ms != NO_TIME)
+		folder_finish_by(&program->folder, program->finish_by_ms);
 	if (watch_child(program))
 		return;
 	attempt_set_error(attempt, "cannot watch %s: the event loop takes no more descriptors",
@@ -416,6 +428,46 @@ static void program_start(struct attempt *attempt)
 	keeper_withdraw(&attempt->exec->keeper, program->child.pid);
 	child_discard(&program->child);
 	program_finish(program);
+}
+
+static void on_account(
+	struct account_wait *wait, const struct account *account, const struct err *err)
+{
+	struct program *program = container_of(wait, struct program, account);
+
+	program->state = PROGRAM_NEW;
+	if (account == NULL)
+		attempt_set_error(&program->attempt, "%s", err->text);
+	if (account == NULL || attempt_is_too_late(&program->attempt, LOOKS_UP_USER))
+		program_finish(program);
+	else
+		start_as(program, account);
+}
+
+static void look_up_user(struct program *program)
+{
+	program->state = PROGRAM_LOOKING_UP;
+	program->account = (struct account_wait){
+		.name = program->attempt.target.exec.user, .done = on_account};
+	accounts_find(program->attempt.exec->accounts, &program->account);
+}
+
+static void program_start(struct attempt *attempt)
+{
+	struct program *program = program_of(attempt);
+	const struct exec *exec = attempt->exec;
+	const struct exec_target *target = &attempt->target.exec;
+	struct err err = {0};
+
+	if (program_check_user(exec, target, &err) != 0 ||
+		program_find(exec, target, &program->path, &err) != 0) {
+		attempt_set_error(attempt, "%s", err.text);
+		program_finish(program);
+	} else if (target->user != NULL && strcmp(target->user, exec->own.name) != 0) {
+		look_up_user(program);
+	} else {
+		start_as(program, NULL);
+	}
 }
 
 const struct exec_kind program_kind = {

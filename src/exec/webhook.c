@@ -501,6 +501,8 @@ void webhook_start_waiting(struct exec *exec)
 {
 	struct webhook *hook;
 
+	if (exec_lease_is_over(exec)) /* they will be ended */
+		return;
 	while (exec->waiting > 0 && exec->slots_taken - exec->waiting < exec->opts.max_running &&
 		exec->running_kind[ACTION_HTTP] - exec->waiting <
 			exec->opts.max_running_kind[ACTION_HTTP] &&

@@ -93,16 +93,21 @@ static inline void rig_remove_folder(struct rig *rig)
 }
 
 /* The loop must be empty afterwards: nothing of the executor may be left in it. */
+static inline void rig_end(struct rig *rig)
+{
+	uv_close((uv_handle_t *)&rig->watchdog, NULL);
+	(void)uv_run(&rig->loop, UV_RUN_DEFAULT);
+	assert_int_equal(uv_loop_close(&rig->loop), 0);
+	rig_remove_folder(rig);
+}
+
 static inline void rig_close(struct rig *rig)
 {
 	assert_int_equal(exec_in_flight(rig->exec), 0);
 	exec_destroy(rig->exec, rig_on_closed, rig);
 	assert_false(rig->is_closed);
 	rig_wait(rig, &rig->is_closed);
-	uv_close((uv_handle_t *)&rig->watchdog, NULL);
-	(void)uv_run(&rig->loop, UV_RUN_DEFAULT);
-	assert_int_equal(uv_loop_close(&rig->loop), 0);
-	rig_remove_folder(rig);
+	rig_end(rig);
 }
 
 /* --- jobs --- */
