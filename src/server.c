@@ -171,6 +171,7 @@ static void exec_part_start(void *data)
 		.exec_users = conf->exec_users,
 		.allow_private_targets = conf->allow_private_targets,
 		.max_per_host = (int)conf->max_per_host,
+		.ca_file = conf->http_ca_file,
 		.get_secrets = server->vault != NULL ? secrets_read : NULL,
 		.get_secrets_data = server,
 		.term_grace_ms = conf->term_grace,

@@ -85,7 +85,9 @@ int exec_create(const struct exec_opts *opts, struct exec **ret_exec, struct err
 		exec_free(exec);
 		return code;
 	}
-	code = databases_create(opts, &exec->databases, err);
+	code = webhook_check_ca_file(opts->ca_file, err);
+	if (code == 0)
+		code = databases_create(opts, &exec->databases, err);
 	if (code != 0) {
 		exec_free(exec);
 		return code;

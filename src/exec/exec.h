@@ -49,6 +49,8 @@ struct exec_opts {
 
 	bool allow_private_targets;
 	int max_per_host; /* http attempts at a time to one scheme, host and port; 0: no limit */
+	const char
+		*ca_file; /* PEM: the only authorities that are trusted; "" or NULL: the system's */
 	exec_get_secrets_fn *get_secrets; /* NULL: actions that use secrets are refused */
 	void *get_secrets_data;
 	int64_t term_grace_ms; /* TERM, then KILL */

@@ -273,6 +273,8 @@ void webhook_start_waiting(struct exec *exec);
 const char *webhook_refusal(
 	const struct exec *exec, const struct sockaddr *address, const char **ret_advice);
 int webhook_check(const struct exec *exec, const struct action *action, struct err *err);
+/* At the start: can the option's file be read? ERR_INVALID. */
+int webhook_check_ca_file(const char *path, struct err *err);
 
 /* --- webhook_addr.c --- */
 

@@ -4,9 +4,11 @@
  * far as the URL itself tells, before an action is stored. */
 #include <arpa/inet.h>
 #include <curl/curl.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "exec_priv.h"
 
@@ -39,6 +41,13 @@ static bool literal_address(const char *host, struct sockaddr_storage *ret_addre
 	(void)snprintf(bare, sizeof(bare), "%.*s", (int)len - 2, host + 1);
 	ret_address->ss_family = AF_INET6;
 	return inet_pton(AF_INET6, bare, &v6->sin6_addr) == 1;
+}
+
+int webhook_check_ca_file(const char *path, struct err *err)
+{
+	if (path == NULL || path[0] == '\0' || access(path, R_OK) == 0)
+		return 0;
+	return err_set(err, ERR_INVALID, "http_ca_file: cannot read %s: %s", path, strerror(errno));
 }
 
 int webhook_check(const struct exec *exec, const struct action *action, struct err *err)

@@ -145,6 +145,15 @@ static void set_method(CURL *easy, const struct http_target *target)
 		(void)curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, target->method);
 }
 
+/* CAPATH is the system's, which would be trusted besides. */
+static void set_authorities(CURL *easy, const char *ca_file)
+{
+	if (ca_file == NULL || ca_file[0] == '\0')
+		return;
+	(void)curl_easy_setopt(easy, CURLOPT_CAINFO, ca_file);
+	(void)curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+}
+
 static void set_limits(CURL *easy, const struct http_target *target)
 {
 	(void)curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -167,6 +176,7 @@ void webhook_set_request(struct webhook *hook)
 
 	(void)curl_easy_setopt(easy, CURLOPT_URL, hook->url != NULL ? hook->url : target->url);
 	set_limits(easy, target);
+	set_authorities(easy, hook->attempt.exec->opts.ca_file);
 	if (!hook->is_get)
 		set_method(easy, target);
 	(void)curl_easy_setopt(easy, CURLOPT_HTTPHEADER, make_headers(hook, &hook->headers));

@@ -3,12 +3,8 @@
 import base64
 import hashlib
 import hmac
-import http.server
 import json
 import os
-import ssl
-import subprocess
-import threading
 
 import pytest
 
@@ -182,40 +178,3 @@ def test_an_answer_can_tell_progress_and_a_checkpoint_that_the_next_attempt_gets
     assert run["state"] == "succeeded" and run["progress"]["percent"] == 100, run
     assert [json.loads(request["body"]) for request in target.requests] == [
         {"from": None, "attempt": 1}, {"from": '{"row":7}', "attempt": 2}]
-
-
-def test_a_certificate_that_nobody_vouches_for_is_not_trusted(servers, tmp_path):
-    """A target with bad TLS; the connection fails, which retry.on tells apart from a bad answer."""
-    key, certificate = tmp_path / "tls.key", tmp_path / "tls.crt"
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "2", "-subj",
-                    "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    seen = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            seen.append(self.path)
-
-    class Quiet(http.server.ThreadingHTTPServer):
-        daemon_threads = True
-
-        def get_request(self):
-            connection, address = super().get_request()
-            return context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False), address
-
-        def handle_error(self, request, address):
-            pass
-
-    with Quiet(("127.0.0.1", 0), Handler) as target:
-        threading.Thread(target=target.serve_forever, daemon=True).start()
-        server = servers().start()
-        for on, attempts in ((["connection"], 2), (["status:500-599"], 1)):
-            name = f"tls{attempts}"
-            server.create(name=name, kind="http", http={"url": f"https://localhost:{target.server_port}/"},
-                          retry={"max_attempts": 2, "initial": "0s", "on": on})
-            run = again(server, name)
-            assert run["state"] == "failed" and "certificate" in run["error"], run
-            assert run["attempt"] == attempts
-        assert not seen
-        target.shutdown()

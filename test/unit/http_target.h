@@ -7,10 +7,11 @@
  *   /redirect/3      that many redirects, then 200       /circle        to itself for ever
  *   /to?URL          302 to URL           /via/307?URL   307 to URL
  *   /headers?LINES   503 with these header lines; '|' ends one, '+' is a space
- *   /big/N           N bytes with a length               /endless       chunks until the client
- * leaves /hang            no answer            /hang-body     a head, 10 bytes of 100 /reset RST
- * /close         a clean end without an answer /short           fewer bytes than announced /flood
- * headers without end */
+ *   /big/N           N bytes with a length           /endless       chunks until the client leaves
+ *   /hang            no answer                       /hang-head     half a head
+ *   /hang-body       a head, 10 bytes of 100         /short         the same, and the end
+ *   /reset           RST                             /close         the end without an answer
+ *   /flood           headers without end */
 #pragma once
 
 #include <arpa/inet.h>
@@ -201,7 +202,9 @@ static inline bool target_serve(int fd, const char *path, const char *request)
 		return target_endless(fd);
 	if (strcmp(path, "/hang-body") == 0)
 		(void)target_sendf(fd, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n0123456789");
-	if (strcmp(path, "/hang") == 0 || strcmp(path, "/hang-body") == 0)
+	if (strcmp(path, "/hang-head") == 0)
+		(void)target_sendf(fd, "HTTP/1.1 200 OK\r\nX-Half: ");
+	if (strncmp(path, "/hang", 5) == 0)
 		target_wait_for_client_to_leave(fd);
 	if (strcmp(path, "/short") == 0)
 		(void)target_sendf(fd, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n0123456789");

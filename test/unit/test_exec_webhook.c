@@ -229,6 +229,8 @@ static void test_silence_times_out(void **state)
 	world_open(&world);
 	assert_times_out(
 		&world, "/hang", 0, "timed out after 200ms while waiting for the answer of @");
+	assert_times_out(&world, "/hang-head", 200,
+		"timed out after 200ms while reading the answer of @, after 0 bytes of its body");
 	assert_times_out(&world, "/hang-body", 200,
 		"timed out after 200ms while reading the answer of @, after 10 bytes of its body");
 	world_close(&world);
