@@ -76,9 +76,10 @@ static int check_add(const struct cli *cli, const char *name, struct err *err)
 	if (flag && strcmp(flag, name) != 0)
 		return err_set(
 			err, ERR_INVALID, "two names, '%.60s' and --name '%.60s'", name, flag);
-	if (!cli->rest && !cli_has(cli, "shell") && !cli_has(cli, "url"))
+	if (define_target_count(cli) == 0)
 		return err_set(err, ERR_INVALID,
-			"what shall '%.60s' do? a program behind `--`, --shell TEXT or --url URL",
+			"what shall '%.60s' do? a program behind `--`, --shell TEXT, --url URL, "
+			"--sql STATEMENT or --noop",
 			name);
 	return 0;
 }
@@ -129,7 +130,7 @@ static char *schedule_text(const json_t *action)
 static char *target_text(const json_t *action)
 {
 	const json_t *http = json_object_get(action, "http"),
-		     *exec = json_object_get(action, "exec");
+		     *exec = json_object_get(action, "exec"), *sql = json_object_get(action, "sql");
 	const json_t *command = json_object_get(exec, "command"), *word;
 	struct buf out;
 	char *text;
@@ -138,6 +139,8 @@ static char *target_text(const json_t *action)
 	if (http)
 		return xasprintf("%s %s", get_text(http, "method") ? get_text(http, "method") : "",
 			get_text(http, "url"));
+	if (sql)
+		return xasprintf("%s: %s", get_text(sql, "database"), get_text(sql, "statement"));
 	buf_init(&out, 1u << 20);
 	if (json_is_string(command))
 		buf_puts(&out, json_string_value(command));

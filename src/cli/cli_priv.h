@@ -23,8 +23,11 @@ enum flag_type {
 	FLAG_DURATION, /* "90s" */
 	FLAG_TIME,     /* RFC 3339, or a duration: that long ago */
 	FLAG_CHOICE,   /* one of `choices` */
+	FLAG_BOOL,     /* true, false */
+	FLAG_SHARE,    /* 0 to 1, decimal */
 	FLAG_LIST,     /* may repeat; an array of texts */
-	FLAG_PAIR      /* may repeat; NAME `separator` VALUE, an object */
+	FLAG_PAIR,     /* may repeat; NAME `separator` VALUE, an object */
+	FLAG_WINDOW    /* may repeat; "CRON for DURATION" or "TIME to TIME", an array of objects */
 };
 
 /* One flag. A table of them ends with a NULL name. */
@@ -253,6 +256,8 @@ enum define_mode {
 };
 int define_from_flags(
 	const struct cli *cli, enum define_mode mode, json_t **ret_json, struct err *err);
+/* How many flags say what the action does, a program behind `--` included. */
+int define_target_count(const struct cli *cli);
 /* Was any flag or program given that says something about the definition? */
 bool define_is_asked(const struct cli *cli);
 /* The definition alone, without the facts that the server shows with it; new reference. */

@@ -7,6 +7,7 @@
 #include "model/model.h"
 #include "plan/plan.h"
 
+static const char *const bool_names[] = {"false", "true", NULL};
 static const char *const output_names[] = {"table", "json", NULL};
 
 /* clang-format off */
@@ -57,6 +58,7 @@ static const struct flag definition_flags[] = {
 	{"name", .type = FLAG_TEXT, .value = "NAME", .pointer = "/name", .help = "name of the action; with edit: its new name"},
 	{"description", .type = FLAG_TEXT, .value = "TEXT", .pointer = "/description", .help = "a remark for people"},
 	{"tag", .type = FLAG_LIST, .value = "TAG", .pointer = "/tags", .help = "a tag; may be repeated"},
+	{"blackout", .type = FLAG_WINDOW, .value = "'CRON for DURATION'", .pointer = "/schedule/blackout", .help = "nothing runs in this window, or 'TIME to TIME'; may be repeated"},
 	{"url", .type = FLAG_TEXT, .value = "URL", .pointer = "/http/url", .help = "call this URL (an http action)"},
 	{"method", .type = FLAG_TEXT, .value = "METHOD", .pointer = "/http/method", .preset = "GET, with a body POST", .help = "method of the call"},
 	{"header", .letter = 'H', .type = FLAG_PAIR, .separator = ':', .value = "'NAME: VALUE'", .pointer = "/http/headers", .help = "a header of the call; may be repeated"},
@@ -64,11 +66,22 @@ static const struct flag definition_flags[] = {
 	{"expect-status", .type = FLAG_LIST, .value = "RANGE", .pointer = "/http/expect_status", .preset = "200-299", .help = "HTTP status that counts as success, 204 or 200-299; may be repeated"},
 	{"signing-secret", .type = FLAG_LIST, .value = "NAME", .pointer = "/http/signing_secret", .help = "sign the call with this secret (Standard Webhooks); may be repeated"},
 	{"max-redirects", .type = FLAG_INT, .value = "N", .min = 0, .max = ACTION_REDIRECTS_MAX, .pointer = "/http/max_redirects", .preset = "5", .help = "redirects to follow"},
+	{"connect-timeout", .type = FLAG_DURATION, .value = "DURATION", .pointer = "/http/connect_timeout", .preset = "10s", .help = "for look-up and connect"},
+	{"first-byte-timeout", .type = FLAG_DURATION, .value = "DURATION", .pointer = "/http/first_byte_timeout", .preset = "none", .help = "from the request to the first byte of the answer"},
 	{"shell", .type = FLAG_TEXT, .value = "TEXT", .pointer = "/exec/command", .help = "run this text with /bin/sh -c (an exec action)"},
 	{"cwd", .type = FLAG_TEXT, .value = "PATH", .pointer = "/exec/cwd", .help = "folder the program starts in"},
 	{"env", .letter = 'e', .type = FLAG_PAIR, .separator = '=', .value = "NAME=VALUE", .pointer = "/exec/env", .help = "a variable for the program; may be repeated"},
 	{"stdin", .type = FLAG_TEXT, .value = "TEXT", .pointer = "/exec/stdin", .help = "standard input of the program"},
 	{"user", .type = FLAG_TEXT, .value = "USER", .pointer = "/exec/user", .help = "run the program as this user (option exec_users of the server)"},
+	{"limit-cpu", .type = FLAG_DURATION, .value = "DURATION", .pointer = "/exec/limits/cpu", .help = "processor time the program may use"},
+	{"limit-memory", .type = FLAG_TEXT, .value = "SIZE", .pointer = "/exec/limits/memory", .help = "address space of each of its processes, such as 512MiB"},
+	{"limit-file-size", .type = FLAG_TEXT, .value = "SIZE", .pointer = "/exec/limits/file_size", .help = "bytes of a file it writes"},
+	{"limit-files", .type = FLAG_INT, .value = "N", .min = 4, .max = 1000000, .pointer = "/exec/limits/files", .help = "open files of each of its processes"},
+	{"limit-processes", .type = FLAG_INT, .value = "N", .min = 1, .max = 1000000, .pointer = "/exec/limits/processes", .help = "processes of its user, others included"},
+	{"nice", .type = FLAG_INT, .value = "N", .min = 0, .max = 19, .pointer = "/exec/limits/nice", .preset = "0", .help = "how much it gives way to others"},
+	{"sql", .type = FLAG_TEXT, .value = "STATEMENT", .pointer = "/sql/statement", .help = "do this statement (an sql action)"},
+	{"sql-database", .type = FLAG_TEXT, .value = "NAME", .pointer = "/sql/database", .help = "where: a name of the option sql_databases of the server, or self"},
+	{"sql-read-only", .type = FLAG_BOOL, .value = "BOOL", .choices = bool_names, .pointer = "/sql/read_only", .preset = "false", .help = "the statement may not change anything"},
 	{"noop", .type = FLAG_SWITCH, .help = "do nothing and succeed: a heartbeat, a node in a chain (a noop action)"},
 	{"timeout", .type = FLAG_DURATION, .value = "DURATION", .pointer = "/timeout", .preset = "10m", .help = "an attempt that takes longer is ended"},
 	{"overlap", .type = FLAG_CHOICE, .value = "RULE", .choices = overlap_names, .pointer = "/overlap", .preset = "skip", .help = "what a due time does while an earlier run is unfinished"},
@@ -79,11 +92,13 @@ static const struct flag definition_flags[] = {
 	{"misfire-grace", .type = FLAG_DURATION, .value = "DURATION", .pointer = "/misfire_grace", .preset = "1m", .help = "later than this is missed"},
 	{"max-lateness", .type = FLAG_DURATION, .value = "DURATION", .pointer = "/max_lateness", .preset = "1d", .help = "older than this never runs"},
 	{"max-catchup", .type = FLAG_INT, .value = "N", .min = 0, .max = INT32_MAX, .pointer = "/max_catchup", .preset = "100", .help = "at most so many missed due times run"},
+	{"pause-records", .type = FLAG_BOOL, .value = "BOOL", .choices = bool_names, .pointer = "/pause_records", .preset = "true", .help = "while paused, due times are recorded as skipped"},
 	{"retries", .type = FLAG_INT, .value = "N", .min = 0, .max = 1000, .plus = 1, .pointer = "/retry/max_attempts", .preset = "0", .help = "further attempts after one that failed"},
 	{"retry-on", .type = FLAG_LIST, .value = "FAILURE", .pointer = "/retry/on", .preset = "any", .help = "only after such a failure: timeout, connection, other, status:500-599, exit:75; may be repeated"},
 	{"backoff", .type = FLAG_CHOICE, .value = "RULE", .choices = backoff_names, .pointer = "/retry/backoff", .preset = "exponential", .help = "how the pause before a retry grows"},
 	{"retry-initial", .type = FLAG_DURATION, .value = "DURATION", .pointer = "/retry/initial", .preset = "10s", .help = "pause before the first retry"},
 	{"retry-max", .type = FLAG_DURATION, .value = "DURATION", .pointer = "/retry/max", .preset = "10m", .help = "longest pause before a retry"},
+	{"retry-jitter", .type = FLAG_SHARE, .value = "SHARE", .pointer = "/retry/jitter", .preset = "0.2", .help = "so much of the pause is random"},
 	{"on-interrupt", .type = FLAG_CHOICE, .value = "RULE", .choices = on_interrupt_names, .pointer = "/on_interrupt", .preset = "retry", .help = "an attempt that a crash or a shutdown cut off"},
 	{"priority", .type = FLAG_INT, .value = "N", .min = -100, .max = 100, .pointer = "/priority", .preset = "0", .help = "higher goes first when there is more to do than can run"},
 	{"file", .letter = 'f', .type = FLAG_TEXT, .value = "FILE", .help = "take the definition from a JSON file, '-' for standard input"},
@@ -165,11 +180,12 @@ const struct command cli_commands[] = {
 			  "Prints one local time with offset a line. Exit status 2 when EXPR is not acceptable, 3 when there is no due time after --from.",
 		.examples = "gathering next '30 2 * * *' --timezone Europe/Paris --notes\ngathering next 90s --count 3"},
 	{"action add", "[NAME] [-- PROGRAM [ARG...]]", .max_args = 1, .takes_rest = true, .flags = {when_flags, schedule_flags, definition_flags}, .run = cmd_action_add,
-		.summary = "create an action: a program behind `--`, a --shell text or a --url, and when",
+		.summary = "create an action: a program behind `--`, --shell, --url, --sql or --noop, and when",
 		.detail = "With --file: an object, or many as an array or {\"items\": [...]}, created all or none.",
 		.examples = "gathering action add backup --cron '0 2 * * *' -- /usr/bin/backup --all\n"
 			    "gathering action add ping --every 30s --url http://127.0.0.1:9000/ping --retries 2\n"
-			    "gathering action add report --cron @daily --timezone Europe/Paris --shell 'make report | mail -s report ops'"},
+			    "gathering action add report --cron @daily --timezone Europe/Paris --shell 'make report | mail -s report ops'\n"
+			    "gathering action add tidy --every 1h --sql 'CALL tidy_sessions()' --sql-database shop"},
 	{"action list", "", .flags = {action_list_flags}, .run = cmd_action_list, .summary = "list actions, by name"},
 	{"action show", "ACTION", .min_args = 1, .max_args = 1, .run = cmd_action_show, .summary = "show one action (name or id)"},
 	{"action edit", "ACTION [-- PROGRAM [ARG...]]", .min_args = 1, .max_args = 1, .takes_rest = true, .flags = {when_flags, schedule_flags, definition_flags}, .run = cmd_action_edit,

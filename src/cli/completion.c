@@ -13,7 +13,7 @@
 static void write_flag(struct buf *out, const struct flag *flag)
 {
 	buf_printf(out, "--%s%s", flag->name, flag->type == FLAG_SWITCH ? "" : "=");
-	for (size_t i = 0; flag->type == FLAG_CHOICE && flag->choices[i]; i++)
+	for (size_t i = 0; flag->choices && flag->choices[i]; i++)
 		buf_printf(out, " %s", flag->choices[i]);
 	buf_putc(out, '\n');
 	if (flag->letter)

@@ -35,15 +35,56 @@ static json_t *parent_of(json_t *root, const char *pointer, const char **ret_key
 	return root;
 }
 
+/* "0.25"; parse.c has seen to its form. */
+static json_t *share_value(const char *text)
+{
+	double digits = 0, unit = 1;
+
+	for (const char *at = text; *at; at++)
+		if (*at != '.') {
+			digits = 10 * digits + (*at - '0');
+			unit *= at > text ? 10 : 1;
+		}
+	return json_real(digits / unit);
+}
+
+/* NULL: the text is not UTF-8. */
+static json_t *window_value(const char *text)
+{
+	const char *between = strstr(text, " for ");
+	bool is_cron = between != NULL;
+	auto_free char *first = NULL;
+
+	between = between ? between : strstr(text, " to ");
+	first = xstrndup(text, (size_t)(between - text));
+	return json_pack("{s:s, s:s}", is_cron ? "cron" : "from", first,
+		is_cron ? "duration" : "to", between + (is_cron ? 5 : 4));
+}
+
 /* NULL: the text is not UTF-8. */
 static json_t *flag_value(const struct given_flag *given)
 {
 	int64_t number = 0;
 
-	if (given->flag->type == FLAG_SWITCH)
+	switch (given->flag->type) {
+	case FLAG_SWITCH:
 		return json_true();
-	if (given->flag->type != FLAG_INT)
+	case FLAG_BOOL:
+		return json_boolean(strcmp(given->value, "true") == 0);
+	case FLAG_SHARE:
+		return share_value(given->value);
+	case FLAG_WINDOW:
+		return window_value(given->value);
+	case FLAG_INT:
+		break;
+	case FLAG_TEXT:
+	case FLAG_DURATION:
+	case FLAG_TIME:
+	case FLAG_CHOICE:
+	case FLAG_LIST:
+	case FLAG_PAIR:
 		return json_string(given->value);
+	}
 	must(parse_i64(given->value, given->flag->min, given->flag->max, &number));
 	return json_integer(number + given->flag->plus);
 }
@@ -72,7 +113,7 @@ static bool set_member(json_t *root, const struct given_flag *given)
 	value = flag_value(given);
 	if (!value)
 		return false;
-	if (given->flag->type != FLAG_LIST)
+	if (given->flag->type != FLAG_LIST && given->flag->type != FLAG_WINDOW)
 		return json_object_set_new(parent, key, value) == 0;
 	if (!json_object_get(parent, key))
 		put(parent, key, json_array());
@@ -93,18 +134,47 @@ static int count_kinds(const struct cli *cli)
 	return count;
 }
 
+/* The flags that say what an action does, and so its kind; a program behind `--` does too. */
+static const struct {
+	const char *flag;
+	enum action_kind kind;
+} targets[] = {
+	{"shell", ACTION_EXEC},
+	{"url", ACTION_HTTP},
+	{"sql", ACTION_SQL},
+	{"noop", ACTION_NOOP},
+};
+
+int define_target_count(const struct cli *cli)
+{
+	int count = cli->rest != NULL;
+
+	for (size_t i = 0; i < COUNT_OF(targets); i++)
+		count += cli_has(cli, targets[i].flag);
+	return count;
+}
+
+/* -1: not said. */
+static int target_kind(const struct cli *cli)
+{
+	for (size_t i = 0; i < COUNT_OF(targets); i++)
+		if (cli_has(cli, targets[i].flag))
+			return (int)targets[i].kind;
+	return cli->rest != NULL ? (int)ACTION_EXEC : -1;
+}
+
 static int check_flags(const struct cli *cli, struct err *err)
 {
 	int schedules = count_kinds(cli) + cli_has(cli, "manual");
-	int targets = cli_has(cli, "url") + cli_has(cli, "shell") + cli_has(cli, "noop") +
-		      (cli->rest != NULL);
+	int target_count = define_target_count(cli);
 
 	if (schedules > 1)
 		return err_set(err, ERR_INVALID,
 			"--cron, --every, --at, --on and --manual: only one of them");
-	if (targets > 1)
+	if (target_count > 1)
 		return err_set(err, ERR_INVALID,
-			"a program behind `--`, --shell, --url and --noop: only one of them");
+			"a program behind `--`, --shell, --url, --sql and --noop: only one of "
+			"them");
 	if (cli->rest && cli->rest_count == 0)
 		return err_set(err, ERR_INVALID, "no program behind `--`");
 	return 0;
@@ -133,16 +203,16 @@ static void null_others(const struct cli *cli, json_t *root)
 {
 	json_t *schedule = json_object_get(root, "schedule");
 	bool has_kind = count_kinds(cli) > 0;
+	int kind = target_kind(cli);
 
 	for (size_t i = 0; has_kind && i < COUNT_OF(schedule_kinds); i++)
 		if (!cli_has(cli, schedule_kinds[i]))
 			put_kind_null(schedule, schedule_kinds[i]);
 	if (has_kind && !cli_has(cli, "anchor"))
 		put(schedule, "anchor", json_null());
-	if (cli_has(cli, "url") || cli_has(cli, "noop"))
-		put(root, "exec", json_null());
-	if (cli->rest || cli_has(cli, "shell") || cli_has(cli, "noop"))
-		put(root, "http", json_null());
+	for (int other = 0; kind >= 0 && other < ACTION_KIND_COUNT; other++)
+		if (other != kind && other != ACTION_NOOP)
+			put(root, action_kind_names[other], json_null());
 	if (cli->rest)
 		put(json_object_get(root, "exec"), "shell", json_false());
 	if (cli_has(cli, "manual"))
@@ -151,6 +221,8 @@ static void null_others(const struct cli *cli, json_t *root)
 
 static int fill(const struct cli *cli, enum define_mode mode, json_t *root, struct err *err)
 {
+	int kind = target_kind(cli);
+
 	for (size_t i = 0; i < cli->given_count; i++)
 		if (cli->given[i].flag->pointer && !set_member(root, &cli->given[i]))
 			return err_set(err, ERR_INVALID, "--%s: the value is not UTF-8",
@@ -159,12 +231,8 @@ static int fill(const struct cli *cli, enum define_mode mode, json_t *root, stru
 		return err->code;
 	if (cli_has(cli, "shell"))
 		put(json_object_get(root, "exec"), "shell", json_true());
-	if (cli->rest || cli_has(cli, "shell"))
-		put(root, "kind", json_string(action_kind_names[ACTION_EXEC]));
-	if (cli_has(cli, "url"))
-		put(root, "kind", json_string(action_kind_names[ACTION_HTTP]));
-	if (cli_has(cli, "noop"))
-		put(root, "kind", json_string(action_kind_names[ACTION_NOOP]));
+	if (kind >= 0)
+		put(root, "kind", json_string(action_kind_names[kind]));
 	if (mode == DEFINE_PATCH)
 		null_others(cli, root);
 	return 0;

@@ -46,7 +46,7 @@ static void write_choices(struct buf *out, const struct flag *flag)
 void help_write_flag_text(const struct flag *flag, struct buf *out)
 {
 	buf_puts(out, flag->help);
-	if (flag->type == FLAG_CHOICE)
+	if (flag->choices)
 		write_choices(out, flag);
 	if (flag->preset)
 		buf_printf(out, " [%s]", flag->preset);

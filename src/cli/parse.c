@@ -213,6 +213,15 @@ static int check_choice(const struct flag *flag, const char *value, struct err *
 	return err_set(err, ERR_INVALID, "--%s '%.60s': one of %s", flag->name, value, known);
 }
 
+static bool is_share(const char *value)
+{
+	const char *digits = value[0] == '0' || value[0] == '1' ? value + 1 : "?";
+
+	if (digits[0] == '.' && digits[1] != '\0')
+		digits++;
+	return digits[strspn(digits, value[0] == '1' ? "0" : "0123456789")] == '\0';
+}
+
 static int check_value(const struct flag *flag, const char *value, struct err *err)
 {
 	int64_t number;
@@ -240,9 +249,17 @@ static int check_value(const struct flag *flag, const char *value, struct err *e
 			"as 2h",
 			flag->name, value);
 	case FLAG_CHOICE:
+	case FLAG_BOOL:
 		return check_choice(flag, value, err);
+	case FLAG_SHARE:
+		if (is_share(value))
+			return 0;
+		return err_set(err, ERR_INVALID, "--%s '%.60s': a share from 0 to 1, such as 0.2",
+			flag->name, value);
 	case FLAG_PAIR:
-		if (strchr(value, flag->separator) > value)
+	case FLAG_WINDOW:
+		if (flag->type == FLAG_PAIR ? strchr(value, flag->separator) > value
+					    : strstr(value, " for ") || strstr(value, " to "))
 			return 0;
 		return err_set(err, ERR_INVALID, "--%s '%.60s': written %s", flag->name, value,
 			flag->value);
@@ -255,7 +272,8 @@ static int fail_flag(const struct command *command, const char *word, struct err
 	const char *name = word + strspn(word, "-");
 	size_t len = strcspn(name, "=");
 	auto_free char *bare = xstrndup(name, len);
-	const char *near = nearest_word(bare, flag_name_at, command);
+	/* one letter says nothing about which long one was meant */
+	const char *near = len > 1 ? nearest_word(bare, flag_name_at, command) : NULL;
 
 	if (near)
 		return err_set(
