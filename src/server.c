@@ -224,6 +224,7 @@ static void sched_part_start(void *data)
 		.unrecorded_path = unrecorded,
 		.has_predecessor = successor_has_predecessor(&server->successor) &&
 				   !store_is_shared(server->store),
+		.is_handed_over = successor_has_predecessor(&server->successor),
 		.on_wish = on_wish,
 		.data = server,
 		.db_max_ms = server->conf.db_max,

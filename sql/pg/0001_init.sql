@@ -40,6 +40,7 @@ CREATE TABLE gathering.action (
 	priority           integer NOT NULL,
 	is_paused          boolean NOT NULL,
 	has_schedule       boolean NOT NULL,
+	runs_on_start      boolean NOT NULL DEFAULT false,
 	kind               text COLLATE "C" NOT NULL,
 	overlap            text COLLATE "C" NOT NULL CHECK (overlap IN ('skip','queue','allow','cancel_running')),
 	name               text COLLATE "C" NOT NULL CONSTRAINT action_name UNIQUE CHECK (name <> '')
@@ -47,6 +48,7 @@ CREATE TABLE gathering.action (
 
 CREATE INDEX action_due ON gathering.action (next_due_at, id) WHERE next_due_at IS NOT NULL;
 CREATE INDEX action_paused ON gathering.action (id) WHERE is_paused;
+CREATE INDEX action_starts ON gathering.action (name) WHERE runs_on_start;
 
 -- What a person wrote, as JSON. A version stays as long as runs need it.
 CREATE TABLE gathering.definition (
@@ -112,8 +114,16 @@ CREATE TABLE gathering.instance (
 	session_at   timestamptz, -- when it took its lock of life; by clock_timestamp(), as backend_start
 	-- Each wish of an operator has the next number, odd to drain and even to undrain: so one that is made twice, or
 	-- read twice, is the same wish.
-	wish         bigint NOT NULL DEFAULT 0
+	wish         bigint NOT NULL DEFAULT 0,
+	boot         bigint NOT NULL DEFAULT 0 -- the start of the service that it belongs to; 0: not known yet
 );
+
+-- How often the service has started, from nobody to somebody. Who decides on a start holds the row.
+CREATE TABLE gathering.boot (
+	number    bigint NOT NULL,
+	booted_at timestamptz(3) NOT NULL
+);
+INSERT INTO gathering.boot VALUES (0, now());
 
 -- Who starts runs that limits count (option limits) holds their rows here, so nobody else does while it counts.
 CREATE TABLE gathering.limit_lock (
@@ -141,7 +151,7 @@ CREATE TABLE gathering.run (
 	cancel_requested   boolean NOT NULL,
 	kind               text COLLATE "C" NOT NULL,
 	triggered_by       text COLLATE "C" NOT NULL
-		CONSTRAINT run_trigger CHECK (triggered_by IN ('schedule','manual','event','backfill','retry')),
+		CONSTRAINT run_trigger CHECK (triggered_by IN ('schedule','manual','event','backfill','retry','start')),
 	state              text COLLATE "C" NOT NULL CONSTRAINT run_state
 		CHECK (state IN ('pending','running','succeeded','failed','timed_out','cancelled','skipped','held')),
 	reason             text COLLATE "C" NOT NULL,
@@ -871,7 +881,7 @@ $pace$;
 CREATE FUNCTION gathering.create_actions(
 	in_ids uuid[], in_names text[], in_next_due timestamptz[], in_kinds text[], in_overlaps text[],
 	in_queue_limits integer[], in_max_concurrent integer[], in_priorities integer[], in_has_schedule boolean[],
-	in_paused boolean[], in_bodies text[],
+	in_on_start boolean[], in_paused boolean[], in_bodies text[],
 	in_events text[], in_tagged uuid[], in_tags text[], in_paces bigint[],
 	OUT ret_clock timestamptz, OUT ret_refused integer, OUT ret_chain text, OUT ret_is_long boolean)
 LANGUAGE plpgsql AS $create$
@@ -886,11 +896,11 @@ BEGIN
 		END IF;
 	END IF;
 	INSERT INTO gathering.action (id, version, definition_version, next_due_at, created_at, updated_at, queue_limit,
-		max_concurrent, priority, is_paused, has_schedule, kind, overlap, name)
-	SELECT g.id, 1, 1, g.next_due, ret_clock, ret_clock, g.queue_limit, g.max_concurrent, g.priority, g.is_paused, g.has_schedule, g.kind,
+		max_concurrent, priority, is_paused, has_schedule, runs_on_start, kind, overlap, name)
+	SELECT g.id, 1, 1, g.next_due, ret_clock, ret_clock, g.queue_limit, g.max_concurrent, g.priority, g.is_paused, g.has_schedule, g.on_start, g.kind,
 		g.overlap, g.name
 	FROM unnest(in_ids, in_names, in_next_due, in_kinds, in_overlaps, in_queue_limits, in_max_concurrent, in_priorities, in_has_schedule,
-		in_paused) g(id, name, next_due, kind, overlap, queue_limit, max_concurrent, priority, has_schedule, is_paused);
+		in_on_start, in_paused) g(id, name, next_due, kind, overlap, queue_limit, max_concurrent, priority, has_schedule, on_start, is_paused);
 	INSERT INTO gathering.definition SELECT g.id, 1, g.body::json FROM unnest(in_ids, in_bodies) g(id, body);
 	INSERT INTO gathering.subscription SELECT g.id, g.event FROM unnest(in_ids, in_events) g(id, event)
 		WHERE g.event IS NOT NULL;
@@ -904,7 +914,7 @@ $create$;
 CREATE FUNCTION gathering.replace(
 	in_id uuid, in_expected bigint, in_again boolean, in_name text, in_next_due timestamptz, in_kind text,
 	in_overlap text, in_queue_limit integer, in_max_concurrent integer, in_priority integer, in_has_schedule boolean,
-	in_body text, in_tags text[], in_event text, in_pace bigint[], in_keeps_cursor boolean,
+	in_on_start boolean, in_body text, in_tags text[], in_event text, in_pace bigint[], in_keeps_cursor boolean,
 	OUT ret_action gathering.action, OUT ret_done boolean, OUT ret_chain text, OUT ret_is_long boolean)
 RETURNS SETOF record ROWS 10 LANGUAGE plpgsql AS $replace$
 DECLARE
@@ -940,7 +950,8 @@ BEGIN
 	UPDATE gathering.action a SET name = in_name, version = old.version + 1, definition_version = old.version + 1,
 		next_due_at = CASE WHEN in_keeps_cursor THEN old.next_due_at ELSE in_next_due END, kind = in_kind,
 		overlap = in_overlap, queue_limit = in_queue_limit, max_concurrent = in_max_concurrent,
-		priority = in_priority, has_schedule = in_has_schedule, updated_at = gathering.clock()
+		priority = in_priority, has_schedule = in_has_schedule, runs_on_start = in_on_start,
+		updated_at = gathering.clock()
 	WHERE a.id = in_id RETURNING a.* INTO ret_action;
 	INSERT INTO gathering.definition VALUES (in_id, ret_action.version, in_body::json);
 	-- the old one goes when no run can need it any more
@@ -1042,10 +1053,71 @@ CREATE FUNCTION gathering.end_leases(in_owners uuid[]) RETURNS void LANGUAGE sql
 		ORDER BY r.id FOR NO KEY UPDATE))
 $end_leases$;
 
+-- Who serves vouches for the service: to those that came meanwhile this is no start. Before our row goes, so that boot()
+-- sees one of the two.
 CREATE FUNCTION gathering.leave(in_me uuid) RETURNS void LANGUAGE sql AS $leave$
+	UPDATE gathering.instance i SET boot = m.boot FROM gathering.instance m
+	WHERE m.id = in_me AND m.boot > 0 AND i.id = ANY (ARRAY(
+		SELECT o.id FROM gathering.instance o WHERE o.boot = 0 AND o.id <> in_me ORDER BY o.id FOR NO KEY UPDATE)) AND i.boot = 0;
 	DELETE FROM gathering.instance WHERE id = in_me;
 	SELECT gathering.end_leases(ARRAY[in_me]);
 $leave$;
+
+-- The start of the service; see store_boot() in store.h. Who serves has the number of the start that he belongs to. One
+-- that has spoken since we came is alive; one that had a session, has none and did not speak for 5 s is dead (it would have
+-- spoken, see EXPOSED_BEAT_MS of the program); of the others ret_ask names those who are to. The lock on our own row keeps
+-- leave() from vouching for us unseen. With the start all that wait for its answer belong to it.
+CREATE FUNCTION gathering.boot(in_me uuid, in_running boolean, in_actions uuid[], in_runs uuid[], in_fates text[],
+	OUT ret_answer text, OUT ret_queued bigint, OUT ret_skipped bigint, OUT ret_cancel uuid[], OUT ret_ask uuid[])
+LANGUAGE plpgsql AS $boot$
+DECLARE
+	me gathering.instance;
+	f record;
+	fired record;
+	current bigint;
+BEGIN
+	SELECT number INTO current FROM gathering.boot FOR UPDATE;
+	SELECT * INTO me FROM gathering.instance WHERE id = in_me FOR NO KEY UPDATE;
+	ret_queued := 0;
+	ret_skipped := 0;
+	ret_answer := 'unknown';
+	IF me.id IS NULL THEN -- taken for dead; the next heartbeat enters it again
+		RETURN;
+	END IF;
+	ret_answer := 'running';
+	IF me.boot > 0 THEN
+		RETURN;
+	END IF;
+	IF in_running OR EXISTS (SELECT 1 FROM gathering.instance i WHERE i.boot > 0 AND i.heartbeat_at > me.started_at) THEN
+		UPDATE gathering.instance SET boot = greatest(current, 1) WHERE id = in_me;
+		RETURN;
+	END IF;
+	ret_ask := ARRAY(SELECT i.id FROM gathering.instance i WHERE i.boot > 0 AND NOT (i.session_at IS NOT NULL
+		AND greatest(me.started_at, pg_postmaster_start_time()) < gathering.clock() - interval '5 seconds'
+		AND NOT gathering.is_held(i.id)));
+	IF ret_ask <> '{}' THEN
+		ret_answer := 'unknown';
+		RETURN;
+	END IF;
+	ret_answer := 'started';
+	UPDATE gathering.boot SET number = current + 1, booted_at = gathering.clock();
+	UPDATE gathering.instance SET boot = current + 1 WHERE id = ANY (ARRAY(
+		SELECT i.id FROM gathering.instance i ORDER BY i.id FOR NO KEY UPDATE));
+	FOR f IN SELECT t AS a, g.run, CASE WHEN t.is_paused THEN 'paused' WHEN p.runs_left <= 0 THEN 'limit' ELSE g.fate END AS fate
+		FROM unnest(in_actions, in_runs, in_fates) g(id, run, fate) JOIN gathering.action t ON t.id = g.id
+		LEFT JOIN gathering.pace p ON p.action_id = t.id ORDER BY t.id FOR NO KEY UPDATE OF t
+	LOOP
+		SELECT * INTO fired FROM gathering.fire(f.a, f.run, 'start', NULL, NULL, f.fate);
+		ret_cancel := ret_cancel || fired.ret_cancel;
+		IF (fired.ret_run).state = 'skipped' THEN
+			ret_skipped := ret_skipped + 1;
+		ELSE
+			ret_queued := ret_queued + 1;
+			PERFORM gathering.pace_claimed(gathering.clock(), ARRAY[(f.a).id], ARRAY[f.run]);
+		END IF;
+	END LOOP;
+END
+$boot$;
 
 -- Coordination through advisory locks in the two-integer form. All of it divides work and proves life; none of it
 -- decides who runs what. The namespaces:

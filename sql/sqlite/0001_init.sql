@@ -23,12 +23,14 @@ CREATE TABLE action (
 	max_concurrent     INTEGER NOT NULL CHECK (max_concurrent >= 0),
 	priority           INTEGER NOT NULL,
 	has_schedule       INTEGER NOT NULL CHECK (has_schedule IN (0, 1)),
+	runs_on_start      INTEGER NOT NULL CHECK (runs_on_start IN (0, 1)),
 	created_at_ms      INTEGER NOT NULL,
 	updated_at_ms      INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX action_due ON action (next_due_ms) WHERE next_due_ms IS NOT NULL;
 CREATE INDEX action_paused ON action (id) WHERE is_paused = 1;
+CREATE INDEX action_starts ON action (name) WHERE runs_on_start = 1;
 
 -- What a person wrote, as JSON. A version stays as long as runs need it.
 CREATE TABLE definition (
@@ -78,7 +80,7 @@ CREATE TABLE run (
 	kind               TEXT NOT NULL,
 	is_serial          INTEGER NOT NULL CHECK (is_serial IN (0, 1)),
 	max_concurrent     INTEGER NOT NULL DEFAULT 0, -- 0: any number
-	triggered_by       TEXT NOT NULL CHECK (triggered_by IN ('schedule','manual','event','backfill','retry')),
+	triggered_by       TEXT NOT NULL CHECK (triggered_by IN ('schedule','manual','event','backfill','retry','start')),
 	due_at_ms          INTEGER NOT NULL,
 	state              TEXT NOT NULL CHECK (state IN ('pending','running','succeeded','failed','timed_out','cancelled','skipped','held')),
 	reason             TEXT NOT NULL,

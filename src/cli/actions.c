@@ -124,6 +124,8 @@ static char *schedule_text(const json_t *action)
 		return xasprintf("at %s", get_text(schedule, "at"));
 	if (get_text(schedule, "on"))
 		return xasprintf("on %s", get_text(schedule, "on"));
+	if (json_is_true(json_object_get(schedule, "run_on_start")))
+		return xstrdup("on start");
 	return xstrdup("manual");
 }
 

@@ -50,6 +50,7 @@ static const struct flag when_flags[] = {
 	{"anchor", .type = FLAG_TEXT, .value = "TIME", .pointer = "/schedule/anchor", .help = "with --every: a moment the interval is counted from"},
 	{"at", .type = FLAG_TEXT, .value = "TIME", .pointer = "/schedule/at", .help = "once, at this moment (RFC 3339 with offset)"},
 	{"max-runs", .type = FLAG_INT, .value = "N", .min = 1, .max = SCHEDULE_RUNS_MAX, .pointer = "/schedule/max_runs", .help = "completed after so many runs"},
+	{"run-on-start", .type = FLAG_SWITCH, .pointer = "/schedule/run_on_start", .help = "also when the service starts; alone or with another schedule"},
 	{"on", .type = FLAG_TEXT, .value = "EVENT", .pointer = "/schedule/on", .help = "when this event is sent, or a run ends: action.NAME.succeeded, .failed, .timed_out, .cancelled"},
 	{"manual", .type = FLAG_SWITCH, .help = "no schedule: runs only when told to"},
 	{0}};

@@ -368,11 +368,6 @@ static void copy_env(const struct reader *reader, struct crontab_job *job)
 
 static bool check_start(struct reader *reader, const char *text)
 {
-	if (strncmp(text, "@reboot", 7) == 0 && strchr(BLANKS, text[7])) {
-		refuse(reader, "@reboot means the start of the machine, which is no due time; "
-			       "use a systemd unit, or choose a schedule");
-		return false;
-	}
 	if (*text == '-') {
 		refuse(reader, "a leading '-' (no log line, in some crons) is nothing Debian's "
 			       "cron takes; "

@@ -165,7 +165,8 @@ static int target_kind(const struct cli *cli)
 
 static int check_flags(const struct cli *cli, struct err *err)
 {
-	int schedules = count_kinds(cli) + cli_has(cli, "manual");
+	int schedules = count_kinds(cli) + cli_has(cli, "manual") +
+			(cli_has(cli, "manual") && cli_has(cli, "run-on-start"));
 	int target_count = define_target_count(cli);
 
 	if (schedules > 1)

@@ -138,16 +138,26 @@ static const char *job_zone(const struct import *import, const struct crontab_jo
 	return job->timezone ? job->timezone : import->timezone;
 }
 
+/* cron's own start is the start of the service here. */
+static json_t *schedule_json(const struct import *import, const struct crontab_job *job)
+{
+	const char *zone = job_zone(import, job);
+
+	if (strcmp(job->schedule, "@reboot") == 0)
+		return json_pack("{s:b, s:s}", "run_on_start", 1, "timezone", zone);
+	return json_pack("{s:s, s:s}", "cron", job->schedule, "timezone", zone);
+}
+
 static json_t *job_json(
 	struct import *import, const struct crontab_job *job, const char *name, const char *tag)
 {
 	const struct cli *cli = import->cli;
 	const char *timeout = cli_flag(cli, "timeout");
 	auto_free char *where = xasprintf("line %d of %s", job->line, import->source);
-	json_t *json = json_pack("{s:s, s:s, s:s, s:o, s:{s:s, s:s}, s:s, s:s, s:s, s:[s, s]}",
-		"name", name, "description", where, "kind", action_kind_names[ACTION_EXEC], "exec",
-		exec_json(import, job), "schedule", "cron", job->schedule, "timezone",
-		job_zone(import, job), "timeout", timeout ? timeout : DEFAULT_TIMEOUT, "overlap",
+	json_t *json = json_pack("{s:s, s:s, s:s, s:o, s:o, s:s, s:s, s:s, s:[s, s]}", "name", name,
+		"description", where, "kind", action_kind_names[ACTION_EXEC], "exec",
+		exec_json(import, job), "schedule", schedule_json(import, job), "timeout",
+		timeout ? timeout : DEFAULT_TIMEOUT, "overlap",
 		overlap_names[cli_flag_choice(cli, "overlap", DEFAULT_OVERLAP)], "misfire",
 		misfire_names[cli_flag_choice(cli, "misfire", DEFAULT_MISFIRE)], "tags", "crontab",
 		tag);

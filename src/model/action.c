@@ -136,6 +136,11 @@ const char *action_event(const struct action *action)
 	return action->schedule != NULL ? schedule_event(action->schedule) : NULL;
 }
 
+bool action_runs_on_start(const struct action *action)
+{
+	return action->schedule != NULL && schedule_runs_on_start(action->schedule);
+}
+
 bool action_has_due_times(const struct action *action)
 {
 	return action->schedule != NULL && schedule_has_due_times(action->schedule);

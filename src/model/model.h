@@ -241,6 +241,7 @@ enum action_state action_state(const struct action *action);
  */
 const char *action_event(const struct action *action);
 bool action_has_due_times(const struct action *action);
+bool action_runs_on_start(const struct action *action);
 
 /* How many runs may wait before the next is skipped or refused, as its overlap has it. */
 int action_pending_limit(const struct action *action);
@@ -346,7 +347,8 @@ enum run_trigger {
 	TRIGGER_MANUAL,
 	TRIGGER_EVENT,
 	TRIGGER_BACKFILL,
-	TRIGGER_RETRY
+	TRIGGER_RETRY,
+	TRIGGER_START
 };
 
 extern const char *const run_state_names[];

@@ -30,6 +30,7 @@ const char *const run_trigger_names[] = {
 	[TRIGGER_EVENT] = "event",
 	[TRIGGER_BACKFILL] = "backfill",
 	[TRIGGER_RETRY] = "retry",
+	[TRIGGER_START] = "start",
 	NULL,
 };
 

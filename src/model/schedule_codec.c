@@ -18,6 +18,7 @@ struct window {
 struct input {
 	char *cron, *every, *every_after, *at, *on, *anchor, *timezone, *start_at, *end_at, *jitter;
 	int max_runs;
+	bool run_on_start;
 	struct window windows[BLACKOUTS_MAX];
 	size_t window_count;
 	enum dst_gap dst_gap;
@@ -86,6 +87,7 @@ static const struct member schedule_members[] = {
 	{"start_at", INPUT(start_at), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
 	{"end_at", INPUT(end_at), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
 	{"max_runs", INPUT(max_runs), MEMBER_INT, .min = 0, .max = SCHEDULE_RUNS_MAX},
+	{"run_on_start", INPUT(run_on_start), MEMBER_BOOL},
 	{"jitter", INPUT(jitter), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
 	{"blackout", .type = MEMBER_CUSTOM, .read = read_blackout, .write = write_blackout},
 	{"timezone", INPUT(timezone), MEMBER_TEXT, .min = 1, .max = TIMEZONE_MAX},
@@ -142,8 +144,9 @@ static void check_input(const struct input *input, const struct place *place)
 	char text[KINDS_TEXT_SIZE];
 	int kinds = list_kinds(input, text);
 
-	if (kinds == 0)
-		place_fault(place, "needs one of 'cron', 'every', 'every_after', 'at' and 'on'");
+	if (kinds == 0 && !input->run_on_start)
+		place_fault(place, "needs one of 'cron', 'every', 'every_after', 'at' and 'on', or "
+				   "'run_on_start'");
 	else if (kinds > 1)
 		place_fault(place,
 			"has%s; only one of them can hold (in a PATCH, set the other to null)",
@@ -162,6 +165,8 @@ static json_t *normal_form(struct input *input)
 	members_write(schedule_members, input, json);
 	if (input->max_runs == 0)
 		(void)json_object_del(json, "max_runs");
+	if (!input->run_on_start)
+		(void)json_object_del(json, "run_on_start");
 	if (input->cron == NULL) {
 		(void)json_object_del(json, "dst_gap");
 		(void)json_object_del(json, "dst_overlap");
@@ -189,6 +194,7 @@ static int parse_input(const struct input *input, const char *name, const struct
 		.every = input->every,
 		.every_after = input->every_after,
 		.max_runs = input->max_runs,
+		.run_on_start = input->run_on_start,
 		.anchor = input->anchor,
 		.at = input->at,
 		.on = input->on,

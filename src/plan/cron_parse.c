@@ -137,8 +137,8 @@ static int find_macro(
 	(void)excerpt(pieces[0].at, pieces[0].len, shown);
 	if (equals_fold(&pieces[0], "@reboot"))
 		return err_field(err, ERR_INVALID, "/cron",
-			"cron macro '%s' names no due time; start such a job with the machine's "
-			"service manager",
+			"cron macro '%s' names no due time; write \"run_on_start\": true "
+			"instead of \"cron\"",
 			shown);
 	if (equals_fold(&pieces[0], "@every") && count == 2)
 		return err_field(err, ERR_INVALID, "/cron",

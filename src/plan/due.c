@@ -57,6 +57,7 @@ static bool find_nominal(const struct schedule *schedule, int64_t from_ms, struc
 		due->at_ms = after_from(schedule, from_ms);
 		return due->at_ms <= DUE_MAX_MS;
 	case SCHEDULE_EVENT:
+	case SCHEDULE_START:
 		break;
 	}
 	return false;
@@ -81,6 +82,7 @@ static int64_t count_nominal(const struct schedule *schedule, int64_t from_ms, i
 		return schedule->once_at_ms >= from_ms && schedule->once_at_ms <= to_ms;
 	case SCHEDULE_AFTER: /* one at a time: the cursor, which others count */
 	case SCHEDULE_EVENT:
+	case SCHEDULE_START:
 		break;
 	}
 	return 0;

@@ -17,9 +17,10 @@ enum schedule_kind {
 	SCHEDULE_EVERY,
 	SCHEDULE_ONCE,
 	SCHEDULE_AFTER, /* an interval from the end of the last run */
-	SCHEDULE_EVENT  /* has no due times: events start it */
+	SCHEDULE_EVENT, /* has no due times: events start it */
+	SCHEDULE_START  /* nor has this: run_on_start and nothing else */
 };
-#define SCHEDULE_KIND_COUNT (SCHEDULE_EVENT + 1)
+#define SCHEDULE_KIND_COUNT (SCHEDULE_START + 1)
 
 enum dst_gap {
 	DST_GAP_RUN_AFTER,
@@ -49,8 +50,8 @@ struct blackout_spec {
 };
 #define BLACKOUTS_MAX 16 /* windows of a schedule */
 
-/* A schedule as written. Exactly one of cron, every, every_after, at, on is set; the rest may be
- * NULL or 0
+/* A schedule as written. Exactly one of cron, every, every_after, at, on is set, or run_on_start;
+ * the rest may be NULL or 0
  * (defaults: UTC, anchor at the epoch, no bounds, no jitter). All strings borrowed for the call. */
 struct schedule_spec {
 	const char *cron;
@@ -63,8 +64,9 @@ struct schedule_spec {
 	const char *start_at;    /* RFC 3339; nothing is due before this */
 	const char *end_at;      /* RFC 3339; nothing is due after this */
 	const char *jitter;      /* duration, at most 7d, of an interval at most the interval */
-	const char *name; /* the action's: H and jitter are picked by it. NULL: refuse them */
-	int64_t max_runs; /* completed after so many runs; 0: no limit */
+	const char *name;  /* the action's: H and jitter are picked by it. NULL: refuse them */
+	int64_t max_runs;  /* completed after so many runs; 0: no limit */
+	bool run_on_start; /* also when the service starts; alone it is a schedule, too */
 	const struct blackout_spec *blackouts;
 	size_t blackout_count;
 	enum dst_gap dst_gap;
@@ -95,6 +97,11 @@ enum schedule_kind schedule_kind(const struct schedule *schedule);
 
 /* The event it waits for; NULL unless SCHEDULE_EVENT. Borrowed. */
 const char *schedule_event(const struct schedule *schedule);
+
+/* Has it run_on_start? And would the start of the service at now_ms be one for it: not before
+ * start_at, nor after end_at. */
+bool schedule_runs_on_start(const struct schedule *schedule);
+bool schedule_starts_at(const struct schedule *schedule, int64_t now_ms);
 
 /* Are its due times known beforehand? An event's are not: it has no cursor, and never ends. */
 bool schedule_has_due_times(const struct schedule *schedule);

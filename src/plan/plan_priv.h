@@ -170,7 +170,8 @@ struct schedule {
 	};
 	int64_t start_at_ms, end_at_ms; /* 0 and DUE_MAX_MS when not given */
 	int64_t max_runs;               /* 0: no limit */
-	int64_t jitter_ms;              /* 0: none */
+	bool run_on_start;
+	int64_t jitter_ms; /* 0: none */
 	uint64_t name_hash;
 	struct blackout *blackouts; /* owned */
 	size_t blackout_count;

@@ -81,6 +81,8 @@ static int parse_kind(const struct schedule_spec *spec, struct schedule *schedul
 			"every_after", spec->every_after, &schedule->every.every_ms, err);
 	case SCHEDULE_EVENT:
 		return event_parse(spec->on, schedule->event, err);
+	case SCHEDULE_START:
+		return ERR_NONE;
 	}
 	must(!"a kind of schedule");
 	return ERR_INTERNAL;
@@ -95,6 +97,12 @@ static void kinds_written(
 	ret_texts[SCHEDULE_ONCE] = spec->at;
 	ret_texts[SCHEDULE_AFTER] = spec->every_after;
 	ret_texts[SCHEDULE_EVENT] = spec->on;
+	ret_texts[SCHEDULE_START] = NULL; /* a flag, that goes with the others, too */
+}
+
+static bool kind_has_due_times(enum schedule_kind kind)
+{
+	return kind != SCHEDULE_EVENT && kind != SCHEDULE_START;
 }
 
 /* What goes with some kinds only. */
@@ -115,11 +123,11 @@ static int check_companions(
 	if (spec->jitter && kind == SCHEDULE_AFTER)
 		return err_field(err, ERR_INVALID, "/jitter",
 			"'jitter' does not go with 'every_after', whose due times follow the runs");
-	for (size_t i = 0; kind == SCHEDULE_EVENT && i < COUNT_OF(bounds); i++)
+	for (size_t i = 0; !kind_has_due_times(kind) && i < COUNT_OF(bounds); i++)
 		if (bounds[i].text)
 			return err_field(err, ERR_INVALID, bounds[i].member,
-				"'%s' goes with due times, and 'on' has none",
-				bounds[i].member + 1);
+				"'%s' goes with due times, and '%s' has none", bounds[i].member + 1,
+				kind == SCHEDULE_EVENT ? "on" : "run_on_start");
 	return ERR_NONE;
 }
 
@@ -135,9 +143,12 @@ static int find_kind(
 			*ret_kind = (enum schedule_kind)kind;
 			written++;
 		}
-	if (written == 0)
+	if (written == 0 && !spec->run_on_start)
 		return err_field(err, ERR_INVALID, "",
-			"a schedule needs one of " SCHEDULE_KINDS "; it has none");
+			"a schedule needs one of " SCHEDULE_KINDS
+			", or 'run_on_start'; it has none");
+	if (written == 0)
+		*ret_kind = SCHEDULE_START;
 	if (written > 1)
 		return err_field(err, ERR_INVALID, "",
 			"a schedule takes only one of " SCHEDULE_KINDS "; it has %d", written);
@@ -252,6 +263,7 @@ int schedule_parse(
 	if (code == ERR_NONE)
 		code = parse_jitter(spec, schedule, err);
 	schedule->max_runs = spec->max_runs;
+	schedule->run_on_start = spec->run_on_start;
 	schedule->name_hash = spread_hash(spec->name ? spec->name : "");
 	if (code == ERR_NONE)
 		code = check_bounds(spec, schedule, err);
@@ -311,7 +323,18 @@ int64_t pace_next(const struct schedule_pace *pace, int64_t now_ms)
 
 bool schedule_has_due_times(const struct schedule *schedule)
 {
-	return schedule->kind != SCHEDULE_EVENT;
+	return kind_has_due_times(schedule->kind);
+}
+
+bool schedule_runs_on_start(const struct schedule *schedule)
+{
+	return schedule->run_on_start;
+}
+
+bool schedule_starts_at(const struct schedule *schedule, int64_t now_ms)
+{
+	return schedule->run_on_start && now_ms >= schedule->start_at_ms &&
+	       now_ms <= schedule->end_at_ms;
 }
 
 bool schedule_uses_name(const struct schedule *schedule)

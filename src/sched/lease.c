@@ -162,6 +162,8 @@ static void renew(struct sched *sched, const struct store_heartbeat *beat)
 	for (size_t i = 0; i < beat->ret_pause_count; i++)
 		sched_pause_run(sched, &beat->ret_pause[i]);
 	note_wish(sched, beat);
+	if (beat->ret_was_gone)
+		boot_was_gone(sched->boot);
 	look_for_the_dead(sched, beat);
 }
 

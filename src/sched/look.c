@@ -43,8 +43,10 @@ static void on_looked(struct store_req *req)
 				  "them",
 				kv_i64("actions", (int64_t)look->ret_unreadable),
 				kv_str("first", look->ret_unreadable_err.text));
-		if (sched->started)
+		if (sched->started) {
+			boot_begin(sched->boot);
 			take_ptr(sched->started)(sched->started_data);
+		}
 	}
 	store_look_fini(look);
 	sched_turn(sched);

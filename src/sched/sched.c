@@ -72,6 +72,7 @@ int sched_create(const struct sched_opts *opts, struct sched **ret_sched, struct
 	init_timer(sched, &sched->fence);
 	init_timer(sched, &sched->run_max);
 	init_timer(sched, &sched->give_up);
+	sched->boot = boot_create(sched);
 	sched->file = unrecorded_create(sched, opts->unrecorded_path);
 	sched->opts.unrecorded_path = NULL;
 	init_timer(sched, &sched->duty_timer);
@@ -337,8 +338,9 @@ void drain_check(struct sched *sched)
 		return;
 	if (sched->claims_drained)
 		take_ptr(sched->claims_drained)(sched->drain_data);
-	if (sched->is_destroyed && (sched->is_beating || sched->is_reaping ||
-					   sched->duties_working > 0 || sched->fetches > 0))
+	if (sched->is_destroyed &&
+		(sched->is_beating || sched->is_reaping || sched->duties_working > 0 ||
+			sched->fetches > 0 || boot_is_busy(sched->boot)))
 		return;
 	if (unrecorded_is_busy(sched->file) || (sched->is_destroyed && sched->attempt_count > 0))
 		return;
@@ -417,6 +419,7 @@ static void close_handles(void *data)
 	uv_close((uv_handle_t *)&sched->duty_timer, on_handle_closed);
 	uv_close((uv_handle_t *)&sched->look_gap, on_handle_closed);
 	wake_timer_destroy(sched->wake);
+	boot_destroy(take_ptr(sched->boot));
 }
 
 void sched_destroy(struct sched *sched, sched_done_fn *closed, void *data)

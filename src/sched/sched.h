@@ -33,6 +33,7 @@ struct sched_opts {
 	bool has_predecessor; /* a process that plans no more but still ends runs of its own: what
 				 it leaves is recovered after sched_predecessor_gone() only, and
 				 what it is told is looked for often */
+	bool is_handed_over;  /* by another process: for run_on_start the service goes on */
 	int64_t db_max_ms;    /* draining: how long a result is tried to be recorded */
 	const struct run_limit
 		*limits; /* of the whole cluster; borrowed for the life of the sched */

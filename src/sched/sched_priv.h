@@ -61,6 +61,8 @@ struct sched {
 	bool is_listening; /* the same */
 	size_t fetches;    /* of single actions, under way */
 
+	struct boot *boot; /* owned */
+
 	struct list duties; /* of sched_duty */
 	size_t duties_working;
 
@@ -205,6 +207,16 @@ int64_t sched_poll_ms(const struct sched *sched);
 
 /* The scheduler was paused or resumed. */
 void duty_turn(struct sched *sched);
+
+/* --- boot.c --- */
+
+/* run_on_start: asked once after our start, and again until the store knows. boot_was_gone: the
+ * others had taken us for dead, but we have been serving. */
+struct boot *boot_create(struct sched *sched);
+void boot_destroy(struct boot *boot); /* not while busy */
+void boot_begin(struct boot *boot);
+void boot_was_gone(struct boot *boot);
+bool boot_is_busy(const struct boot *boot);
 
 /* --- attempt.c --- */
 

@@ -235,6 +235,40 @@ size_t mem_announce_end(struct mem *mem, const struct mem_run *run, struct id **
 	return count;
 }
 
+/* --- the start of the service --- */
+
+static void fire_start(struct mem *mem, struct store_boot *req, size_t index, int64_t now_ms)
+{
+	const struct boot_item *item = &req->items[index];
+	struct mem_action *owner = sorted_get(&mem->rows->actions_by_id, &item->action->id);
+	const struct run given = {.id = req->req.scratch->ids[index], .trigger = TRIGGER_START};
+	const struct ending_ids cancel = {&req->ret_cancel, &req->ret_cancel_count};
+	struct due_fate fate = {.state = RUN_SKIPPED, .reason = REASON_BLACKOUT};
+
+	if (!owner)
+		return;
+	if (owner->action->is_paused)
+		fate.reason = REASON_PAUSED;
+	else if (owner->runs_left != NO_TIME && owner->runs_left <= 0)
+		fate.reason = REASON_LIMIT;
+	else if (item->verdict == DUE_RUN)
+		fate = decide(owner, false);
+	(void)fire(mem, owner, fate, &given, &cancel, now_ms);
+	req->ret_skipped += fate.state == RUN_SKIPPED;
+	if (fate.state == RUN_SKIPPED)
+		return;
+	req->ret_queued++;
+	mem_pace_claimed(owner, 1, now_ms);
+}
+
+int mem_boot(void *db, struct store_boot *req, int64_t now_ms)
+{
+	req->ret_answer = req->is_running ? BOOT_RUNNING : BOOT_STARTED;
+	for (size_t i = 0; i < req->count && !req->is_running; i++)
+		fire_start(db, req, i, now_ms);
+	return 0;
+}
+
 void mem_event_keys_fini(struct mem_db *rows)
 {
 	for (size_t i = 0; i < rows->event_key_count; i++) {

@@ -99,6 +99,7 @@ int mem_finish(void *db, struct store_finish *req, int64_t now_ms);
 int mem_list_orphans(void *db, struct store_recover *req);
 int mem_trigger(void *db, struct store_trigger *req, int64_t now_ms);
 int mem_send_event(void *db, struct store_send_event *req, int64_t now_ms);
+int mem_boot(void *db, struct store_boot *req, int64_t now_ms);
 int mem_get_run(void *db, struct store_get_run *req, int64_t now_ms);
 int mem_list_runs(void *db, struct store_list_runs *req, int64_t now_ms);
 int mem_change_run(void *db, struct store_change_run *req, int64_t now_ms);

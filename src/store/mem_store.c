@@ -191,6 +191,8 @@ static bool action_passes(const struct store_list_actions *req, const struct act
 		return false;
 	if (req->kind >= 0 && (int)action->kind != req->kind)
 		return false;
+	if (req->on_start && !action_runs_on_start(action))
+		return false;
 	return req->state < 0 || (int)action_state(action) == req->state;
 }
 

@@ -13,9 +13,8 @@ static const struct pg_statement create_statement = {.name = "create",
 	.text = "SELECT ret_clock, ret_refused, ret_chain, ret_is_long"
 		" FROM gathering.create_actions($1::uuid[], $2::text[], $3::timestamptz[],"
 		" $4::text[], $5::text[], $6::integer[], $7::integer[], $8::integer[],"
-		" $9::boolean[], $10::boolean[], $11::text[], $12::text[], $13::uuid[], "
-		"$14::text[],"
-		" $15::bigint[])"};
+		" $9::boolean[], $10::boolean[], $11::boolean[], $12::text[], $13::text[],"
+		" $14::uuid[], $15::text[], $16::bigint[])"};
 
 static const struct pg_statement taken_statement = {.name = "create: taken",
 	.text = "SELECT id, name, created_at FROM gathering.action"
@@ -116,6 +115,7 @@ static void put_create(struct pg_call *call)
 	PUT_EACH(params, PG_I32, pg_array_i32, action->max_concurrent);
 	PUT_EACH(params, PG_I32, pg_array_i32, action->priority);
 	PUT_EACH(params, PG_BOOL, pg_array_bool, action_has_due_times(action));
+	PUT_EACH(params, PG_BOOL, pg_array_bool, action_runs_on_start(action));
 	PUT_EACH(params, PG_BOOL, pg_array_bool, action->is_paused);
 	pg_array_begin(params, PG_TEXT);
 	for (size_t i = 0; i < req->count; i++)
@@ -293,17 +293,19 @@ int pg_get_action(void *db, struct store_get_action *req, int64_t now_ms)
 
 /* --- list --- */
 
-/* $2 part of a name as pattern, $3 kind, $4 state, $5 tag. The state as in action_state(). */
+/* $2 part of a name as pattern, $3 kind, $4 state, $5 tag, $6 run_on_start only. The state as in
+ * action_state(). */
 #define ACTION_FILTER                                                                              \
 	"($2::text IS NULL OR a.name ILIKE $2) AND ($3::text IS NULL OR a.kind = $3)"              \
 	" AND ($4::text IS NULL OR $4 = CASE WHEN a.is_paused THEN 'paused'"                       \
 	" WHEN a.has_schedule AND a.next_due_at IS NULL THEN 'completed' ELSE 'active' END)"       \
 	" AND ($5::text IS NULL OR EXISTS (SELECT 1 FROM gathering.action_tag t"                   \
-	" WHERE t.action_id = a.id AND t.tag = $5))"
+	" WHERE t.action_id = a.id AND t.tag = $5))"                                               \
+	" AND (NOT $6::boolean OR a.runs_on_start)"
 
 static const struct pg_statement list_statement = {.name = "list actions",
 	.text = "SELECT " PG_ACTION_FIELDS PG_ACTION_FROM " WHERE a.name > $1::text"
-		" AND " ACTION_FILTER " ORDER BY a.name LIMIT $6::bigint"};
+		" AND " ACTION_FILTER " ORDER BY a.name LIMIT $7::bigint"};
 static const struct pg_statement count_statement = {.name = "count actions",
 	.text = "SELECT count(*) FROM gathering.action a WHERE a.name > $1::text"
 		" AND " ACTION_FILTER};
@@ -334,6 +336,7 @@ static void put_filter(
 	pg_put_name(params, action_kind_names, req->kind);
 	pg_put_name(params, action_state_names, req->state);
 	pg_put_text(params, req->tag);
+	pg_put_bool(params, req->on_start);
 }
 
 static struct store_list_actions *list_of(const struct pg_call *call)
@@ -387,7 +390,8 @@ static const struct pg_statement replace_statement = {.name = "replace",
 		" a.definition_version, NULL::json, t.ret_done, t.ret_chain, t.ret_is_long"
 		" FROM gathering.replace($1::uuid, $2::bigint, $3::boolean, $4::text,"
 		" $5::timestamptz, $6::text, $7::text, $8::integer, $9::integer, $10::integer,"
-		" $11::boolean, $12::text, $13::text[], $14::text, $15::bigint[], $16::boolean) t,"
+		" $11::boolean, $12::boolean, $13::text, $14::text[], $15::text, $16::bigint[],"
+		" $17::boolean) t,"
 		" LATERAL (SELECT (t.ret_action).*) a"};
 static const struct pg_statement pause_statement = {.name = "pause",
 	.text = "SELECT " PG_ACTION_FIELDS
@@ -444,6 +448,7 @@ static void put_replace(struct pg_call *call)
 	pg_put_i32(params, action->max_concurrent);
 	pg_put_i32(params, action->priority);
 	pg_put_bool(params, action_has_due_times(action));
+	pg_put_bool(params, action_runs_on_start(action));
 	pg_put_text(params, req->req.scratch->texts[0]);
 	pg_array_begin(params, PG_TEXT);
 	for (char **tag = action->tags; *tag; tag++)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Events: one statement that finds who waits, starts their runs and tells which. */
+ * Events: one statement that finds who waits, starts their runs and tells which; and the start of
+ * the service. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,6 +63,74 @@ static int read_send(struct pg_call *call)
 int pg_send_event(void *db, struct store_send_event *req, int64_t now_ms)
 {
 	static const struct pg_plan plan = {.place = PG_WRITES, .put = put_send, .read = read_send};
+
+	return pg_call_start(db, &req->req, &plan);
+}
+
+/* --- the start of the service --- */
+
+static const struct pg_statement boot_statement = {.name = "boot",
+	.text = "SELECT ret_answer, ret_queued, ret_skipped, ret_cancel, ret_ask"
+		" FROM gathering.boot($1::uuid, $2::boolean, $3::uuid[], $4::uuid[], $5::text[])"};
+
+static struct store_boot *boot_of(const struct pg_call *call)
+{
+	return container_of(call->req, struct store_boot, req);
+}
+
+static void put_boot(struct pg_call *call)
+{
+	const struct store_boot *req = boot_of(call);
+	struct pg_params *params = pg_call_add(call, &boot_statement);
+
+	pg_put_id(params, &call->pg->store->instance_id);
+	pg_put_bool(params, req->is_running);
+	pg_array_begin(params, PG_ID);
+	for (size_t i = 0; i < req->count; i++)
+		pg_array_id(params, &req->items[i].action->id);
+	pg_array_end(params);
+	pg_array_begin(params, PG_ID);
+	for (size_t i = 0; i < req->count; i++)
+		pg_array_id(params, &req->req.scratch->ids[i]);
+	pg_array_end(params);
+	pg_array_begin(params, PG_TEXT);
+	for (size_t i = 0; i < req->count; i++)
+		if (req->items[i].verdict == DUE_RUN)
+			pg_array_null(params);
+		else
+			pg_array_text(params, run_reason_names[REASON_BLACKOUT]);
+	pg_array_end(params);
+}
+
+static int read_boot(struct pg_call *call)
+{
+	static const char *const answers[] = {[BOOT_STARTED] = "started",
+		[BOOT_RUNNING] = "running",
+		[BOOT_UNKNOWN] = "unknown",
+		NULL};
+	struct store_boot *req = boot_of(call);
+	struct pg_row row = pg_rows(&call->queries[0]);
+	struct id *ask = NULL;
+	size_t ask_count = 0;
+
+	must(pg_row_next(&row));
+	req->ret_answer = (enum store_boot_answer)name_index(answers, pg_read_text(&row));
+	req->ret_queued = (size_t)pg_read_i64(&row);
+	req->ret_skipped = (size_t)pg_read_i64(&row);
+	pg_read_ids(&row, &req->ret_cancel, &req->ret_cancel_count);
+	pg_read_ids(&row, &ask, &ask_count);
+	pg_tell_cancels(call->pg, req->ret_cancel, req->ret_cancel_count);
+	if (req->ret_queued > 0)
+		pg_tell_pending(call->pg);
+	for (size_t i = 0; i < ask_count; i++)
+		pg_tell_wish(call->pg, &ask[i]); /* he answers with a heartbeat */
+	free(ask);
+	return 0;
+}
+
+int pg_boot(void *db, struct store_boot *req, int64_t now_ms)
+{
+	static const struct pg_plan plan = {.place = PG_WRITES, .put = put_boot, .read = read_boot};
 
 	return pg_call_start(db, &req->req, &plan);
 }

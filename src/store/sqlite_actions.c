@@ -17,6 +17,7 @@ static void put_copies(struct statement *st, const struct action *action)
 	put_i64(st, action->max_concurrent);
 	put_i64(st, action->priority);
 	put_i64(st, action_has_due_times(action));
+	put_i64(st, action_runs_on_start(action));
 }
 
 static int insert_definition(
@@ -191,6 +192,7 @@ static void put_action_filter(
 	put_text(st, name_or_null(action_kind_names, req->kind));
 	put_text(st, name_or_null(action_state_names, req->state));
 	put_text(st, req->tag);
+	put_i64(st, req->on_start);
 }
 
 static int count_actions(struct conn *conn, struct store_list_actions *req, const char *pattern)

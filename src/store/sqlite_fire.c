@@ -144,9 +144,10 @@ static int fire_write(struct claiming *claiming, const struct firing *firing, in
 
 	if (claiming_count_open(claiming) < 0 || free_due(claiming, cursor_ms, &due.due_at_ms) < 0)
 		return claiming->err->code;
-	if (firing->reason == REASON_NONE)
+	if (firing->reason == REASON_NONE ||
+		(claiming->rules.is_paused && firing->trigger == TRIGGER_START))
 		fate = due_decide(&claiming->rules, DUE_RUN, &claiming->open, false);
-	if (fate.reason == REASON_LIMIT && firing->trigger != TRIGGER_EVENT)
+	if (fate.reason == REASON_LIMIT && firing->is_asked_for)
 		return err_queue_full(claiming->err, claiming->rules.queue_limit);
 	if (fate.makes_room && claiming_make_room(claiming) < 0)
 		return claiming->err->code;
@@ -206,10 +207,61 @@ int sqlite_trigger(void *data, struct store_trigger *req, int64_t now_ms)
 		.run_id = *scratch_next_id(req->req.scratch),
 		.retry_of = req->retry_of,
 		.traceparent = req->traceparent,
+		.is_asked_for = true,
 	};
 	int status = claiming_fire(&claiming, &firing, &req->ret_run);
 
 	if (status <= 0)
 		return status < 0 ? status : err_no_action(&req->req.err);
 	return copy_event(&claiming, &firing);
+}
+
+/* --- the start of the service --- */
+
+static int fire_start(struct claiming *claiming, struct store_boot *req, size_t index)
+{
+	const struct boot_item *item = &req->items[index];
+	struct firing firing = {.trigger = TRIGGER_START,
+		.run_id = req->req.scratch->ids[index],
+		.obeys_pause = true};
+	struct run run;
+	int64_t left;
+	bool is_made;
+	int status;
+
+	claiming->action_id = item->action->id;
+	if (pace_left(claiming->conn, item->action, &left, claiming->err) < 0)
+		return claiming->err->code;
+	if (item->verdict != DUE_RUN || left <= 0)
+		firing.reason = left <= 0 ? REASON_LIMIT : REASON_BLACKOUT;
+	status = claiming_fire(claiming, &firing, &run);
+	if (status <= 0)
+		return status;
+	is_made = run.state != RUN_SKIPPED;
+	req->ret_queued += is_made;
+	req->ret_skipped += !is_made;
+	run_fini(&run);
+	return is_made ? pace_claimed(
+				 claiming->conn, item->action, 1, claiming->now_ms, claiming->err)
+		       : 0;
+}
+
+/* The lock on the file says that nobody else serves it. */
+int sqlite_boot(void *data, struct store_boot *req, int64_t now_ms)
+{
+	struct sqlite_db *db = data;
+	struct claiming claiming = {
+		.conn = &db->writer,
+		.instance_id = &db->instance_id,
+		.now_ms = now_ms,
+		.err = &req->req.err,
+		.cancel = &req->ret_cancel,
+		.cancel_count = &req->ret_cancel_count,
+	};
+
+	req->ret_answer = req->is_running ? BOOT_RUNNING : BOOT_STARTED;
+	for (size_t i = 0; i < req->count && !req->is_running; i++)
+		if (fire_start(&claiming, req, i) < 0)
+			return req->req.err.code;
+	return 0;
 }

@@ -228,8 +228,9 @@ struct firing {
 	struct id run_id, retry_of;
 	const char *traceparent; /* NULL: none */
 	enum run_reason
-		reason;   /* of a skip, whatever the overlap policy says; NONE: that decides */
-	bool obeys_pause; /* else it runs although the action is paused */
+		reason;    /* of a skip, whatever the overlap policy says; NONE: that decides */
+	bool obeys_pause;  /* else it runs although the action is paused */
+	bool is_asked_for; /* too many that wait are an error, not a skip */
 };
 /* Due now, or at the first free millisecond after it. claiming->action_id names the action. 1:
  * *ret_run is written, with its own copy of the name; 0: no such action. */

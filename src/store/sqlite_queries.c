@@ -18,13 +18,14 @@
 	" LEFT JOIN action a ON a.id = r.action_id LEFT JOIN definition d"                         \
 	" ON d.action_id = r.action_id AND d.version = r.definition_version"
 
-/* ?2 part of a name as LIKE pattern, ?3 kind, ?4 state, ?5 tag. The state as in action_state(). */
+/* ?2 part of a name as LIKE pattern, ?3 kind, ?4 state, ?5 tag, ?6 run_on_start only. The state as
+ * in action_state(). */
 #define ACTION_FILTER                                                                              \
 	"(?2 IS NULL OR a.name LIKE ?2 ESCAPE '\\') AND (?3 IS NULL OR a.kind = ?3)"               \
 	" AND (?4 IS NULL OR ?4 = CASE WHEN a.is_paused = 1 THEN 'paused'"                         \
 	" WHEN a.has_schedule = 1 AND a.next_due_ms IS NULL THEN 'completed' ELSE 'active' END)"   \
 	" AND (?5 IS NULL OR EXISTS (SELECT 1 FROM action_tag t"                                   \
-	" WHERE t.action_id = a.id AND t.tag = ?5))"
+	" WHERE t.action_id = a.id AND t.tag = ?5)) AND (?6 = 0 OR a.runs_on_start = 1)"
 
 /* Read by read_run. */
 #define RUN_FIELDS                                                                                 \

@@ -42,6 +42,7 @@ enum store_lane {
 	X(finish)                                                                                  \
 	X(trigger)                                                                                 \
 	X(send_event)                                                                              \
+	X(boot)                                                                                    \
 	X(get_run)                                                                                 \
 	X(list_runs)                                                                               \
 	X(cancel_run)                                                                              \

@@ -303,6 +303,25 @@ void store_send_event_fini(struct store_send_event *req)
 	req->ret_count = req->ret_cancel_count = 0;
 }
 
+/* --- the start of the service --- */
+
+STORE_VERB_RUN(boot)
+
+static void boot_prepare(struct store_req *base)
+{
+	scratch_make_ids(base->scratch, container_of(base, struct store_boot, req)->count);
+}
+
+STORE_VERB_FREES(boot)
+STORE_VERB(boot, .lane = LANE_WRITE, OUTPUTS(boot, ret_answer), .fini = boot_release,
+	.prepare = boot_prepare)
+
+void store_boot_fini(struct store_boot *req)
+{
+	free(take_ptr(req->ret_cancel));
+	req->ret_cancel_count = 0;
+}
+
 /* --- get --- */
 
 STORE_VERB_RUN(get_run)

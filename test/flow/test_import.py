@@ -211,7 +211,6 @@ def test_flags_choose_zone_names_and_policies(parked):
 # --- what cannot be taken ---
 
 @pytest.mark.parametrize("line, why", [
-    ("@reboot /usr/bin/warm-up", "@reboot"),
     ("61 * * * * job", "61"),
     ("0 0 30 2 * job", "30"),
     ("22-2 * * * * job", "22-2"),
@@ -235,13 +234,21 @@ def test_a_refused_line_is_named_and_nothing_is_created(parked, tmp_path, line, 
         assert done.stdout == "" and names(parked) == []
 
 
-MIXED = "0 1 * * * good-1\n@reboot one\n0 2 * * * good-2\n0 25 * * * two\n0 3 * * * good-3\n"
+def test_reboot_becomes_run_on_start(parked, tmp_path):
+    path = write(tmp_path, "@reboot /usr/bin/warm-up\n")
+    assert plan(path)["items"][0]["next_due_at"] is None
+    parked.cli("import", "crontab", path)
+    schedule = parked.get("/api/v1/actions/cron-warm-up").json["schedule"]
+    assert schedule["run_on_start"] is True and "cron" not in schedule
+
+
+MIXED = "0 1 * * * good-1\n0 0 31 2 * one\n0 2 * * * good-2\n0 25 * * * two\n0 3 * * * good-3\n"
 
 
 def test_keep_going_imports_the_rest(parked, tmp_path):
     path = write(tmp_path, MIXED)
     shown = plan(path, expect=ERROR)
-    assert [fault["line"] for fault in shown["refused"]] == [2, 4] and "@reboot" in shown["refused"][0]["detail"]
+    assert [fault["line"] for fault in shown["refused"]] == [2, 4] and "can never be due" in shown["refused"][0]["detail"]
     assert "an import would stop here" in local("import", "crontab", path, "--dry-run", expect=ERROR).stdout
     assert len(plan(path, "--keep-going")["items"]) == 3 and names(parked) == []
     done = parked.cli("import", "crontab", path, "--keep-going")

@@ -89,7 +89,7 @@ static const char helpers_text[] =
 	" FROM gathering.balance(spec.id(me), true, false, 0, 0, 2) $$;"
 	"CREATE FUNCTION spec.replace() RETURNS record LANGUAGE sql AS $$"
 	" SELECT gathering.replace(spec.id(1), 0, false, 'a', spec.at(0), 'http', 'skip', 1, 0, 0, "
-	"true,"
+	"true, false,"
 	" '{\"new\":1}', '{}', NULL, '{NULL,NULL,NULL}', false) $$;";
 
 #define RUNS                                                                                       \

@@ -104,8 +104,8 @@ static const struct {
 	enum crontab_form form;
 	const char *why; /* part of the text */
 } refused_rows[] = {
-	{"@reboot x", CRONTAB_USER, "@reboot"},
-	{"@reboot root x", CRONTAB_SYSTEM, "@reboot"},
+	{"@reboot", CRONTAB_USER, "no command"},
+	{"@reboot root", CRONTAB_SYSTEM, "no command"},
 	{"-* * * * * x", CRONTAB_USER, "leading '-'"},
 	{"* * * * *", CRONTAB_USER, "no command"},
 	{"* * * * *   ", CRONTAB_USER, "no command"},
@@ -285,7 +285,7 @@ static void test_form_is_system_only_when_root_is_named(void **state)
 static void test_remarks_stand_in_line_order(void **state)
 {
 	struct crontab crontab =
-		parse("MAILTO=x\n@reboot a\n0 1 * * * b\n@reboot c\n", CRONTAB_USER);
+		parse("MAILTO=x\n-1 * * * * a\n0 1 * * * b\n-1 * * * * c\n", CRONTAB_USER);
 
 	crontab_remark(&crontab, 3, CRONTAB_NOTED, "later");
 	for (size_t i = 1; i < crontab.remark_count; i++)

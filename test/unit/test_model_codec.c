@@ -27,7 +27,8 @@ static void test_defaults_of_an_http_action(void **state)
 		"{'name':'a','kind':'http','http':{'method':'GET','url':'http://h/','headers':{},"
 		"'expect_status':'200-299','connect_timeout':'10s','first_byte_timeout':'0s','max_"
 		"redirects':5},'timeout':'10m','overlap':'skip','queue_limit':1,"
-		"'max_concurrent':0,'max_pending':10000,'misfire':'latest','misfire_grace':'1m','max_lateness':'1d','max_catchup':100,"
+		"'max_concurrent':0,'max_pending':10000,'misfire':'latest','misfire_grace':'1m','"
+		"max_lateness':'1d','max_catchup':100,"
 		"'pause_records':true,'on_interrupt':'retry','retry':{'max_attempts':1,"
 		"'backoff':'exponential','initial':'10s','max':'10m','jitter':0.2},'priority':0,"
 		"'tags':[]}");
@@ -137,7 +138,8 @@ static void test_every_member_is_read(void **state)
 		"cron':'30 2 * * "
 		"*','timezone':'Europe/Paris',"
 		"'dst_gap':'skip','dst_overlap':'both','day_match':'both'},'timeout':'1s',"
-		"'overlap':'queue','queue_limit':7,'max_concurrent':0,'max_pending':9,'misfire':'all','misfire_grace':'2s',"
+		"'overlap':'queue','queue_limit':7,'max_concurrent':0,'max_pending':9,'misfire':'"
+		"all','misfire_grace':'2s',"
 		"'max_lateness':'3s','max_catchup':9,'pause_records':false,'on_interrupt':'hold',"
 		"'retry':{'max_attempts':5,'backoff':'linear','initial':'1s','max':'2s','jitter':0."
 		"125,'on':['timeout','status:429','status:500-599','exit:75']},"
@@ -189,8 +191,9 @@ struct fault_row {
 };
 
 #define KIND_LIST                                                                                  \
-	"known are name, description, kind, http, exec, sql, schedule, timeout, overlap, "              \
-	"queue_limit, max_concurrent, max_pending, misfire, misfire_grace, max_lateness, max_catchup, pause_records, "          \
+	"known are name, description, kind, http, exec, sql, schedule, timeout, overlap, "         \
+	"queue_limit, max_concurrent, max_pending, misfire, misfire_grace, max_lateness, "         \
+	"max_catchup, pause_records, "                                                             \
 	"on_interrupt, retry, priority, tags"
 /* clang-format off */
 static const struct fault_row fault_rows[] = {
@@ -374,8 +377,8 @@ static const struct fault_row fault_rows[] = {
 	/* schedule */
 	{HTTP_WITH(",'schedule':'* * * * *'"), "/schedule",
 		"must be an object such as {\"cron\": \"30 2 * * *\"}, not a string"},
-	{HTTP_WITH(",'schedule':{}"), "/schedule", "needs one of 'cron', 'every', 'every_after', 'at' and 'on'"},
-	{HTTP_WITH(",'schedule':{'timezone':'UTC'}"), "/schedule", "needs one of 'cron', 'every', 'every_after', 'at' and 'on'"},
+	{HTTP_WITH(",'schedule':{}"), "/schedule", "needs one of 'cron', 'every', 'every_after', 'at' and 'on', or 'run_on_start'"},
+	{HTTP_WITH(",'schedule':{'timezone':'UTC'}"), "/schedule", "needs one of 'cron', 'every', 'every_after', 'at' and 'on', or 'run_on_start'"},
 	{HTTP_WITH(",'schedule':{'cron':'* * * * *','every':'1m'}"), "/schedule",
 		"has 'cron' 'every'; only one of them can hold (in a PATCH, set the other to null)"},
 	{HTTP_WITH(",'schedule':{'cron':'* * * * *','anchor':'2026-01-01T00:00:00Z'}"), "/schedule/anchor",
