@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "store/boot.h"
 
 #define AGAIN_MS   500
 #define PAGE       500

@@ -17,6 +17,7 @@
  * actions afterwards. */
 #pragma once
 
+#include "store/boot.h"
 #include "store/store.h"
 
 /* --- requests --- */
