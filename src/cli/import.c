@@ -86,6 +86,15 @@ static void put_text(json_t *object, const char *key, const char *text)
 		must(json_object_set_new(object, key, json_string(text)) == 0);
 }
 
+/* Where a definition may have a template: cron knows none, so what looks like one is meant as it
+ * stands. (Commands never are one.) */
+static void put_literal(json_t *object, const char *key, const char *text)
+{
+	auto_free char *escaped = text ? template_escape(text) : NULL;
+
+	put_text(object, key, escaped);
+}
+
 /* Who runs it: --user, else the column; NULL: the server's own user. */
 static const char *job_user(const struct import *import, const struct crontab_job *job)
 {
@@ -125,10 +134,10 @@ static json_t *exec_json(struct import *import, const struct crontab_job *job)
 		exec = json_pack("{s:[s, s, s]}", "command", job->shell, "-c", job->command);
 	env = json_object();
 	for (size_t i = 0; i < job->env_count; i++)
-		put_text(env, job->env[i].name, job->env[i].value);
+		put_literal(env, job->env[i].name, job->env[i].value);
 	must(exec && json_object_set_new(exec, "env", env) == 0);
 	put_text(exec, "cwd", folder);
-	put_text(exec, "stdin", job->stdin_text);
+	put_literal(exec, "stdin", job->stdin_text);
 	put_text(exec, "user", job_user(import, job));
 	return exec;
 }

@@ -512,6 +512,9 @@ bool template_uses_checkpoint(const char *text);
 /* Has `text` anything to put in? Without, it is its own rendering. */
 bool template_is(const char *text);
 
+/* The template whose rendering is `text` itself. Owned by the caller. */
+char *template_escape(const char *text);
+
 /* 0, or ERR_INVALID with the position of what is wrong. `each_secret` (may be NULL) hears of every
  * secret that is named, as often as it is. */
 typedef void template_secret_fn(const char *name, size_t len, void *data);

@@ -260,6 +260,23 @@ bool template_is(const char *text)
 	return strstr(text, OPEN) != NULL;
 }
 
+char *template_escape(const char *text)
+{
+	struct buf out;
+	char *escaped;
+	const char *open;
+
+	buf_init(&out, 4 * strlen(text) + 1); /* two bytes become eight */
+	for (; (open = strstr(text, OPEN)) != NULL; text = open + strlen(OPEN)) {
+		buf_append(&out, text, (size_t)(open - text));
+		buf_puts(&out, OPEN LITERAL CLOSE);
+	}
+	buf_puts(&out, text);
+	escaped = buf_take(&out);
+	buf_fini(&out);
+	return escaped;
+}
+
 int template_check(const char *text, template_secret_fn *each_secret, void *data, struct err *err)
 {
 	const char *at = text;

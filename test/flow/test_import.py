@@ -166,6 +166,15 @@ def test_imported_jobs_run_as_under_cron(server_of_programs, tmp_path):
     assert output(13) == "/tmp\n"
 
 
+def test_what_looks_like_a_template_reaches_the_program_as_it_stands(server_of_programs, tmp_path):
+    server = server_of_programs
+    path = write(tmp_path, "FORMAT={{.Names}} {{run_id}}\n@yearly printf '%s|' \"$FORMAT\" '{{.Id}}'; cat%{{payload.x}} {{\n".replace("'%s|'", "'\\%s|'"))
+    server.cli("import", "crontab", path)
+    name, = (action["name"] for action in actions(server).values())
+    assert server.cli("action", "run", name, "--wait").stdout == "{{.Names}} {{run_id}}|{{.Id}}|{{payload.x}} {{\n"
+    assert "already there 1" in server.cli("import", "crontab", path).stdout
+
+
 @pytest.fixture
 def server_of_programs(servers):
     return servers(exec_enabled=True).start()

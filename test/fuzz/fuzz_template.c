@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A template and a payload, apart by the first NUL: whatever they are, what is rendered as the
- * inside of a JSON string or percent-encoded holds nothing that could end its place.
+ * inside of a JSON string or percent-encoded holds nothing that could end its place; and what is
+ * escaped comes out as it was.
  *
  *     FUZZ_SECONDS=60 tools/run-fuzz template */
 #include <stdint.h>
@@ -48,6 +49,20 @@ static void try_form(enum template_form form, const char *text, const char *neve
 	buf_fini(&out);
 }
 
+/* What was escaped is rendered as it was before. */
+static void try_escaped(const char *text, const struct template_values *values)
+{
+	auto_free char *escaped = template_escape(text);
+	struct buf out;
+
+	must(template_check(escaped, NULL, NULL, NULL) == 0);
+	if (strlen(text) <= TEMPLATE_BODY_MAX) {
+		must(template_render(TEMPLATE_TEXT, escaped, values, &out, NULL) == 0);
+		must(strcmp(buf_text(&out), text) == 0);
+		buf_fini(&out);
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	auto_free char *input = xmemdup(data, size);
@@ -59,6 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (rest < input + size)
 		(void)json_from_text(rest + 1, (size_t)(input + size - rest - 1), &payload, NULL);
 	values.payload = payload;
+	try_escaped(text, &values);
 	if (template_check(text, NULL, NULL, NULL) == 0) {
 		try_json(text, &values);
 		try_form(TEMPLATE_HEADER, text, "\r\n", &values);

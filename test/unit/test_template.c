@@ -195,6 +195,25 @@ static void test_what_is_no_template_is_refused_with_its_position(void **state)
 	}
 }
 
+static void test_escaped_text_is_rendered_as_it_was(void **state)
+{
+	static const char *const texts[] = {"", "plain", "{{", "{{{", "{{{{{", "a {{run_id}} b",
+		"}}", "{{'{{'}}", "{ {{x}} {", "docker ps --format '{{.Names}}'"};
+	struct world world;
+	struct buf out;
+
+	world_open(&world, NULL);
+	for (size_t i = 0; i < COUNT_OF(texts); i++) {
+		auto_free char *escaped = template_escape(texts[i]);
+
+		assert_int_equal(
+			template_render(TEMPLATE_TEXT, escaped, &world.values, &out, NULL), 0);
+		assert_string_equal(buf_text(&out), texts[i]);
+		buf_fini(&out);
+	}
+	world_close(&world);
+}
+
 static void test_what_becomes_too_long_is_refused(void **state)
 {
 	auto_free char *long_text = xmalloc(TEMPLATE_LINE_MAX + 1);
@@ -321,6 +340,7 @@ int main(void)
 		cmocka_unit_test(test_each_expression_in_each_place),
 		cmocka_unit_test(test_without_a_payload_every_field_is_missing),
 		cmocka_unit_test(test_what_is_no_template_is_refused_with_its_position),
+		cmocka_unit_test(test_escaped_text_is_rendered_as_it_was),
 		cmocka_unit_test(test_what_becomes_too_long_is_refused),
 		cmocka_unit_test(test_no_value_breaks_out_of_a_json_body),
 		cmocka_unit_test(test_the_content_type_decides_the_form),
