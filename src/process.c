@@ -8,6 +8,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/prove.h"
+
 #define DESCRIPTORS_MIN 64 /* some twenty are ours; with fewer not even the start is sure */
 
 void process_open_standard_descriptors(void)
@@ -26,7 +28,7 @@ static int reap(pid_t server)
 	int status, result = -1;
 	pid_t pid;
 
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+	while ((pid = waitpid(RULE_IS_OFF(ORPHANS_REAPED) ? server : -1, &status, WNOHANG)) > 0)
 		if (pid == server)
 			result = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 	return result;
@@ -41,7 +43,7 @@ static _Noreturn void be_init(pid_t server, const sigset_t *all)
 
 		if (number == SIGCHLD)
 			result = reap(server);
-		else if (number > 0)
+		else if (number > 0 && !RULE_IS_OFF(INIT_PASSES_SIGNALS))
 			(void)kill(server, number);
 	}
 	_exit(result);

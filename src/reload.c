@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metric.h"
+#include "base/prove.h"
 #include "http/http.h"
 #include "life/life.h"
 #include "server_priv.h"
@@ -60,16 +61,25 @@ static void note_change(const struct conf_change *change, void *data)
 static void tell_parts(struct server *server)
 {
 	const struct conf *conf = &server->conf;
+	struct exec_tuning tuning = server_exec_tuning(conf);
 
 	server_configure_log(conf);
 	life_set_total_max(server->life, conf->total_max);
 	api_set_limits(server->api, &(struct api_limits){.rate_health = (int)conf->rate_health,
 					    .rate_probe = (int)conf->rate_probe,
+					    .event_window_ms = conf->event_window,
 					    .db_grace_ms = server_db_grace_ms(conf)});
+	if (server->exec)
+		exec_tune(server->exec, &tuning);
+	if (server->sched)
+		sched_set_limits(
+			server->sched, &(struct sched_limits){.heartbeat_ms = conf->heartbeat,
+					       .db_max_ms = conf->db_max});
 	if (server->http)
 		http_set_limits(server->http,
 			&(struct http_limits){
 				.connections_per_address = (int)conf->connections_per_address,
+				.body_max = (size_t)conf->body_max,
 				.header_timeout_ms = conf->header_timeout,
 				.body_timeout_ms = conf->body_timeout,
 				.idle_timeout_ms = conf->idle_timeout,
@@ -90,6 +100,8 @@ static void on_read(uv_work_t *work, int status)
 		metrics.reloads_refused++;
 		log_error("reload refused: the old configuration stays",
 			kv_str("error", reload->err.text));
+		if (RULE_IS_OFF(WRONG_RELOAD_IGNORED))
+			server_stop(server, LIFE_SIGNAL_STOP, "a wrong configuration");
 	} else {
 		tell_parts(server);
 		metrics.reloads++;
@@ -107,7 +119,7 @@ void reload_begin(struct server *server)
 	struct reload *reload = &server->reload;
 	enum service_state state = life_state(server->life);
 
-	if (state != SERVICE_READY || reload->is_busy) {
+	if ((state != SERVICE_READY && !RULE_IS_OFF(RELOAD_WHEN_READY)) || reload->is_busy) {
 		log_info("SIGHUP ignored", kv_str("state", service_state_names[state]),
 			kv_bool("reloading", reload->is_busy));
 		return;

@@ -148,19 +148,31 @@ static char *state_folder(const struct conf *conf)
 	return here != NULL ? xasprintf("%s/%s", here, path) : take_ptr(path);
 }
 
-static void exec_part_start(void *data)
+struct exec_tuning server_exec_tuning(const struct conf *conf)
 {
-	struct server *server = data;
-	const struct conf *conf = &server->conf;
-	auto_free char *state = state_folder(conf);
-	struct err err = {0};
-	struct exec_opts opts = {
-		.loop = &server->loop,
+	return (struct exec_tuning){
 		.max_running = (int)conf->max_running,
 		.max_running_kind = {[ACTION_HTTP] = (int)conf->max_running_http,
 			[ACTION_EXEC] = (int)conf->max_running_exec,
 			[ACTION_SQL] = (int)conf->max_running_sql,
 			[ACTION_NOOP] = NOOP_RUNNING_MAX},
+		.max_per_host = (int)conf->max_per_host,
+		.term_grace_ms = conf->term_grace,
+		.output_max = (size_t)conf->output_max,
+		.allow_private_targets = conf->allow_private_targets,
+	};
+}
+
+static void exec_part_start(void *data)
+{
+	struct server *server = data;
+	const struct conf *conf = &server->conf;
+	struct exec_tuning tuning = server_exec_tuning(conf);
+	auto_free char *state = state_folder(conf);
+	struct err err = {0};
+	struct exec_opts opts = {
+		.loop = &server->loop,
+		.max_running = tuning.max_running,
 		.exec_enabled = conf->exec_enabled,
 		.exec_paths = conf->exec_paths,
 		.sql_databases = conf->sql_databases,
@@ -169,18 +181,19 @@ static void exec_part_start(void *data)
 		.put_end = sched_put_end,
 		.read_end = sched_read_end,
 		.exec_users = conf->exec_users,
-		.allow_private_targets = conf->allow_private_targets,
-		.max_per_host = (int)conf->max_per_host,
+		.allow_private_targets = tuning.allow_private_targets,
+		.max_per_host = tuning.max_per_host,
 		.ca_file = conf->http_ca_file,
 		.get_secrets = server->vault != NULL ? secrets_read : NULL,
 		.get_secrets_data = server,
-		.term_grace_ms = conf->term_grace,
-		.output_max = (size_t)conf->output_max,
+		.term_grace_ms = tuning.term_grace_ms,
+		.output_max = tuning.output_max,
 		.state_dir = state,
 		.on_note = sched_note,
 		.user_agent = "gathering/" GATHERING_VERSION,
 	};
 
+	memcpy(opts.max_running_kind, tuning.max_running_kind, sizeof(opts.max_running_kind));
 	server_report(server, exec_create(&opts, &server->exec, &err), &err);
 }
 

@@ -62,6 +62,9 @@ void server_report(struct server *server, int status, const struct err *err);
 /* Of an SQLite file; "." when it has none, and with any other database. Owned by the caller. */
 char *server_database_folder(const struct conf *conf);
 
+/* What the executor may do, as far as it can change. */
+struct exec_tuning server_exec_tuning(const struct conf *conf);
+
 /* --- reload.c: SIGHUP --- */
 
 void reload_begin(struct server *server);

@@ -253,6 +253,7 @@ void api_set_limits(struct api *api, const struct api_limits *limits)
 {
 	limiter_set(api->limiter, TIER_HEALTH, limits->rate_health);
 	limiter_set(api->limiter, TIER_PROBE, limits->rate_probe);
+	api->opts.event_window_ms = limits->event_window_ms;
 	api->opts.db_grace_ms = limits->db_grace_ms;
 }
 

@@ -55,7 +55,7 @@ void api_handle_private(struct http_request *request, void *api);
 /* What can change while it runs, as in api_opts; the minutes under way are counted on. */
 struct api_limits {
 	int rate_health, rate_probe;
-	int64_t db_grace_ms;
+	int64_t event_window_ms, db_grace_ms;
 };
 void api_set_limits(struct api *api, const struct api_limits *limits);
 

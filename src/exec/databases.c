@@ -108,15 +108,26 @@ static bool is_set(const char *text)
 	return text != NULL && text[0] != '\0';
 }
 
+void databases_set_connections(struct databases *databases, int connections_max)
+{
+	int most = connections_max < 1             ? 1
+		   : connections_max > PG_POOL_MAX ? PG_POOL_MAX
+						   : connections_max;
+
+	databases->connections_max = most;
+	for (size_t i = 0; i < databases->count; i++)
+		if (databases->items[i].pool != NULL)
+			pg_pool_set_max(databases->items[i].pool, most);
+}
+
 int databases_create(
 	const struct exec_opts *opts, struct databases **ret_databases, struct err *err)
 {
 	struct databases *databases = xcalloc(1, sizeof(*databases));
-	int most = opts->max_running_kind[ACTION_SQL];
 	int code = 0;
 
 	databases->loop = opts->loop;
-	databases->connections_max = most < 1 ? 1 : most > PG_POOL_MAX ? PG_POOL_MAX : most;
+	databases_set_connections(databases, opts->max_running_kind[ACTION_SQL]);
 	if (is_set(opts->sql_databases))
 		code = add_words(databases, opts->sql_databases, err);
 	if (code != 0) {

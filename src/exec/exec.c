@@ -92,9 +92,7 @@ int exec_create(const struct exec_opts *opts, struct exec **ret_exec, struct err
 		exec_free(exec);
 		return code;
 	}
-	code = opts->exec_enabled
-		       ? keeper_start(opts->max_running_kind[ACTION_EXEC], &exec->keeper, err)
-		       : 0;
+	code = opts->exec_enabled ? keeper_start(KEEPER_GROUPS_MAX, &exec->keeper, err) : 0;
 	if (code == 0 && opts->exec_enabled)
 		code = notes_create(opts->loop, opts->state_dir, &exec->notes, err);
 	if (code == 0)
@@ -109,6 +107,20 @@ int exec_create(const struct exec_opts *opts, struct exec **ret_exec, struct err
 	}
 	*ret_exec = exec;
 	return 0;
+}
+
+void exec_tune(struct exec *exec, const struct exec_tuning *tuning)
+{
+	exec->opts.max_running = tuning->max_running;
+	memcpy(exec->opts.max_running_kind, tuning->max_running_kind,
+		sizeof(exec->opts.max_running_kind));
+	exec->opts.term_grace_ms = tuning->term_grace_ms;
+	exec->opts.output_max = tuning->output_max;
+	exec->opts.allow_private_targets = tuning->allow_private_targets;
+	hosts_set_limit(exec->hosts, tuning->max_per_host);
+	hooks_set_connections(exec->hooks, tuning->max_running_kind[ACTION_HTTP]);
+	databases_set_connections(exec->databases, tuning->max_running_kind[ACTION_SQL]);
+	webhook_start_waiting(exec);
 }
 
 static void on_hooks_closed(void *data)

@@ -77,6 +77,18 @@ struct exec_opts {
  * programs die with the thread that started them. */
 int exec_create(const struct exec_opts *opts, struct exec **ret_exec, struct err *err);
 
+/* What can change while it runs, as in exec_opts; for what begins from now on. With less room than
+ * is taken, what runs goes on. */
+struct exec_tuning {
+	int max_running;
+	int max_running_kind[ACTION_KIND_COUNT];
+	int max_per_host;
+	int64_t term_grace_ms;
+	size_t output_max;
+	bool allow_private_targets;
+};
+void exec_tune(struct exec *exec, const struct exec_tuning *tuning);
+
 /* Only when idle (exec_in_flight() == 0); handles close asynchronously, then `closed` runs. */
 typedef void exec_closed_fn(void *data);
 void exec_destroy(struct exec *exec, exec_closed_fn *closed, void *data);

@@ -211,6 +211,8 @@ void accounts_give_up(struct account_wait *wait);
 
 struct hooks;
 int hooks_create(uv_loop_t *loop, int connections_max, struct hooks **ret_hooks, struct err *err);
+/* How many are kept for later, from now on. */
+void hooks_set_connections(struct hooks *hooks, int connections_max);
 /* Connections are closed now, handles later; then `closed` runs. Only without transfers. */
 void hooks_destroy(struct hooks *hooks, exec_closed_fn *closed, void *data);
 /* `easy` is a CURL handle whose private pointer is what webhook_on_done wants. Not from within a
@@ -263,6 +265,8 @@ void hosts_leave(struct hosts *hosts, struct webhook *hook);
 /* The next that waits at a host with a free place; it has the place now. NULL: none. */
 struct webhook *hosts_next(struct hosts *hosts);
 int hosts_limit(const struct hosts *hosts);
+/* Requests under way that had no limit when they began are not counted. */
+void hosts_set_limit(struct hosts *hosts, int max_per_host);
 /* In webhook.c: starts those that wait while there are slots and places for them. */
 void webhook_start_waiting(struct exec *exec);
 
@@ -435,6 +439,7 @@ struct keeper {
 	pid_t *ended; /* owned; groups it has ended and we have not withdrawn */
 	int ended_count, groups_max;
 };
+#define KEEPER_GROUPS_MAX 10000 /* what max_running_exec may be raised to */
 int keeper_start(int groups_max, struct keeper *ret_keeper, struct err *err);
 /* Without a word to the groups: only when there are none, or when the keeper cannot be trusted. */
 void keeper_stop(struct keeper *keeper);
@@ -458,6 +463,8 @@ struct databases;
 /* ERR_INVALID: the option sql_databases. */
 int databases_create(
 	const struct exec_opts *opts, struct databases **ret_databases, struct err *err);
+/* Of each, from now on: as many as there may be sql attempts. */
+void databases_set_connections(struct databases *databases, int connections_max);
 /* Only without attempts. */
 void databases_destroy(struct databases *databases, exec_closed_fn *closed, void *data);
 bool databases_has(const struct databases *databases, const char *name);

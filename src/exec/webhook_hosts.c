@@ -53,6 +53,11 @@ int hosts_limit(const struct hosts *hosts)
 	return hosts->max_per_host;
 }
 
+void hosts_set_limit(struct hosts *hosts, int max_per_host)
+{
+	hosts->max_per_host = max_per_host;
+}
+
 /* "https://example.org:8443", lower case, the port always there. */
 static char *key_of(const char *text)
 {
@@ -142,7 +147,7 @@ struct webhook *hosts_next(struct hosts *hosts)
 		struct host *host = list_entry(node, struct host, crowded);
 		struct webhook *hook;
 
-		if (host->running >= hosts->max_per_host)
+		if (hosts->max_per_host > 0 && host->running >= hosts->max_per_host)
 			continue;
 		hook = list_entry(host->waiting.next, struct webhook, waiting);
 		list_remove(&hook->waiting);

@@ -183,6 +183,12 @@ int hooks_create(uv_loop_t *loop, int connections_max, struct hooks **ret_hooks,
 	return 0;
 }
 
+void hooks_set_connections(struct hooks *hooks, int connections_max)
+{
+	hooks->connections_max = connections_max;
+	(void)curl_multi_setopt(hooks->multi, CURLMOPT_MAXCONNECTS, (long)connections_max);
+}
+
 static void drop_idle(struct hooks *hooks)
 {
 	while (hooks->idle_count > 0)

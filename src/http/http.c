@@ -211,6 +211,7 @@ void http_share_listener(struct http *http, bool is_shared)
 void http_set_limits(struct http *http, const struct http_limits *limits)
 {
 	http->opts.connections_per_address = limits->connections_per_address;
+	http->opts.body_max = limits->body_max;
 	http->opts.header_timeout_ms = limits->header_timeout_ms;
 	http->opts.body_timeout_ms = limits->body_timeout_ms;
 	http->opts.idle_timeout_ms = limits->idle_timeout_ms;

@@ -73,6 +73,7 @@ void http_share_listener(struct http *http, bool is_shared);
 /* What can change while it runs, as in http_opts; for what begins from now on. */
 struct http_limits {
 	int connections_per_address;
+	size_t body_max;
 	int64_t header_timeout_ms, body_timeout_ms, idle_timeout_ms;
 };
 void http_set_limits(struct http *http, const struct http_limits *limits);

@@ -111,6 +111,8 @@ static int accept_one(struct http *http)
 		return 0;
 	case EMFILE:
 	case ENFILE:
+		if (RULE_IS_OFF(SPARE_DESCRIPTOR))
+			return 0;
 		return shed_one(listener) ? 1 : -1;
 	case ENOBUFS:
 	case ENOMEM:

@@ -332,6 +332,8 @@ void life_signal(struct life *life, enum life_signal signal, const char *name)
 	life->grade = grade;
 	life->signal_mono_ms = now;
 	log_info("signal", kv_str("name", name), kv_i64("grade", grade));
+	if (life->state == SERVICE_STARTING && RULE_IS_OFF(STOPPABLE_WHILE_STARTING))
+		return;
 	if (grade >= 3)
 		_exit(3);
 	life_drain(life, LIFE_DRAIN_STOP, name);

@@ -315,6 +315,9 @@ struct pg_pool_opts pg_pool_defaults(void);
 /* Opens `min` connections in the background. ERR_INVALID. */
 int pg_pool_create(const struct pg_pool_opts *opts, struct pg_pool **ret_pool, struct err *err);
 
+/* `max` of pg_pool_opts from now on; connections beyond it go when they have been idle. */
+void pg_pool_set_max(struct pg_pool *pool, int max);
+
 /* Refuses new requests and answers the waiting ones with ERR_CANCELLED at once; lets what runs, and
  * who has a lease, finish for up to `grace_ms`, then ends that too (a lease must still be
  * released). Closes the connections and calls back; the pool is gone then. Calling it again only
@@ -383,7 +386,7 @@ struct pg_errand {
 	void (*done)(struct pg_errand *errand);
 	void *data;
 	/* out */
-	struct err err; /* code 0: committed */
+	struct err err;  /* code 0: committed */
 	bool is_unknown; /* the connection was lost under the COMMIT: done or not done */
 	/* private to pg/, but for the rows of on_statement */
 	struct pg_query *statement;

@@ -235,6 +235,13 @@ void pool_serve(struct pg_pool *pool)
 		pool_slot_add(pool);
 }
 
+void pg_pool_set_max(struct pg_pool *pool, int max)
+{
+	must(max >= 1 && max <= PG_POOL_MAX && max >= pool->opts.min);
+	pool->opts.max = max;
+	pool_serve(pool);
+}
+
 /* Waited too long: for a database that is away, or one that is too slow. */
 static void expire(struct pg_pool *pool, struct pg_waiter *waiter, int64_t now_mono_ms)
 {

@@ -356,11 +356,21 @@ void attempt_end_early(struct sched *sched, const struct id *run_id, enum attemp
 	}
 }
 
+/* There was one when it was claimed; a reload may have taken it since. */
+static bool has_slot(const struct attempt *attempt)
+{
+	int slots[ACTION_KIND_COUNT];
+
+	(void)exec_free_slots(attempt->sched->opts.exec, slots);
+	return slots[attempt->run.action->kind] > 0;
+}
+
 void attempt_begin(struct attempt *attempt)
 {
 	struct sched *sched = attempt->sched;
 
-	if (sched->is_paused || !lease_is_held(sched) || attempt->end_now != ATTEMPT_SUCCEEDED) {
+	if (sched->is_paused || !lease_is_held(sched) || attempt->end_now != ATTEMPT_SUCCEEDED ||
+		!has_slot(attempt)) {
 		end_unstarted(attempt);
 		return;
 	}

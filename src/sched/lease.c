@@ -157,7 +157,7 @@ static void renew(struct sched *sched, const struct store_heartbeat *beat)
 			log_warn("a run of ours was taken over; ending it",
 				kv_id("run", &beat->ret_lost[i]));
 	}
-	for (size_t i = 0; i < beat->ret_cancel_count; i++)
+	for (size_t i = 0; i < beat->ret_cancel_count && !RULE_IS_OFF(CHANGES_HEARD); i++)
 		sched_cancel_run(sched, &beat->ret_cancel[i]);
 	for (size_t i = 0; i < beat->ret_pause_count; i++)
 		sched_pause_run(sched, &beat->ret_pause[i]);

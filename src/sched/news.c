@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metric.h"
+#include "base/prove.h"
 
 /* Looks on hints are this far apart: a look reads all that is due soon. */
 #define LOOK_GAP_MS 250
@@ -114,7 +115,7 @@ static void on_action(const struct id *action_id, void *data)
 {
 	struct sched *sched = data;
 
-	if (sched->is_paused || sched->is_destroyed)
+	if (sched->is_paused || sched->is_destroyed || RULE_IS_OFF(CHANGES_HEARD))
 		return;
 	if (action_id && sched_owns(sched, action_id))
 		fetch(sched, action_id);
@@ -129,7 +130,8 @@ static void on_pending(void *data)
 
 static void on_cancel(const struct id *run_id, void *data)
 {
-	sched_cancel_run(data, run_id);
+	if (!RULE_IS_OFF(CHANGES_HEARD))
+		sched_cancel_run(data, run_id);
 }
 
 static void on_pause(const struct id *run_id, void *data)

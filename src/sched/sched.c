@@ -246,6 +246,15 @@ void sched_hand_over(struct sched *sched)
 	lease_beat(&sched->heartbeat);
 }
 
+void sched_set_limits(struct sched *sched, const struct sched_limits *limits)
+{
+	sched->opts.db_max_ms = limits->db_max_ms;
+	if (!sched->has_successor)
+		sched->opts.heartbeat_ms = limits->heartbeat_ms;
+	lease_beat_soon(sched);
+	sched_run_pending(sched);
+}
+
 /* --- pause, drain, stop --- */
 
 void sched_pause(struct sched *sched)

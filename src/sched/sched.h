@@ -58,6 +58,13 @@ void sched_start(struct sched *sched, sched_done_fn *started, void *data);
 void sched_pause(struct sched *sched);
 void sched_resume(struct sched *sched);
 
+/* What can change while it runs, as in sched_opts. Room that the executor has got or lost is looked
+ * for, too. */
+struct sched_limits {
+	int64_t heartbeat_ms, db_max_ms;
+};
+void sched_set_limits(struct sched *sched, const struct sched_limits *limits);
+
 /* The process is going to stop: attempts still running after `run_max_ms` are ended (TERM, grace,
  * KILL) and handed back. The first call counts. */
 void sched_finish_within(struct sched *sched, int64_t run_max_ms);

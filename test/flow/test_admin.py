@@ -191,6 +191,7 @@ def test_it_goes_from_hand_to_hand(watched, heirs):  # noqa: F811
     first = server.ask("/health").json["instance_id"]
     hand_over(server)
     assert server.ask("/health").json["instance_id"] != first
+    assert b"\ngathering_handovers_total 1\n" in server.ask("/metrics").body
     server.stop()
     assert not os.path.exists(server.admin_path)
 

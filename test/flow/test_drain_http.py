@@ -233,6 +233,44 @@ def test_500_slow_loris_connections_end_by_the_head_deadline(servers):
         sock.close()
 
 
+# --- descriptors run out ---
+
+def cpu_s(server):
+    with open(f"/proc/{server.pid}/stat", encoding="utf-8") as file:
+        user, system = file.read().rsplit(")", 1)[1].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def connect_until_refused(server):
+    """-> clients that say nothing, as many as the server has descriptors for."""
+    socks = []
+    while not select.select(socks, [], [], 0.01)[0]:
+        assert len(socks) < 200
+        socks.append(server.connect())
+    refused = select.select(socks, [], [])[0][0]
+    assert b" 503 " in refused.recv(100)
+    return socks
+
+
+def test_without_descriptors_the_listener_neither_spins_nor_loses_the_drain(servers):
+    server = servers(prefix=["prlimit", "--nofile=80:80"], header_timeout="60s").start()
+    socks = connect_until_refused(server)
+    assert b"out of file descriptors" in read_all(server.connect())
+    began, used = time.monotonic(), cpu_s(server)
+    time.sleep(1)  # what it does in a second of this
+    assert cpu_s(server) - used < 0.5 * (time.monotonic() - began)
+    for sock in socks[:len(socks) // 2]:
+        sock.close()
+    wait_for(lambda: server.get("/health/live").status == 200, "health when some are free")
+    assert server.get("/api/v1/actions").status == 200
+    socks += connect_until_refused(server)
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0, server.log
+    assert list(server.stop_events)[-1] == "store_closed"
+    for sock in socks:
+        sock.close()
+
+
 # --- the notice ---
 
 def test_the_door_is_open_until_the_notice_ends(servers):
@@ -322,12 +360,20 @@ def start_on(servers, folder, kind, **options):
     return server, (lambda: connect_unix(f"{folder}/s")) if kind == "unix" else server.connect
 
 
-@pytest.mark.parametrize("kind", ["ipv4", "ipv6", "unix"])
-def test_whoever_waits_in_the_queue_when_the_listener_closes_is_answered(servers, tmp_path, kind):
-    """The server stands still while 50 clients come and the notice runs out: it wakes to the end of the notice."""
-    server, connect = start_on(servers, tmp_path, kind, notice_min="1s", notice_max="1s")
+SLOW_NOTICE = {"notice_min": "1s", "notice_max": "1s"}
+
+
+def is_stopped(server):
+    with open(f"/proc/{server.pid}/stat", encoding="utf-8") as file:
+        return file.read().rsplit(")", 1)[1].split()[0] == "T"
+
+
+def queue_clients(server, connect):
+    """-> 50 clients in the queue of a server with SLOW_NOTICE, which wakes to the end of its notice: it has been told
+    to stop, and has stood still while they came."""
+    drained = server.log.count("to=draining")
     server.signal(signal.SIGTERM)
-    wait_for(lambda: "to=draining" in server.log, "the notice")
+    wait_for(lambda: server.log.count("to=draining") > drained, "the notice")
     noticed = time.monotonic()
     server.signal(signal.SIGSTOP)
     wait_for(lambda: is_stopped(server), "it to stand still")
@@ -336,6 +382,10 @@ def test_whoever_waits_in_the_queue_when_the_listener_closes_is_answered(servers
         sock.sendall(LIST)
     time.sleep(max(0, noticed + 1.5 - time.monotonic()))  # the notice runs out
     server.signal(signal.SIGCONT)
+    return socks
+
+
+def read_answers(socks):
     answers = []
     for sock in socks:
         try:
@@ -343,13 +393,14 @@ def test_whoever_waits_in_the_queue_when_the_listener_closes_is_answered(servers
         except OSError as error:
             answers.append(repr(error))
         sock.close()
-    assert answers == [b"HTTP/1.1 200"] * 50
+    return answers
+
+
+@pytest.mark.parametrize("kind", ["ipv4", "ipv6", "unix"])
+def test_whoever_waits_in_the_queue_when_the_listener_closes_is_answered(servers, tmp_path, kind):
+    server, connect = start_on(servers, tmp_path, kind, **SLOW_NOTICE)
+    assert read_answers(queue_clients(server, connect)) == [b"HTTP/1.1 200"] * 50
     assert server.wait() == 0
-
-
-def is_stopped(server):
-    with open(f"/proc/{server.pid}/stat", encoding="utf-8") as file:
-        return file.read().rsplit(")", 1)[1].split()[0] == "T"
 
 
 def stop_in_a_storm(servers, folder, kind):

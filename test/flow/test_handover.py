@@ -15,6 +15,7 @@ import pytest
 
 from harness import BINARY, seeded, shell, wait_for
 from pg import cluster, clusters  # noqa: F401 (fixtures)
+from test_drain_http import LIST, SLOW_NOTICE, queue_clients, read_answers
 from test_scheduling import assert_every_due_time_once
 
 HANDOVERS = int(os.environ.get("GATHERING_TEST_HANDOVERS", 50))
@@ -351,6 +352,17 @@ def test_instances_on_postgresql_hand_over_too(servers, cluster, targets):  # no
     server.stop()
 
 
+def test_whoever_waits_in_the_queue_of_a_socket_that_was_handed_over_is_answered(servers):
+    """Once its predecessor is gone the socket is the server's own, and so is everybody in its queue."""
+    server = hand_over(servers(**SLOW_NOTICE).start())
+    wait_for(lambda: "the process before this one has ended" in server.log, "its being alone")
+    assert read_answers(queue_clients(server, server.connect)) == [b"HTTP/1.1 200"] * 50
+    assert server.wait() == 0
+    assert server.log.count("listener_closed") == 2
+    with pytest.raises(ConnectionRefusedError):
+        server.connect()
+
+
 # --- socket activation ---
 
 @pytest.fixture
@@ -386,6 +398,19 @@ def test_a_passed_socket_outlives_the_server(activate):
         assert answers(server)
         server.stop()
         socket.create_connection(sock.getsockname()).close()  # still listening
+
+
+def test_whoever_waits_in_the_queue_of_a_passed_socket_is_answered_by_one_or_the_next(activate):
+    """Its 50 clients, and another one that comes when the server is gone, with the next not yet there."""
+    with listening(socket.AF_INET, ("127.0.0.1", 0)) as sock:
+        server = activate(sock, **SLOW_NOTICE)
+        socks = queue_clients(server, server.connect)
+        assert server.wait() == 0
+        socks.append(socket.create_connection(sock.getsockname(), timeout=10))
+        socks[-1].sendall(LIST)
+        server = activate(sock, idle_timeout="100ms")
+        assert read_answers(socks) == [b"HTTP/1.1 200"] * 51
+        server.stop()
 
 
 def test_a_passed_unix_socket_keeps_its_file(activate, tmp_path):

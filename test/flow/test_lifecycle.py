@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 
@@ -152,6 +153,33 @@ def test_a_signal_while_the_start_waits_for_the_database(servers, tmp_path):
         assert server.wait(20) == 0
 
 
+# Stops one thread of a process, as no signal can: PTRACE_SEIZE, PTRACE_INTERRUPT; until the process ends.
+FREEZE_A_THREAD = """
+import ctypes, os, sys
+libc, thread = ctypes.CDLL(None, use_errno=True), int(sys.argv[1])
+for request in (0x4206, 0x4207):
+    if libc.ptrace(request, thread, None, None) != 0:
+        sys.exit(os.strerror(ctypes.get_errno()))
+os.waitpid(thread, 0)
+print("frozen", flush=True)
+os.waitpid(thread, 0)
+"""
+
+
+def test_a_loop_that_hangs_while_runs_are_awaited_cannot_keep_the_process(servers):
+    """total_max has a thread of its own."""
+    server = start_stubborn(servers, total_max="6s", term_grace="500ms", db_max="200ms")
+    server.signal(signal.SIGTERM)
+    wait_for(lambda: "claims_drained" in server.stop_events, "the drain to wait for the run")
+    freezer = subprocess.Popen([sys.executable, "-c", FREEZE_A_THREAD, str(server.pid)], stdout=subprocess.PIPE, text=True)
+    assert freezer.stdout.readline() == "frozen\n"
+    events = server.stop_events
+    assert server.wait() == 3
+    assert server.stop_events == events and "the stop took longer than total_max" in server.log
+    assert_program_gone(server)
+    freezer.communicate(timeout=30)
+
+
 def test_two_signals_at_once_are_one(servers):
     """Ctrl-C reaches us and, through a shell or a supervisor, reaches us again."""
     server = servers(exec_enabled=True, run_max="20s").start()
@@ -168,7 +196,7 @@ def test_two_signals_at_once_are_one(servers):
 
 def start_stubborn(servers, **options):
     """A server with a program that does not end when asked."""
-    server = servers(exec_enabled=True, run_max="60s", total_max="100s", term_grace="60s", **options).start()
+    server = servers(**{"exec_enabled": True, "run_max": "60s", "total_max": "100s", "term_grace": "60s", **options}).start()
     server.create(name="stubborn", **shell("trap '' TERM; echo $$ > pid; while :; do sleep 0.1; done", on_interrupt="hold"))
     server.run_id = server.post("/api/v1/actions/stubborn/run").json["id"]
     server.program = wait_lines(os.path.join(server.folder, "pid"), "the program")[0]

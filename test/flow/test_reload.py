@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from harness import wait_for
+from harness import shell, wait_for, wait_lines
 
 
 @pytest.fixture
@@ -37,9 +37,9 @@ def test_a_live_option_changes_and_another_is_named(configured):
     server = configured("rate_health = 5\nlog_level = info\n")
     while server.get("/health").status == 200:
         pass
-    server.reload("rate_health = 0\nlog_level = debug\nmax_running = 7\n",
+    server.reload("rate_health = 0\nlog_level = debug\nconnections_max = 77\n",
                   ["option changed option=rate_health from=5 to=0", "option changed option=log_level from=info to=debug",
-                   "option waits for a restart option=max_running from=256 to=7", "reloaded waiting_for_restart=1"])
+                   "option waits for a restart option=connections_max from=1024 to=77", "reloaded waiting_for_restart=1"])
     assert {server.get("/health").status for _ in range(20)} == {200}
     server.stop()
     assert " debug " in server.log
@@ -56,7 +56,7 @@ def test_the_limits_of_a_stop_can_be_changed_before_it(configured):
     ("log_level = loud\n", ["log_level", "debug"]),
     ("notice_min = 20s\nnotice_max = 10s\n", ["notice_min", "is above notice_max"]),
     ("[other]\nx = 1\n", ["[other]"]),
-])
+], ids=["unknown_option", "unknown_word", "contradiction", "unknown_section"])
 def test_a_configuration_that_is_wrong_changes_nothing(configured, text, words):
     server = configured("log_level = info\n")
     server.reload("log_level = debug\n" + text, ["reload refused: the old configuration stays", *words])
@@ -67,10 +67,38 @@ def test_a_configuration_that_is_wrong_changes_nothing(configured, text, words):
 
 
 def test_live_values_that_contradict_one_that_waits_are_refused(configured):
-    """term_grace waits for a restart: with the old one the new total_max would be too short."""
-    server = configured("term_grace = 10s\ntotal_max = 25s\n")
-    server.reload("term_grace = 1s\ntotal_max = 5s\n", ["reload refused", "total_max (5s) must be above"])
+    """The lease waits for a restart: with the old one the new heartbeat would come too seldom."""
+    server = configured("lease = 30s\nheartbeat = 5s\n")
+    server.reload("lease = 90s\nheartbeat = 20s\n", ["reload refused", "lease (30s) must be at least twice heartbeat (20s)"])
     server.stop()
+
+
+def test_room_that_a_reload_makes_is_taken_at_once_and_room_it_takes_is_given_back(configured, tmp_path):
+    """Four programs wait; one may run, then three, then one again: who runs goes on, and nobody is added."""
+    conf = "exec_enabled = true\nmax_running_exec = {}\n"
+    server = configured(conf.format(1))
+    server.create(name="long", overlap="allow", **shell("echo $$ >> up; while ! [ -e go ]; do sleep 0.05; done"))
+    runs = [server.post("/api/v1/actions/long/run").json["id"] for _ in range(4)]
+    wait_lines(tmp_path / "up", "the first program")
+    assert len(server.runs(state="running")) == 1
+    server.reload(conf.format(3), ["option=max_running_exec from=1 to=3"])
+    wait_lines(tmp_path / "up", "two more", 3)
+    server.reload(conf.format(1), ["option=max_running_exec from=3 to=1"])
+    assert len(server.runs(state="running")) == 3 and len(server.runs(state="pending")) == 1
+    (tmp_path / "go").touch()
+    for run in runs:
+        ended = server.wait_run(run)
+        assert (ended["state"], ended["attempt"], ended["interruptions"]) == ("succeeded", 1, 0)
+    server.stop()
+
+
+def test_a_grace_that_is_shortened_holds_for_programs_that_run(configured, tmp_path):
+    server = configured("exec_enabled = true\nterm_grace = 10m\nrun_max = 100ms\ntotal_max = 20m\n")
+    server.create(name="stubborn", **shell("trap '' TERM; echo up > up; while :; do sleep 0.05; done"))
+    server.post("/api/v1/actions/stubborn/run")
+    wait_lines(tmp_path / "up", "the program")
+    server.reload("exec_enabled = true\nterm_grace = 100ms\nrun_max = 100ms\ntotal_max = 20m\n", ["option=term_grace from=10m to=100ms"])
+    server.stop(expect=3)
 
 
 def test_a_missing_file_changes_nothing(configured, tmp_path):
