@@ -245,22 +245,39 @@ static void swap_live(struct conf *conf, struct conf *fresh)
 			conf_swap(conf, fresh, &conf_options[i]);
 }
 
+static bool is_same(
+	const struct conf *conf, const struct conf *old, const struct conf_option *option)
+{
+	struct buf here, there;
+	bool result;
+
+	buf_init(&here, CONF_VALUE_MAX);
+	buf_init(&there, CONF_VALUE_MAX);
+	conf_write_value(conf, option, &here);
+	conf_write_value(old, option, &there);
+	result = strcmp(buf_text(&here), buf_text(&there)) == 0;
+	buf_fini(&here);
+	buf_fini(&there);
+	return result;
+}
+
 /* `old` has the values of before where an option is live, of later where it is not. */
 static void tell_change(const struct conf *conf, const struct conf *old,
 	const struct conf_option *option, conf_change_fn *each, void *data)
 {
 	struct buf here, there;
 
+	if (is_same(conf, old, option))
+		return;
 	buf_init(&here, CONF_VALUE_MAX);
 	buf_init(&there, CONF_VALUE_MAX);
-	conf_write_value(conf, option, &here);
-	conf_write_value(old, option, &there);
-	if (strcmp(buf_text(&here), buf_text(&there)) != 0)
-		each(&(struct conf_change){.name = option->name,
-			     .before = buf_text(option->is_live ? &there : &here),
-			     .after = buf_text(option->is_live ? &here : &there),
-			     .is_live = option->is_live},
-			data);
+	conf_show_value(conf, option, &here);
+	conf_show_value(old, option, &there);
+	each(&(struct conf_change){.name = option->name,
+		     .before = buf_text(option->is_live ? &there : &here),
+		     .after = buf_text(option->is_live ? &here : &there),
+		     .is_live = option->is_live},
+		data);
 	buf_fini(&here);
 	buf_fini(&there);
 }
@@ -317,7 +334,7 @@ void conf_write_effective(const struct conf *conf, struct buf *out)
 		struct buf value;
 
 		buf_init(&value, out->limit);
-		conf_write_value(conf, &conf_options[i], &value);
+		conf_show_value(conf, &conf_options[i], &value);
 		buf_printf(out, "%-24s %-24s ", conf_options[i].name,
 			value.len > 0 ? buf_text(&value) : "\"\"");
 		write_source(conf, &conf_options[i], out);

@@ -47,7 +47,8 @@ struct conf {
  * success. Blocking; before the loop starts. */
 [[nodiscard]] int conf_load(int argc, char *const *argv, struct conf *ret_conf, struct err *err);
 
-/* One option that differs between two configurations. All borrowed for the call. */
+/* One option that differs between two configurations; passwords in URLs are hidden. All borrowed
+ * for the call. */
 struct conf_change {
 	const char *name, *before, *after;
 	bool is_live; /* it has been taken over; else it waits for a restart */
@@ -63,8 +64,9 @@ typedef void conf_change_fn(const struct conf_change *change, void *data);
 /* Frees what a loaded `conf` owns; harmless for {0} and when repeated. */
 void conf_fini(struct conf *conf);
 
-/* `gathering check-config`: one line an option, in columns: name, value ("" when empty), and where
- * it came from: "default", "file PATH", "environment GATHERING_NAME" or "flag". */
+/* `gathering check-config`, passwords in URLs hidden: one line an option, in columns: name, value
+ * ("" when empty), and where it came from: "default", "file PATH", "environment GATHERING_NAME" or
+ * "flag". */
 void conf_write_effective(const struct conf *conf, struct buf *out);
 
 /* The options part of --help, and the table of doc/config.md (Markdown). */

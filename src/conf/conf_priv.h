@@ -51,6 +51,9 @@ int conf_check(const struct conf *conf, struct err *err);
 void conf_write_allowed(const struct conf_option *option, struct buf *out);
 void conf_write_value(const struct conf *conf, const struct conf_option *option, struct buf *out);
 
+/* The same for people: passwords in URLs are `***`. */
+void conf_show_value(const struct conf *conf, const struct conf_option *option, struct buf *out);
+
 /* Gets one `key = value` of [gathering]; a negative return ends the reading and is passed on. */
 typedef int conf_pair_fn(void *data, const char *key, const char *value, struct err *err);
 

@@ -45,6 +45,14 @@ def test_a_live_option_changes_and_another_is_named(configured):
     assert " debug " in server.log
 
 
+def test_a_password_that_changes_is_not_logged(configured):
+    server = configured("sql_databases = a=postgresql://u:first@h/d\n")
+    server.reload("sql_databases = a=postgresql://u:second@h/d\n",
+                  ["option waits for a restart option=sql_databases from=\"a=postgresql://u:***@h/d\" to=\"a=postgresql://u:***@h/d\""])
+    server.stop()
+    assert "first" not in server.log and "second" not in server.log
+
+
 def test_the_limits_of_a_stop_can_be_changed_before_it(configured):
     server = configured("notice_min = 600s\nnotice_max = 600s\ntotal_max = 1000s\n")
     server.reload("notice_min = 0s\nnotice_max = 1s\ntotal_max = 20s\n", ["option=notice_max from=10m to=1s"])

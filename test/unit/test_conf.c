@@ -450,6 +450,35 @@ static void test_effective_names_value_and_source(void **state)
 	buf_fini(&out);
 }
 
+static void test_passwords_are_shown_to_nobody(void **state)
+{
+	static const char *const given[] = {
+		"postgresql://me:se@hunter@db:5432/x?sslpassword=hunter2&a=b",
+		"postgresql://me@db/x:y", "postgresql://db/x?password=hunter", "sqlite:/a:b@c.db"};
+	static const char *const shown[] = {
+		"database postgresql://me:***@db:5432/x?sslpassword=***&a=b flag",
+		"database postgresql://me@db/x:y flag",
+		"database postgresql://db/x?password=*** flag", "database sqlite:/a:b@c.db flag"};
+
+	for (size_t i = 0; i < COUNT_OF(given); i++) {
+		struct conf conf;
+		struct err err;
+		struct buf out;
+
+		assert_int_equal(LOAD(&conf, &err, "--database", given[i], "--sql-databases",
+					 "a=postgresql://u:hunter@h/d b=postgresql://u:hunter@h/d"),
+			0);
+		buf_init(&out, 1 << 16);
+		conf_write_effective(&conf, &out);
+		assert_line(&out, "database", shown[i]);
+		assert_line(&out, "sql_databases",
+			"sql_databases a=postgresql://u:***@h/d b=postgresql://u:***@h/d flag");
+		assert_null(strstr(buf_text(&out), "hunter"));
+		conf_fini(&conf);
+		buf_fini(&out);
+	}
+}
+
 /* What is shown can be given back: every effective value, as a flag, is taken and shown the same.
  */
 static void test_effective_values_can_be_given_back(void **state)
@@ -533,6 +562,7 @@ int main(void)
 		TEST(test_broken_files_are_refused),
 		TEST(test_contradictions_are_refused),
 		TEST(test_effective_names_value_and_source),
+		TEST(test_passwords_are_shown_to_nobody),
 		TEST(test_effective_values_can_be_given_back),
 		TEST(test_help_and_markdown_have_every_option),
 	};
