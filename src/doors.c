@@ -71,6 +71,10 @@ static int open_listener(struct server *server, struct err *err)
 		.header_timeout_ms = conf->header_timeout,
 		.body_timeout_ms = conf->body_timeout,
 		.idle_timeout_ms = conf->idle_timeout,
+		.streams_max = (int)conf->streams_max,
+		.streams_per_address = (int)conf->streams_per_address,
+		.stream_buffer = (size_t)conf->stream_buffer,
+		.stream_heartbeat_ms = conf->stream_heartbeat,
 	};
 
 	if (socket.fd >= 0 && !inherit_is_local(socket.fd) && !conf->insecure) {
@@ -149,7 +153,7 @@ void http_part_drain(void *data)
 {
 	struct server *server = data;
 
-	http_drain(server->http, IDLE_GRACE_MS, on_http_drained, server);
+	http_drain(server->http, IDLE_GRACE_MS, server->conf.close_spread, on_http_drained, server);
 }
 
 int64_t http_drain_max(void *data)

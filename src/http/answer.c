@@ -101,7 +101,7 @@ enum MHD_Result answer_queue(struct http_request *request)
 	struct MHD_Response *response = take_ptr(request->response);
 	enum MHD_Result result;
 
-	conn_enter(request->conn, PHASE_SEND);
+	conn_enter(request->conn, request->conn->stream ? PHASE_STREAM : PHASE_SEND);
 	result = MHD_queue_response(request->conn->mhd, (unsigned)request->status, response);
 	MHD_destroy_response(response);
 	return result;
@@ -145,7 +145,8 @@ static void resume(struct conn *conn)
 	http_kick(conn->http);
 }
 
-void http_reply(struct http_request *request, const struct http_answer *answer)
+void answer_give(
+	struct http_request *request, int status, struct MHD_Response *response, bool is_last)
 {
 	must(request->is_with_handler);
 	request->is_with_handler = false;
@@ -155,15 +156,24 @@ void http_reply(struct http_request *request, const struct http_answer *answer)
 			request_destroy(request);
 		return;
 	}
-	request->status = answer->status;
-	request->response = make_response(answer->body, answer->body_len, answer->content_type);
-	for (const char *const *h = answer->headers; h && h[0]; h += 2)
-		(void)MHD_add_response_header(request->response, h[0], h[1]);
-	add_common_headers(request, is_last_answer(request));
+	request->status = status;
+	request->response = response;
+	add_common_headers(request, is_last);
 	if (request->is_in_handler)
 		return;
 	if (answer_queue(request) == MHD_YES)
 		resume(request->conn);
 	else
 		conn_cut(request->conn);
+}
+
+void http_reply(struct http_request *request, const struct http_answer *answer)
+{
+	struct MHD_Response *response = NULL;
+
+	if (request->conn)
+		response = make_response(answer->body, answer->body_len, answer->content_type);
+	for (const char *const *h = answer->headers; response && h && h[0]; h += 2)
+		(void)MHD_add_response_header(response, h[0], h[1]);
+	answer_give(request, answer->status, response, request->conn && is_last_answer(request));
 }

@@ -110,6 +110,8 @@ static int64_t phase_limit_ms(const struct http *http, enum phase phase)
 	case PHASE_BODY:
 	case PHASE_SEND:
 		return opts->body_timeout_ms;
+	case PHASE_STREAM:
+		return opts->stream_heartbeat_ms;
 	case PHASE_IDLE:
 		return HTTP_HALF_CLOSED_MS;
 	case PHASE_RESTING:
@@ -163,6 +165,8 @@ void conn_cut(struct conn *conn)
 	struct http_request *request = conn->request;
 
 	conn->is_cut = true;
+	if (conn->stream)
+		stream_over(conn->stream);
 	if (conn->phase != PHASE_ENDED)
 		conn_enter(conn, PHASE_ENDED);
 	if (request && request->is_with_handler)
@@ -217,6 +221,9 @@ static void expire(struct conn *conn)
 		break;
 	case PHASE_SEND:
 		expire_send(conn);
+		break;
+	case PHASE_STREAM:
+		stream_beat(conn);
 		break;
 	case PHASE_IDLE:
 		if (has_client_closed(conn))

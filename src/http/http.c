@@ -31,6 +31,7 @@ void http_count(const struct http *http)
 	metrics.http_connections = (int64_t)http->connection_count;
 	metrics.http_connections_idle = (int64_t)(http->connection_count - http->in_flight);
 	metrics.http_requests_in_flight = (int64_t)http->in_flight;
+	metrics.http_streams = (int64_t)http->stream_count;
 }
 
 static void on_deadline(uv_timer_t *timer);
@@ -94,9 +95,12 @@ static void on_deadline(uv_timer_t *timer)
 {
 	struct http *http = container_of(timer, struct http, timer);
 	int64_t now_mono_ms = clock_mono_ms();
-	int64_t conns, lingers;
+	int64_t conns, lingers, streams;
 
 	http->timer_mono_ms = INT64_MAX;
+	streams = streams_close_due(http, now_mono_ms);
+	if (streams != INT64_MAX)
+		http_arm(http, streams);
 	conns = conn_expire(http, now_mono_ms);
 	lingers = linger_expire(http, now_mono_ms);
 	if (conns != INT64_MAX)
@@ -148,6 +152,8 @@ static void check_opts(const struct http_opts *opts)
 	must(opts->loop && (opts->listen || opts->socket));
 	must(opts->backlog > 0 && opts->connections_max > 0 && opts->connections_per_address > 0);
 	must(opts->header_max > 0 && opts->body_max > 0);
+	must(opts->streams_max == 0 || (opts->streams_per_address > 0 && opts->stream_buffer > 0 &&
+					       opts->stream_heartbeat_ms > 0));
 	must(opts->header_timeout_ms > 0 && opts->body_timeout_ms > 0 && opts->idle_timeout_ms > 0);
 }
 
@@ -170,6 +176,7 @@ int http_create(const struct http_opts *opts, http_handler_fn *handler, void *da
 		list_init(&http->buckets[i]);
 	list_init(&http->resumed);
 	list_init(&http->lingers);
+	list_init(&http->streams);
 	result = start_daemon(http, err);
 	if (result == 0)
 		result = listener_init(http, err);
@@ -238,7 +245,8 @@ void http_close_listener(struct http *http, http_done_fn *closed, void *data)
 	listener_begin_close(http);
 }
 
-void http_drain(struct http *http, int64_t idle_grace_ms, http_done_fn *drained, void *data)
+void http_drain(struct http *http, int64_t idle_grace_ms, int64_t close_spread_ms,
+	http_done_fn *drained, void *data)
 {
 	must(http->listener.state == LISTENER_CLOSED && !http->drained);
 	http->is_closing = true;
@@ -247,6 +255,7 @@ void http_drain(struct http *http, int64_t idle_grace_ms, http_done_fn *drained,
 	http->drained = drained;
 	http->drained_data = data;
 	conn_drain_all(http);
+	streams_begin_close(http, close_spread_ms);
 	http_kick(http);
 }
 
@@ -273,10 +282,16 @@ void http_each_in_flight(const struct http *http, http_each_fn *each, void *data
 		list_for_each (node, &http->phases[phase]) {
 			const struct conn *conn = list_entry(node, struct conn, in_phase);
 
-			if (conn->request && conn->request->has_head && conn->request->head)
+			if (conn->request && conn->request->has_head && conn->request->head &&
+				!conn->stream)
 				each(conn->request, data);
 		}
 	}
+}
+
+size_t http_streams(const struct http *http)
+{
+	return http->stream_count;
 }
 
 size_t http_connections(const struct http *http)

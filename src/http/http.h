@@ -44,6 +44,10 @@ struct http_opts {
 	int64_t body_timeout_ms;     /* from the end of the head to the end of the body: 408; and a
 					client that reads nothing of its answer for so long is cut */
 	int64_t idle_timeout_ms;     /* keep-alive */
+	int streams_max;             /* open at a time (http_stream_begin); 0: none */
+	int streams_per_address;
+	size_t stream_buffer;        /* bytes of one stream that its client has not read yet */
+	int64_t stream_heartbeat_ms; /* between two signs of life of a stream */
 };
 
 /* Called on the loop once the whole request has arrived (head and body, both within limits). Must
@@ -94,12 +98,14 @@ void http_close_listener(struct http *http, http_done_fn *closed, void *data);
 
 /* After the listener is closed: `drained` runs, never before this returns, when no request is in
  * flight and no connection open; idle ones are closed after idle_grace_ms, a head that has begun
- * gets 2 s. http_cut ends what is left with the next turn of the loop (`drained` then runs);
- * returns how many requests it cut and logs nothing. It may be called at any time, also by a
- * handler. */
-void http_drain(struct http *http, int64_t idle_grace_ms, http_done_fn *drained, void *data);
+ * gets 2 s; streams are closed one by one within close_spread_ms, and none begins. http_cut ends
+ * what is left with the next turn of the loop (`drained` then runs); returns how many requests it
+ * cut and logs nothing. It may be called at any time, also by a handler. */
+void http_drain(struct http *http, int64_t idle_grace_ms, int64_t close_spread_ms,
+	http_done_fn *drained, void *data);
 size_t http_cut(struct http *http);
 
+/* Without streams, for whose end nobody waits. */
 size_t http_in_flight(const struct http *http);
 
 /* Calls back, before it returns, for each request in flight whose head has arrived: id, method and
@@ -166,3 +172,40 @@ struct http_answer {
 /* Answers. Exactly once a request; the request is gone afterwards. Loop thread. When the client
  * left meanwhile, the answer is dropped. */
 void http_reply(struct http_request *request, const struct http_answer *answer);
+
+/* --- an answer that goes on: a stream --- */
+
+/* Written bit by bit, by anybody on the loop thread, until somebody ends it. In chunks; to HTTP/1.0
+ * until the connection closes, which it does in any case. It is not in flight. */
+struct http_stream;
+
+struct http_stream_opts {
+	const char *content_type;
+	const char *const *headers; /* as in http_answer */
+	const char *heartbeat;      /* written when nothing was for stream_heartbeat_ms, so that a
+				       client that has vanished is noticed; NULL: nothing. Static */
+	/* The server drains: the stream's turn has come. Must end it. */
+	void (*closing)(void *data);
+	/* The client has left, reads nothing, or was cut; also from within http_cut and
+	 * http_destroy. The stream is gone. Not after http_stream_end. */
+	void (*gone)(void *data);
+	void *data;
+};
+
+/* Answers 200, in place of http_reply, with a stream; NULL when there is nobody to write to (a HEAD
+ * request, a client that has left). ERR_UNAVAILABLE, ERR_RATE: streams too many, or draining; the
+ * request then still waits for its answer. */
+int http_stream_begin(struct http_request *request, const struct http_stream_opts *opts,
+	struct http_stream **ret_stream, struct err *err);
+
+/* False: the client reads too slowly, there is no room for these bytes (stream_buffer), and nothing
+ * of them was taken. Room for how many there is. */
+bool http_stream_write(struct http_stream *stream, const char *bytes, size_t len);
+size_t http_stream_room(const struct http_stream *stream);
+
+/* Ends it with a last word, for which there is always room. The stream is not the caller's any
+ * more. */
+#define HTTP_STREAM_LAST_MAX 4096
+void http_stream_end(struct http_stream *stream, const char *last, size_t len);
+
+size_t http_streams(const struct http *http);

@@ -9,6 +9,7 @@
  *   linger.c    sockets that only wait for their client to have read the answer
  *   request.c   libmicrohttpd's callbacks, what the gate lets through, the request's accessors
  *   answer.c    answers, problems, and the few that are written past libmicrohttpd
+ *   stream.c    answers that go on
  *   gate.c target.c  pure rules
  *
  * Everything runs on the loop thread. libmicrohttpd is entered by http.c alone (MHD_run,
@@ -63,10 +64,12 @@
  * connections, so a list in order of entry is in order of deadline.
  *
  *   HEAD -> BODY -> BUSY -> SEND -> IDLE -> RESTING        any -> ENDED
- *    ^                                |        |
+ *    ^               |        ^       |        |
+ *    |               +> STREAM+       |        |
  *    +--------------------------------+--------+
  *
- * HEAD begins with the connection or with a complete request line; BUSY is the handler's; IDLE has
+ * HEAD begins with the connection or with a complete request line; BUSY is the handler's; a STREAM
+ * is written to until its owner ends it, its deadline is the next sign of life; IDLE has
  * just been answered, RESTING is kept open for further requests; ENDED: nothing more is answered,
  * we wait for the client to close. */
 enum phase {
@@ -74,6 +77,7 @@ enum phase {
 	PHASE_BODY,
 	PHASE_BUSY,
 	PHASE_SEND,
+	PHASE_STREAM,
 	PHASE_IDLE,
 	PHASE_RESTING,
 	PHASE_ENDED,
@@ -102,6 +106,7 @@ struct conn {
 	bool is_suspended;
 	bool is_cut;                  /* no lingering */
 	struct http_request *request; /* the current one; NULL between requests */
+	struct http_stream *stream;   /* its answer; NULL: none, or not one that goes on */
 	struct list in_phase;         /* http->phases[phase] */
 	struct list in_bucket;        /* http->buckets[] */
 	struct list in_resumed;       /* http->resumed, for one turn */
@@ -174,6 +179,10 @@ struct http {
 	size_t linger_count;
 	size_t connection_count;
 	size_t in_flight;
+	struct list streams;
+	size_t stream_count;
+	int64_t closing_from_mono_ms, closing_spread_ms; /* of the streams, while draining */
+	size_t closing_total, closing_left;
 	int64_t last_request_mono_ms;
 	bool is_closing;
 	bool is_draining;
@@ -260,5 +269,20 @@ void request_destroy(struct http_request *request);
 enum MHD_Result answer_refuse(struct http_request *request, int status, const char *why);
 /* A whole problem answer written to the socket itself, where libmicrohttpd has nothing to send. */
 void answer_write(int fd, int status, const char *why);
+/* Gives `response` (taken over; NULL only when the connection is gone) to a request that is with
+ * its handler; is_last: Connection: close. */
+void answer_give(
+	struct http_request *request, int status, struct MHD_Response *response, bool is_last);
 /* Hands request->response over to libmicrohttpd. */
 enum MHD_Result answer_queue(struct http_request *request);
+
+/* --- stream.c --- */
+
+/* Its connection goes, or is cut: the owner is told. */
+void stream_over(struct http_stream *stream);
+void stream_detach(struct conn *conn);
+/* The deadline of PHASE_STREAM. */
+void stream_beat(struct conn *conn);
+void streams_begin_close(struct http *http, int64_t spread_ms);
+/* Closes those whose turn has come; returns when the next one's comes, INT64_MAX: none is left. */
+int64_t streams_close_due(struct http *http, int64_t now_mono_ms);

@@ -257,7 +257,10 @@ void request_on_completed(void *data, struct MHD_Connection *mhd, void **context
 
 	/* A detached request is its handler's; *context may be gone by now. */
 	*context = NULL;
-	http->in_flight--;
+	if (conn->stream)
+		stream_detach(conn);
+	else
+		http->in_flight--;
 	http_count(http);
 	if (conn->phase != PHASE_ENDED)
 		conn_enter(conn, PHASE_IDLE);

@@ -65,6 +65,10 @@ static inline struct http_opts rig_opts(void)
 		.header_timeout_ms = 15000,
 		.body_timeout_ms = 15000,
 		.idle_timeout_ms = 15000,
+		.streams_max = 100,
+		.streams_per_address = 100,
+		.stream_buffer = 64 * 1024,
+		.stream_heartbeat_ms = 15000,
 	};
 }
 

@@ -347,7 +347,7 @@ static void test_drain_waits_for_what_is_in_flight(void **state)
 	client_say(&partial, "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab");
 	rig_until(&rig, rig.pending_count == 1 && http_in_flight(rig.http) == 2);
 	close_listener(&rig);
-	http_drain(rig.http, 100, rig_set, &rig.is_drained);
+	http_drain(rig.http, 100, 0, rig_set, &rig.is_drained);
 	assert_false(rig.is_drained);
 	client_await_end(&idle);
 	assert_int_equal(idle.error, 0);
@@ -377,7 +377,7 @@ static void test_drain_of_an_empty_server_is_quick(void **state)
 	rig_start(&rig, rig_opts());
 	began_ms = clock_mono_ms();
 	close_listener(&rig);
-	http_drain(rig.http, 60000, rig_set, &rig.is_drained);
+	http_drain(rig.http, 60000, 0, rig_set, &rig.is_drained);
 	assert_false(rig.is_drained); /* never before it returns */
 	rig_until(&rig, rig.is_drained);
 	assert_true(clock_mono_ms() - began_ms < 30000);
@@ -396,7 +396,7 @@ static void test_cut_lets_go_of_suspended_requests(void **state)
 	}
 	rig_until(&rig, rig.handled == 3);
 	close_listener(&rig);
-	http_drain(rig.http, 0, rig_set, &rig.is_drained);
+	http_drain(rig.http, 0, 0, rig_set, &rig.is_drained);
 	assert_int_equal(http_cut(rig.http), 3);
 	rig_until(&rig, rig.is_drained);
 	assert_int_equal(http_connections(rig.http), 0);
@@ -498,7 +498,7 @@ static void stop_in_a_storm(const char *listen, int *served, int *lost)
 	}
 	rig_until(&rig, rig.handled > 50);
 	close_listener(&rig);
-	http_drain(rig.http, 0, rig_set, &rig.is_drained);
+	http_drain(rig.http, 0, 0, rig_set, &rig.is_drained);
 	rig_until(&rig, rig.is_drained);
 	for (size_t i = 0; i < COUNT_OF(stormers); i++) {
 		assert_int_equal(pthread_join(stormers[i].thread, NULL), 0);
