@@ -104,6 +104,17 @@ void *api_call_state(struct api_call *call, size_t size, void (*fini)(void *stat
 	return call->state;
 }
 
+void api_hold(struct api *api)
+{
+	api->calls++;
+}
+
+void api_let_go(struct api *api)
+{
+	api->calls--;
+	close_if_done(api);
+}
+
 void api_call_end(struct api_call *call)
 {
 	struct api *api = call->api;
@@ -114,8 +125,7 @@ void api_call_end(struct api_call *call)
 	free(call->param);
 	free(call->allow);
 	free(call);
-	api->calls--;
-	close_if_done(api);
+	api_let_go(api);
 }
 
 /* --- the way of a request --- */
@@ -235,7 +245,7 @@ static void handle(struct http_request *request, struct api *api, bool is_privat
 	call->request = request;
 	call->is_private = is_private;
 	list_init(&call->wait_node);
-	api->calls++;
+	api_hold(api);
 	api_route(call);
 }
 

@@ -58,6 +58,10 @@ void *api_call_state(struct api_call *call, size_t size, void (*fini)(void *stat
 /* Frees the call after its answer; only reply.c calls it. */
 void api_call_end(struct api_call *call);
 
+/* The api stays until who holds it lets go: for what lives on behind the answer of its call. */
+void api_hold(struct api *api);
+void api_let_go(struct api *api);
+
 /* --- answers; each frees the call. `headers`: name, value, ..., NULL; NULL: none beyond the usual
  * --- */
 
@@ -76,6 +80,10 @@ void api_reply_err(struct api_call *call, const struct err *err);
 void api_reply_problem(struct api_call *call, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 void api_reply_faults(struct api_call *call, const struct faults *faults);
+
+/* Answers with a stream (http_stream_begin) and frees the call. False: refused, and answered so. */
+bool api_reply_stream(struct api_call *call, const struct http_stream_opts *opts,
+	struct http_stream **ret_stream);
 
 /* --- reading the request; false: answered already --- */
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/api_priv.h"
+#include "api/follow_priv.h"
 #include "base/text.h"
 
 #define BINARY_TYPE  "application/octet-stream"
@@ -19,6 +19,7 @@
 struct output {
 	struct api_call *call;
 	int attempt; /* 0: the current or last one */
+	bool is_followed;
 	struct store_get_run run;
 	struct store_get_output get;
 	bool has_run, has_output;
@@ -99,6 +100,10 @@ static void on_run(struct store_req *req)
 		api_reply_err(output->call, &req->err);
 		return;
 	}
+	if (output->is_followed) {
+		follow_begin(output->call, &output->run.ret_run, output->attempt);
+		return;
+	}
 	if (reply_so_far(output))
 		return;
 	if (!store) {
@@ -118,6 +123,8 @@ void runs_output(struct api_call *call)
 	int64_t number = 0;
 
 	output->call = call;
+	if (!api_query_bool(call, "follow", &output->is_followed))
+		return;
 	if (attempt && !parse_i64(attempt, 1, ATTEMPT_MAX, &number)) {
 		api_reply_problem(call, ERR_BAD_REQUEST,
 			"query parameter 'attempt': '%.32s' is not a number from 1 on", attempt);

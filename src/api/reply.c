@@ -151,3 +151,22 @@ void api_reply_faults(struct api_call *call, const struct faults *faults)
 	reply_problem(
 		call, ERR_INVALID, problem_from_faults(faults, http_request_id(call->request)));
 }
+
+bool api_reply_stream(
+	struct api_call *call, const struct http_stream_opts *opts, struct http_stream **ret_stream)
+{
+	struct header_list list = {.count = 0};
+	struct http_stream_opts full = *opts;
+	struct err err = {0};
+
+	header_add_common(&list, call, 200);
+	header_add(&list, "X-Accel-Buffering", "no"); /* nginx would keep it back */
+	list.items[list.count] = NULL;
+	full.headers = list.items;
+	if (http_stream_begin(call->request, &full, ret_stream, &err) < 0) {
+		reply_err(call, &err);
+		return false;
+	}
+	api_call_end(call);
+	return true;
+}

@@ -4,14 +4,18 @@
  * it failed, so both are kept and what lies between is only counted. The end is a ring: no byte is
  * moved twice, however much is written. Bytes are bytes here; text for people is cleaned where it
  * is shown. */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
 #include "base/mem.h"
 #include "exec_priv.h"
 
-#define CAPTURE_FIRST 256 /* most output is shorter than this */
-#define MARK_SIZE     64
+#define CAPTURE_FIRST 256                  /* most output is shorter than this */
+#define MARK_SIZE     (EXEC_MARK_SIZE + 1) /* with the end of the line before it */
+#define MARK_BEGIN    "[... "
+#define MARK_END      " bytes left out ...]\n"
 #define HEAD_SHARE    4 /* one part in so many is for the beginning */
 
 void capture_init(struct capture *capture, size_t max)
@@ -108,12 +112,19 @@ static size_t broken_suffix(const struct capture *capture)
 	return 0;
 }
 
+const char *exec_mark(int64_t left_out, char ret_text[static EXEC_MARK_SIZE])
+{
+	(void)snprintf(ret_text, EXEC_MARK_SIZE, MARK_BEGIN "%lld" MARK_END, (long long)left_out);
+	return ret_text;
+}
+
 static void append_mark(struct buf *out, int64_t left_out)
 {
-	bool is_line_open = out->len > 0 && buf_text(out)[out->len - 1] != '\n';
+	char mark[EXEC_MARK_SIZE];
 
-	buf_printf(out, "%s[... %lld bytes left out ...]\n", is_line_open ? "\n" : "",
-		(long long)left_out);
+	if (out->len > 0 && buf_text(out)[out->len - 1] != '\n')
+		buf_putc(out, '\n');
+	buf_puts(out, exec_mark(left_out, mark));
 }
 
 char *capture_copy(const struct capture *capture, size_t *ret_len)
@@ -137,4 +148,94 @@ char *capture_copy(const struct capture *capture, size_t *ret_len)
 	}
 	*ret_len = out.len;
 	return buf_take(&out);
+}
+
+/* --- from somewhere on --- */
+
+/* `len` bytes of the ring, from its byte `skip` on. */
+static char *copy_ring(const struct capture *capture, size_t skip, size_t len)
+{
+	char *bytes = xmalloc(len + 1);
+	size_t at = capture->size > 0 ? (capture->start + skip) % capture->size : 0;
+	size_t first = len < capture->size - at ? len : capture->size - at;
+
+	if (len > 0) {
+		memcpy(bytes, capture->bytes + at, first);
+		memcpy(bytes + first, capture->bytes, len - first);
+	}
+	return bytes;
+}
+
+char *capture_from(const struct capture *capture, int64_t *io_from, size_t max, size_t *ret_len)
+{
+	int64_t ring_from = capture->total - (int64_t)capture->len;
+	size_t skip, left;
+
+	if (*io_from < (int64_t)capture->head_len) {
+		left = capture->head_len - (size_t)*io_from;
+		*ret_len = left < max ? left : max;
+		return xmemdup(capture->head + *io_from, *ret_len);
+	}
+	if (*io_from < ring_from)
+		*io_from = ring_from + (int64_t)broken_prefix(capture);
+	skip = (size_t)(*io_from - ring_from) < capture->len ? (size_t)(*io_from - ring_from)
+							     : capture->len;
+	left = capture->len - skip;
+	*ret_len = left < max ? left : max;
+	return copy_ring(capture, skip, *ret_len);
+}
+
+/* Where the mark stands. The program may write such lines too: ours is the one whose number is that
+ * of the bytes that are missing. False: nothing is. */
+static bool find_mark(
+	const char *text, size_t len, int64_t total, size_t *ret_head, size_t *ret_tail)
+{
+	size_t begin_len = strlen(MARK_BEGIN), end_len = strlen(MARK_END);
+
+	for (const char *at = text, *end = text + len;
+		at < end && (at = memmem(at, (size_t)(end - at), MARK_BEGIN, begin_len)) != NULL;
+		at++) {
+		size_t head = (size_t)(at - text), tail = head + begin_len;
+		int64_t left_out = 0;
+
+		for (; tail < len && text[tail] >= '0' && text[tail] <= '9' && left_out < total;
+			tail++)
+			left_out = left_out * 10 + (text[tail] - '0');
+		if (len - tail < end_len || memcmp(text + tail, MARK_END, end_len) != 0)
+			continue;
+		tail += end_len;
+		/* the line before it may have been ended for its sake */
+		for (size_t cut = 0; cut <= 1 && cut <= head; cut++) {
+			if ((int64_t)(head - cut + len - tail) + left_out != total)
+				continue;
+			*ret_head = head - cut;
+			*ret_tail = tail;
+			return true;
+		}
+	}
+	return false;
+}
+
+void exec_kept_from(
+	const char *text, size_t len, int64_t total, int64_t from, struct exec_output *ret_output)
+{
+	size_t head = len, tail = len, skip;
+	bool is_cut = total > (int64_t)len && find_mark(text, len, total, &head, &tail);
+	int64_t tail_from = total - (int64_t)(len - tail);
+
+	ret_output->from = from;
+	ret_output->total = total;
+	if (from < (int64_t)head) {
+		skip = (size_t)from;
+		ret_output->len = head - skip;
+	} else if (is_cut) {
+		if (ret_output->from < tail_from)
+			ret_output->from = tail_from;
+		skip = tail + (size_t)(ret_output->from - tail_from);
+		ret_output->len = len - (skip < len ? skip : len);
+	} else {
+		skip = len;
+		ret_output->len = 0;
+	}
+	ret_output->bytes = (char *)text + skip;
 }

@@ -242,6 +242,20 @@ char *exec_output_so_far(const struct exec *exec, const struct id *run_id, size_
 	return attempt != NULL ? capture_copy(&attempt->output, ret_len) : NULL;
 }
 
+bool exec_output_from(const struct exec *exec, const struct id *run_id, int64_t epoch, int64_t from,
+	size_t max, struct exec_output *ret_output)
+{
+	const struct attempt *attempt = find(exec, run_id);
+
+	if (attempt == NULL || attempt->run->epoch != epoch)
+		return false;
+	ret_output->from = from;
+	ret_output->total = attempt->output.total;
+	ret_output->bytes =
+		capture_from(&attempt->output, &ret_output->from, max, &ret_output->len);
+	return true;
+}
+
 /* --- secrets --- */
 
 #define WAITS_FOR_SECRETS "waiting for its secrets"

@@ -152,3 +152,25 @@ size_t exec_list(const struct exec *exec, struct id *ret_ids, size_t max);
 /* Bytes captured so far by a running attempt: a copy (free()), or NULL when it does not run here.
  */
 char *exec_output_so_far(const struct exec *exec, const struct id *run_id, size_t *ret_len);
+
+/* Of the output of the attempt of `run_id` that runs here under `epoch`, what comes from byte
+ * `from` on (counted from the first it has written; secrets are taken out), at most `max` bytes.
+ * When bytes from there on have been forgotten, `from` is where the rest begins. False: it does not
+ * run here. */
+struct exec_output {
+	int64_t from, total;
+	char *bytes; /* owned */
+	size_t len;
+};
+bool exec_output_from(const struct exec *exec, const struct id *run_id, int64_t epoch, int64_t from,
+	size_t max, struct exec_output *ret_output);
+
+/* The same of output that was kept of an attempt of which nothing is to come: `text` of `len`
+ * bytes, in which a mark may stand for what was left out of `total`. `bytes` is borrowed from it.
+ */
+void exec_kept_from(
+	const char *text, size_t len, int64_t total, int64_t from, struct exec_output *ret_output);
+
+/* The line that stands for bytes left out. */
+#define EXEC_MARK_SIZE 64
+const char *exec_mark(int64_t left_out, char ret_text[static EXEC_MARK_SIZE]);

@@ -64,6 +64,10 @@ void capture_write(struct capture *capture, const void *bytes, size_t len);
  * "[... 12345 bytes left out ...]", which comes on top of `max`. */
 char *capture_copy(const struct capture *capture, size_t *ret_len);
 
+/* A copy of at most `max` bytes from byte `from` of all that was written on, or from the first one
+ * behind it that is not forgotten: *io_from. */
+char *capture_from(const struct capture *capture, int64_t *io_from, size_t max, size_t *ret_len);
+
 /* --- redact.c: the values of secrets, taken out of output --- */
 
 /* Each value that was added is replaced by "[redacted]", also where it lies across two writes,

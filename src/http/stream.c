@@ -255,7 +255,7 @@ static struct http_stream *create(struct conn *conn, const struct http_stream_op
 	stream->opts = *opts;
 	stream->holders = 2;
 	buf_init(&stream->bytes, RULE_IS_OFF(STREAMS_BOUNDED)
-					 ? SIZE_MAX
+					 ? SIZE_MAX / 2
 					 : http->opts.stream_buffer + 2 * HTTP_STREAM_LAST_MAX);
 	list_init(&stream->node);
 	list_push(&http->streams, &stream->node);

@@ -596,7 +596,8 @@ int mem_get_output(void *db, struct store_get_output *req, int64_t now_ms)
 	for (size_t i = run->attempt_count; i-- > 0;) {
 		const struct mem_attempt *attempt = &run->attempts[i];
 
-		if (req->attempt != 0 && attempt->attempt != req->attempt)
+		if ((req->attempt != 0 && attempt->attempt != req->attempt) ||
+			(req->epoch != 0 && attempt->epoch != req->epoch))
 			continue;
 		req->ret_output = attempt->len ? xmemdup(attempt->output, attempt->len) : NULL;
 		req->ret_len = attempt->len;

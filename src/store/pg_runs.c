@@ -275,7 +275,8 @@ int pg_change_run(void *db, struct store_change_run *req, int64_t now_ms)
 static const struct pg_statement output_statement = {.name = "output",
 	.text = "SELECT t.run_id IS NOT NULL, t.output, t.output_total FROM gathering.run r"
 		" LEFT JOIN LATERAL (SELECT * FROM gathering.attempt t WHERE t.run_id = r.id"
-		" AND ($2::integer = 0 OR t.attempt = $2) ORDER BY t.epoch DESC LIMIT 1) t ON true"
+		" AND ($2::integer = 0 OR t.attempt = $2) AND ($3::bigint = 0 OR t.epoch = $3)"
+		" ORDER BY t.epoch DESC LIMIT 1) t ON true"
 		" WHERE r.id = $1::uuid"};
 
 static void put_output(struct pg_call *call)
@@ -285,6 +286,7 @@ static void put_output(struct pg_call *call)
 
 	pg_put_id(params, &req->run_id);
 	pg_put_i32(params, req->attempt);
+	pg_put_i64(params, req->epoch);
 }
 
 static int read_output(struct pg_call *call)

@@ -272,13 +272,12 @@ static int explain_no_output(struct conn *conn, struct store_get_output *req)
 int sqlite_get_output(void *data, struct store_get_output *req, int64_t now_ms)
 {
 	struct conn *conn = &((struct sqlite_db *)data)->reader;
-	struct statement st =
-		statement_start(conn, req->attempt ? QUERY_OUTPUT_OF : QUERY_OUTPUT_LAST);
+	struct statement st = statement_start(conn, QUERY_OUTPUT);
 	int status;
 
 	put_id(&st, &req->run_id);
-	if (req->attempt)
-		put_i64(&st, req->attempt);
+	put_i64(&st, req->attempt);
+	put_i64(&st, req->epoch);
 	status = statement_step(&st, &req->req.err);
 	if (status > 0)
 		read_output(&st, req);

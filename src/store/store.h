@@ -460,11 +460,14 @@ struct store_change_run {
 void store_change_run(struct store *store, struct store_change_run *req, store_done_fn *done);
 void store_change_run_fini(struct store_change_run *req);
 
-/* The captured output of an attempt (0: the last one that ended). ERR_NOT_FOUND. */
+/* The captured output of an attempt (0: the last one that ended), or of the one that ended under
+ * `epoch`: an attempt that was interrupted has the number of the one that repeats it.
+ * ERR_NOT_FOUND. */
 struct store_get_output {
 	struct store_req req;
 	struct id run_id;
 	int attempt;
+	int64_t epoch; /* 0: by attempt */
 	char *ret_output;
 	size_t ret_len;
 	int64_t ret_total; /* bytes the attempt produced */
