@@ -175,6 +175,8 @@ void print_object(const json_t *object, const char *skip);
 
 /* Output of a program: as it is, but on a terminal without its control characters. */
 void print_output(const struct cli *cli, const char *bytes, size_t len);
+/* A piece of it: a terminal's line is not ended behind it. */
+void print_piece(const struct cli *cli, const char *bytes, size_t len);
 
 /* Appends `text` with control characters and ill-formed UTF-8 replaced. */
 void append_safe(struct buf *out, const char *text);
@@ -199,6 +201,17 @@ int remote_try(struct cli *cli, const char *method, const char *path, const json
 	json_t **ret_json, struct buf *ret_problem);
 /* Raw bytes of an answer (owned, free()). */
 int remote_bytes(struct cli *cli, const char *path, char **ret_bytes, size_t *ret_len);
+/* An answer that goes on: `on_bytes` gets what comes, as it comes. 0: it has ended. Else the exit
+ * status and the problem as text; ret_may_retry: the server was away (refused, 503, broken off) and
+ * trying again makes sense. */
+typedef void remote_bytes_fn(const char *bytes, size_t len, void *data);
+struct remote_stream {
+	const char *path, *last_id; /* last_id NULL: none */
+	remote_bytes_fn *on_bytes;
+	void *data;
+	bool ret_may_retry;
+};
+int remote_follow(struct cli *cli, struct remote_stream *stream, struct buf *ret_problem);
 /* "/api/v1/actions/NAME/run": `fmt` with one %s, filled with the percent-encoded segment. Owned. */
 char *remote_path(const char *before, const char *segment, const char *after);
 /* Appends "?key=value" or "&key=value", encoded; nothing when value is NULL. */
@@ -264,5 +277,9 @@ bool define_is_asked(const struct cli *cli);
 json_t *define_only(const json_t *action);
 /* Waits for the end of a run, prints its output; 0 succeeded, 1 not, 3 deadline. */
 int wait_for_run(struct cli *cli, const char *run_id, int64_t timeout_ms);
+/* "run ID succeeded in 3s", on standard error. */
+void tell_run_end(const json_t *run);
 /* Prints the output of a run. */
 int print_run_output(struct cli *cli, const char *run_id, int64_t attempt);
+/* The same while it comes, to the end of the run, or of that attempt; 0 succeeded, 1 not. */
+int follow_run(struct cli *cli, const char *run_id, int64_t attempt);

@@ -23,6 +23,8 @@ struct client {
 	char *socket_path; /* owned; NULL: TCP */
 	struct buf body;
 	int64_t retry_after_s;
+	client_bytes_fn *on_bytes; /* of the stream that is read; NULL: none is */
+	void *data;
 };
 
 /* --- the address --- */
@@ -86,7 +88,14 @@ static int read_address(struct client *client, const char *server, struct err *e
 static size_t on_body(char *bytes, size_t size, size_t count, void *data)
 {
 	struct client *client = data;
+	long status = 0;
 
+	if (client->on_bytes)
+		(void)curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
+	if (status >= 200 && status < 300) {
+		client->on_bytes(bytes, size * count, client->data);
+		return size * count;
+	}
 	buf_append(&client->body, bytes, size * count);
 	return client->body.is_cut ? 0 : size * count;
 }
@@ -215,6 +224,11 @@ static struct curl_slist *make_headers(const struct call *call)
 	/* without a body, none: libcurl would call it a form */
 	headers = curl_slist_append(
 		headers, call->body ? "Content-Type: application/json" : "Content-Type:");
+	if (call->last_id) {
+		auto_free char *line = xasprintf("Last-Event-ID: %s", call->last_id);
+
+		headers = curl_slist_append(headers, line);
+	}
 	if (call->if_match) {
 		auto_free char *line = xasprintf("If-Match: %s", call->if_match);
 
@@ -279,6 +293,30 @@ int client_call(
 				(long long)retry_wait_s(client));
 		wait_seconds(retry_wait_s(client));
 	}
+	*ret_answer = (struct answer){
+		.status = status, .len = client->body.len, .retry_after_s = client->retry_after_s};
+	ret_answer->body = buf_take(&client->body);
+	return 0;
+}
+
+int client_stream(struct client *client, const struct call *call, client_bytes_fn *on_bytes,
+	void *data, struct answer *ret_answer, struct err *err)
+{
+	long status = 0;
+	CURLcode result;
+
+	client->on_bytes = on_bytes;
+	client->data = data;
+	(void)curl_easy_setopt(client->curl, CURLOPT_TIMEOUT_MS, 0L);
+	(void)curl_easy_setopt(client->curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+	(void)curl_easy_setopt(client->curl, CURLOPT_LOW_SPEED_TIME, (long)CLIENT_SILENT_S);
+	result = perform(client, call);
+	(void)curl_easy_setopt(client->curl, CURLOPT_LOW_SPEED_TIME, 0L);
+	(void)curl_easy_setopt(client->curl, CURLOPT_TIMEOUT_MS, (long)CLIENT_TOTAL_MS);
+	client->on_bytes = NULL;
+	if (result != CURLE_OK)
+		return fail_transfer(client, result, err);
+	(void)curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
 	*ret_answer = (struct answer){
 		.status = status, .len = client->body.len, .retry_after_s = client->retry_after_s};
 	ret_answer->body = buf_take(&client->body);

@@ -11,6 +11,7 @@
 
 #define CLIENT_CONNECT_MS  5000
 #define CLIENT_TOTAL_MS    60000
+#define CLIENT_SILENT_S    120 /* a stream without a byte for so long is dead: servers beat */
 #define CLIENT_BODY_MAX    (64u << 20)
 #define CLIENT_RETRIES_MAX 5  /* answers 429 that are waited out */
 #define CLIENT_RETRY_MAX_S 70 /* one such wait; the limits count by the minute */
@@ -24,6 +25,7 @@ struct call {
 	size_t body_len;
 	const char *if_match; /* NULL: none */
 	const char *accept;   /* NULL: application/json */
+	const char *last_id;  /* of a stream that was left: Last-Event-ID; NULL: none */
 };
 
 struct answer {
@@ -46,6 +48,11 @@ const char *client_server(const struct client *client);
  * ERR_TIMEOUT; ERR_TOO_LARGE: the answer; ERR_IO: broken off. */
 int client_call(
 	struct client *client, const struct call *call, struct answer *ret_answer, struct err *err);
+/* The same for an answer that goes on: the bytes of a good one (2xx) go to `on_bytes` as they come,
+ * without limit in time or size; ret_answer then has no body. ERR_TIMEOUT, ERR_IO: it broke off. */
+typedef void client_bytes_fn(const char *bytes, size_t len, void *data);
+int client_stream(struct client *client, const struct call *call, client_bytes_fn *on_bytes,
+	void *data, struct answer *ret_answer, struct err *err);
 void answer_fini(struct answer *answer);
 
 /* Percent-encodes one path segment or query value. Owned by the caller. */

@@ -108,6 +108,35 @@ static int call_server(
 	return status;
 }
 
+static bool is_worth_another_try(long status)
+{
+	return status == 429 || status == 502 || status == 503 || status == 504;
+}
+
+int remote_follow(struct cli *cli, struct remote_stream *stream, struct buf *ret_problem)
+{
+	const struct call call = {.method = "GET",
+		.path = stream->path,
+		.accept = "text/event-stream",
+		.last_id = stream->last_id};
+	struct answer answer = {0};
+	struct err err = {0};
+	int status = 0;
+
+	stream->ret_may_retry = false;
+	if (connect_client(cli, &err) ||
+		client_stream(cli->client, &call, stream->on_bytes, stream->data, &answer, &err)) {
+		append_safe(ret_problem, err.text);
+		stream->ret_may_retry = err.code != ERR_INVALID;
+		return err_exit_status(err.code);
+	}
+	stream->ret_may_retry = is_worth_another_try(answer.status);
+	if (answer.status < 200 || answer.status >= 300)
+		status = write_problem(cli, &answer, ret_problem);
+	answer_fini(&answer);
+	return status;
+}
+
 static int call_json(
 	struct cli *cli, const struct call *call, json_t **ret_json, struct buf *problem)
 {

@@ -238,9 +238,9 @@ int print_run_output(struct cli *cli, const char *run_id, int64_t attempt)
 	return status;
 }
 
-/* The id of the newest run of an action that was started at all; owned, NULL after telling why not.
- */
-static char *latest_run(struct cli *cli, const char *action, int *ret_status)
+/* The id of the newest run of an action that was started at all, or (follows) is going to be;
+ * owned, NULL after telling why not. */
+static char *latest_run(struct cli *cli, const char *action, bool follows, int *ret_status)
 {
 	auto_free char *path = remote_path("/api/v1/actions/", action, "/runs");
 	struct buf full;
@@ -250,7 +250,7 @@ static char *latest_run(struct cli *cli, const char *action, int *ret_status)
 	buf_init(&full, 4096);
 	buf_puts(&full, path);
 	for (int state = 0; state < RUN_STATE_COUNT; state++)
-		if (state != RUN_SKIPPED && state != RUN_PENDING)
+		if (state != RUN_SKIPPED && (state != RUN_PENDING || follows))
 			remote_query(&full, "state", run_state_names[state]);
 	*ret_status = remote_list(cli, buf_text(&full), 1, &items, NULL);
 	buf_fini(&full);
@@ -268,14 +268,19 @@ static char *latest_run(struct cli *cli, const char *action, int *ret_status)
 int cmd_run_logs(struct cli *cli)
 {
 	int64_t attempt = cli_flag_int(cli, "attempt", 0);
+	bool follows = cli_has(cli, "follow");
+	const char *run_id = cli->args[0];
 	auto_free char *latest = NULL;
 	struct id id;
 	int status = 0;
 
-	if (id_parse(cli->args[0], &id))
-		return print_run_output(cli, cli->args[0], attempt);
-	latest = latest_run(cli, cli->args[0], &status);
-	return latest ? print_run_output(cli, latest, attempt) : status;
+	if (!id_parse(run_id, &id)) {
+		latest = latest_run(cli, run_id, follows, &status);
+		if (!latest)
+			return status;
+		run_id = latest;
+	}
+	return follows ? follow_run(cli, run_id, attempt) : print_run_output(cli, run_id, attempt);
 }
 
 /* --- waiting --- */
@@ -316,7 +321,7 @@ static json_t *await_run(struct cli *cli, const char *path, int64_t timeout_ms, 
 	return NULL;
 }
 
-static void tell_end(const json_t *run)
+void tell_run_end(const json_t *run)
 {
 	const char *error = get_text(run, "error"), *reason = get_text(run, "reason");
 	char took[DURATION_TEXT_SIZE];
@@ -351,7 +356,7 @@ int wait_for_run(struct cli *cli, const char *run_id, int64_t timeout_ms)
 		status = print_run_output(cli, run_id, 0);
 	(void)fflush(stdout);
 	if (!cli->is_json)
-		tell_end(run);
+		tell_run_end(run);
 	if (!state || strcmp(state, run_state_names[RUN_SUCCEEDED]) != 0)
 		status = 1;
 	json_decref(run);

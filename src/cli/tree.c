@@ -100,7 +100,7 @@ void print_object(const json_t *object, const char *skip)
 	buf_fini(&out);
 }
 
-void print_output(const struct cli *cli, const char *bytes, size_t len)
+void print_piece(const struct cli *cli, const char *bytes, size_t len)
 {
 	struct buf clean;
 
@@ -117,7 +117,12 @@ void print_output(const struct cli *cli, const char *bytes, size_t len)
 			clean.data[i] = c == '\r' ? ' ' : '?';
 	}
 	(void)fwrite(buf_text(&clean), 1, clean.len, stdout);
-	if (clean.len && clean.data[clean.len - 1] != '\n')
-		(void)putchar('\n');
 	buf_fini(&clean);
+}
+
+void print_output(const struct cli *cli, const char *bytes, size_t len)
+{
+	print_piece(cli, bytes, len);
+	if (cli->is_terminal && len > 0 && bytes[len - 1] != '\n')
+		(void)putchar('\n');
 }
