@@ -22,6 +22,7 @@
 
 #include "api/follow_priv.h"
 #include "api/sse_priv.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/text.h"
 
@@ -47,6 +48,8 @@ struct follower {
 	struct id run_id;
 	int only; /* this attempt alone; 0: all */
 
+	int64_t first_epoch; /* the first attempt to be told */
+
 	/* the place */
 	int64_t epoch; /* 0: none yet */
 	int attempt;
@@ -58,7 +61,8 @@ struct follower {
 	int64_t state_epoch;
 
 	uv_timer_t timer;
-	bool is_asking; /* one of these is under way */
+	int64_t ask_mono_ms; /* the ledger is asked again then */
+	bool is_asking;      /* one of these is under way */
 	struct store_get_run run;
 	struct store_get_output kept;
 };
@@ -68,6 +72,13 @@ static void on_timer(uv_timer_t *timer);
 static void come_back(struct follower *follower, int64_t in_ms)
 {
 	must(uv_timer_start(&follower->timer, on_timer, (uint64_t)in_ms, 0) == 0);
+}
+
+/* The ledger is asked again after a while; sooner when the next attempt begins here. */
+static void wait_for_more(struct follower *follower)
+{
+	follower->ask_mono_ms = clock_mono_ms() + ELSEWHERE_MS;
+	come_back(follower, HERE_MS);
 }
 
 /* --- the end --- */
@@ -287,6 +298,7 @@ static bool tell_kept(struct follower *follower)
 	const char *text = kept->ret_output ? kept->ret_output : "";
 	struct exec_output output;
 
+	follower->attempt = kept->ret_attempt;
 	do {
 		exec_kept_from(text, kept->ret_len, kept->ret_total, follower->at, &output);
 		if (!tell_output(follower, &output, false))
@@ -341,20 +353,27 @@ static void move_to(struct follower *follower, int64_t epoch, int attempt)
 	follower->is_told = false;
 }
 
+static bool choose_only(struct follower *follower, const struct run *run)
+{
+	if (run->attempt < follower->only)
+		return false;
+	follower->is_past = run->attempt > follower->only;
+	if (follower->is_past && follower->epoch > 0)
+		return false;
+	move_to(follower, run->epoch, follower->only);
+	return true;
+}
+
 /* Chooses the first attempt, or the next one. False: there is none yet. */
 static bool choose(struct follower *follower, const struct run *run)
 {
-	if (follower->epoch == 0 && run->epoch > 0) {
-		if (follower->only > run->attempt)
-			return false;
-		move_to(follower, run->epoch, follower->is_past ? follower->only : run->attempt);
-		return true;
-	}
-	if (run->epoch == follower->epoch || follower->is_past ||
-		(follower->only > 0 && run->attempt > follower->only))
+	if (run->epoch == follower->epoch)
 		return false;
-	/* of those between, which are over, the number is known to the store alone */
-	move_to(follower, follower->epoch + 1, run->attempt);
+	if (follower->only > 0)
+		return choose_only(follower, run);
+	/* the number of one that is over already, of several, comes with its output */
+	move_to(follower, follower->epoch > 0 ? follower->epoch + 1 : follower->first_epoch,
+		run->attempt);
 	return true;
 }
 
@@ -365,8 +384,7 @@ static bool is_over(const struct follower *follower, const struct run *run)
 
 static bool has_end(const struct follower *follower, const struct run *run)
 {
-	return run_state_is_final(run->state) || follower->is_past ||
-	       (follower->only > 0 && run->attempt > follower->only);
+	return run_state_is_final(run->state) || follower->is_past;
 }
 
 /* With the run as it has just been read. */
@@ -381,7 +399,7 @@ static void go_on(struct follower *follower)
 	}
 	if ((follower->epoch == 0 || follower->is_told) && !choose(follower, run)) {
 		if (!has_end(follower, run))
-			come_back(follower, ELSEWHERE_MS);
+			wait_for_more(follower);
 		else if (!tell_end(follower, run))
 			come_back(follower, SOON_MS);
 		return;
@@ -389,7 +407,7 @@ static void go_on(struct follower *follower)
 	if (is_over(follower, run))
 		ask_kept(follower);
 	else if (!follow_here(follower)) /* its result is being recorded, or it runs elsewhere */
-		come_back(follower, is_here ? SOON_MS : ELSEWHERE_MS);
+		is_here ? come_back(follower, SOON_MS) : wait_for_more(follower);
 }
 
 static void on_run(struct store_req *req)
@@ -410,12 +428,25 @@ static void on_run(struct store_req *req)
 	free_if_over(follower);
 }
 
+/* Another attempt than the one that was told last. */
+static bool has_begun_here(const struct follower *follower)
+{
+	const struct exec *exec = follower->api->exec;
+	int64_t epoch = exec ? exec_epoch_of(exec, &follower->run_id) : 0;
+
+	return epoch > follower->epoch;
+}
+
 static void on_timer(uv_timer_t *timer)
 {
 	struct follower *follower = container_of(timer, struct follower, timer);
 
 	if (!follower->stream || follow_here(follower))
 		return;
+	if (clock_mono_ms() < follower->ask_mono_ms && !has_begun_here(follower)) {
+		come_back(follower, HERE_MS);
+		return;
+	}
 	if (!follower->api->store) {
 		come_back(follower, ELSEWHERE_MS); /* the stop closes us */
 		return;
@@ -468,6 +499,7 @@ void follow_begin(struct api_call *call, const struct run *run, int attempt)
 	follower->only = attempt;
 	follower->state = RUN_STATE_COUNT;
 	read_place(follower, http_header(call->request, "Last-Event-ID"));
+	follower->first_epoch = run->epoch > 0 ? run->epoch : 1;
 	follower->is_past = attempt > 0 && attempt < run->attempt;
 	if (follower->epoch > run->epoch || (attempt > 0 && attempt != follower->attempt))
 		follower->epoch = follower->at = 0; /* of another run, or made up */

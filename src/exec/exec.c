@@ -242,6 +242,13 @@ char *exec_output_so_far(const struct exec *exec, const struct id *run_id, size_
 	return attempt != NULL ? capture_copy(&attempt->output, ret_len) : NULL;
 }
 
+int64_t exec_epoch_of(const struct exec *exec, const struct id *run_id)
+{
+	const struct attempt *attempt = find(exec, run_id);
+
+	return attempt != NULL ? attempt->run->epoch : 0;
+}
+
 bool exec_output_from(const struct exec *exec, const struct id *run_id, int64_t epoch, int64_t from,
 	size_t max, struct exec_output *ret_output)
 {

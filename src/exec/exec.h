@@ -153,6 +153,9 @@ size_t exec_list(const struct exec *exec, struct id *ret_ids, size_t max);
  */
 char *exec_output_so_far(const struct exec *exec, const struct id *run_id, size_t *ret_len);
 
+/* The epoch under which an attempt of this run runs here; 0: none does. */
+int64_t exec_epoch_of(const struct exec *exec, const struct id *run_id);
+
 /* Of the output of the attempt of `run_id` that runs here under `epoch`, what comes from byte
  * `from` on (counted from the first it has written; secrets are taken out), at most `max` bytes.
  * When bytes from there on have been forgotten, `from` is where the rest begins. False: it does not

@@ -163,7 +163,7 @@ size_t http_stream_room(const struct http_stream *stream)
 bool http_stream_write(struct http_stream *stream, const char *bytes, size_t len)
 {
 	must(!stream->is_ended);
-	if (len > http_stream_room(stream) && !RULE_IS_OFF(STREAMS_BOUNDED))
+	if (len > http_stream_room(stream))
 		return false;
 	append(stream, bytes, len);
 	conn_enter(stream->conn, PHASE_STREAM);
@@ -236,7 +236,7 @@ static void watch_peer(const struct conn *conn)
 {
 	int64_t beat_ms = conn->http->opts.stream_heartbeat_ms;
 	int yes = 1, idle_s = (int)(beat_ms / 1000) + 1, every_s = PROBE_EVERY_S, probes = PROBES;
-	unsigned gone_ms = (unsigned)beat_ms * 2;
+	unsigned gone_ms = (unsigned)beat_ms * 3;
 
 	(void)setsockopt(conn->fd, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof(yes));
 	(void)setsockopt(conn->fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
@@ -254,9 +254,7 @@ static struct http_stream *create(struct conn *conn, const struct http_stream_op
 	stream->conn = conn;
 	stream->opts = *opts;
 	stream->holders = 2;
-	buf_init(&stream->bytes, RULE_IS_OFF(STREAMS_BOUNDED)
-					 ? SIZE_MAX / 2
-					 : http->opts.stream_buffer + 2 * HTTP_STREAM_LAST_MAX);
+	buf_init(&stream->bytes, http->opts.stream_buffer + HTTP_STREAM_LAST_MAX);
 	list_init(&stream->node);
 	list_push(&http->streams, &stream->node);
 	http->stream_count++;
@@ -307,6 +305,10 @@ int http_stream_begin(struct http_request *request, const struct http_stream_opt
 
 static void close_one(struct http_stream *stream)
 {
+	if (RULE_IS_OFF(STREAMS_TOLD)) {
+		conn_cut(stream->conn);
+		return;
+	}
 	stream->opts.closing(stream->opts.data);
 	must(stream->is_ended);
 }
@@ -314,7 +316,7 @@ static void close_one(struct http_stream *stream)
 void streams_begin_close(struct http *http, int64_t spread_ms)
 {
 	http->closing_from_mono_ms = clock_mono_ms();
-	http->closing_spread_ms = RULE_IS_OFF(STREAMS_SPREAD) ? 0 : spread_ms;
+	http->closing_spread_ms = spread_ms;
 	http->closing_total = http->closing_left = http->stream_count;
 	if (http->closing_total > 0)
 		http_arm(http, http->closing_from_mono_ms);

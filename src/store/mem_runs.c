@@ -602,6 +602,7 @@ int mem_get_output(void *db, struct store_get_output *req, int64_t now_ms)
 		req->ret_output = attempt->len ? xmemdup(attempt->output, attempt->len) : NULL;
 		req->ret_len = attempt->len;
 		req->ret_total = attempt->total;
+		req->ret_attempt = attempt->attempt;
 		return 0;
 	}
 	return err_no_output(&req->req.err, req->attempt);

@@ -273,7 +273,8 @@ int pg_change_run(void *db, struct store_change_run *req, int64_t now_ms)
 
 /* A run without that attempt has a row too, with NULLs. */
 static const struct pg_statement output_statement = {.name = "output",
-	.text = "SELECT t.run_id IS NOT NULL, t.output, t.output_total FROM gathering.run r"
+	.text = "SELECT t.run_id IS NOT NULL, t.output, t.output_total, t.attempt FROM "
+		"gathering.run r"
 		" LEFT JOIN LATERAL (SELECT * FROM gathering.attempt t WHERE t.run_id = r.id"
 		" AND ($2::integer = 0 OR t.attempt = $2) AND ($3::bigint = 0 OR t.epoch = $3)"
 		" ORDER BY t.epoch DESC LIMIT 1) t ON true"
@@ -302,6 +303,7 @@ static int read_output(struct pg_call *call)
 	bytes = pg_read_bytes(&row, &req->ret_len);
 	req->ret_output = req->ret_len > 0 ? xmemdup(bytes, req->ret_len) : NULL;
 	req->ret_total = pg_read_i64(&row);
+	req->ret_attempt = pg_read_int(&row, 0);
 	return 0;
 }
 

@@ -256,6 +256,7 @@ static void read_output(struct statement *st, struct store_get_output *req)
 	req->ret_output = len > 0 ? xmemdup(bytes, (size_t)len) : NULL;
 	req->ret_len = (size_t)len;
 	req->ret_total = sqlite3_column_int64(st->handle, 1);
+	req->ret_attempt = sqlite3_column_int(st->handle, 2);
 }
 
 /* Why there is no output: no such run, or no such attempt. */

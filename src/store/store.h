@@ -468,6 +468,7 @@ struct store_get_output {
 	struct id run_id;
 	int attempt;
 	int64_t epoch; /* 0: by attempt */
+	int ret_attempt;
 	char *ret_output;
 	size_t ret_len;
 	int64_t ret_total; /* bytes the attempt produced */

@@ -389,7 +389,7 @@ int store_read_finish(const struct store *store, struct store_finish *req,
 STORE_VERB_RUN(get_output)
 STORE_VERB_FREES(get_output)
 STORE_VERB(
-	get_output, .lane = LANE_READ, OUTPUTS(get_output, ret_output), .fini = get_output_release)
+	get_output, .lane = LANE_READ, OUTPUTS(get_output, ret_attempt), .fini = get_output_release)
 
 void store_get_output_fini(struct store_get_output *req)
 {
