@@ -29,7 +29,8 @@ void http_count(const struct http *http)
 	if (http->opts.is_private)
 		return;
 	metrics.http_connections = (int64_t)http->connection_count;
-	metrics.http_connections_idle = (int64_t)(http->connection_count - http->in_flight);
+	metrics.http_connections_idle =
+		(int64_t)(http->connection_count - http->in_flight - http->stream_count);
 	metrics.http_requests_in_flight = (int64_t)http->in_flight;
 	metrics.http_streams = (int64_t)http->stream_count;
 }
