@@ -64,8 +64,8 @@ struct store_opts {
 
 /* Begins to open the database and to bring its schema up to date. `opened` follows once, on a later
  * turn of the loop, unless store_close comes first. Requests may be made at once; they wait, and
- * fail with the reason if it cannot be opened; then the store only waits to be closed. PostgreSQL is
- * connected to and migrated in the background, tried again until start_max_ms; SQLite is opened,
+ * fail with the reason if it cannot be opened; then the store only waits to be closed. PostgreSQL
+ * is connected to and migrated in the background, tried again until start_max_ms; SQLite is opened,
  * checked and migrated on the thread pool, since a slow disk may take its time.
  *
  * What is known to be wrong at once is returned, and there is no store then. The same codes, here
@@ -460,14 +460,12 @@ struct store_change_run {
 void store_change_run(struct store *store, struct store_change_run *req, store_done_fn *done);
 void store_change_run_fini(struct store_change_run *req);
 
-/* The captured output of an attempt (0: the last one that ended), or of the one that ended under
- * `epoch`: an attempt that was interrupted has the number of the one that repeats it.
- * ERR_NOT_FOUND. */
+/* The captured output of the last attempt that ended, of those with that number and that epoch. */
 struct store_get_output {
 	struct store_req req;
 	struct id run_id;
-	int attempt;
-	int64_t epoch; /* 0: by attempt */
+	int attempt;   /* 0: any; an interrupted one shares its number with the next */
+	int64_t epoch; /* 0: any */
 	int ret_attempt;
 	char *ret_output;
 	size_t ret_len;
