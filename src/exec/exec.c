@@ -368,6 +368,27 @@ void attempt_note(struct attempt *attempt, struct run_note *note)
 	attempt->exec->opts.on_note(attempt->run, note, attempt->data);
 }
 
+void attempt_take_answer(
+	struct attempt *attempt, const char *text, size_t len, bool *ret_is_done, struct err *err)
+{
+	struct run_note note = {0};
+
+	if (answer_note_parse(text, len, &note, ret_is_done, err) != 0)
+		return;
+	attempt_note(attempt, &note);
+	run_note_fini(&note);
+}
+
+void attempt_refuse_note(struct attempt *attempt, const char *what, const struct err *err)
+{
+	auto_free char *mark = NULL;
+
+	if (err->code == 0)
+		return;
+	mark = xasprintf("\n[gathering: %s was not taken: %s]\n", what, err->text);
+	attempt_write(attempt, mark, strlen(mark));
+}
+
 /* Secrets are taken out before anything is cut: half of one would not be recognised. */
 void attempt_set_error(struct attempt *attempt, const char *fmt, ...)
 {

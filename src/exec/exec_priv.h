@@ -150,6 +150,12 @@ void attempt_write(struct attempt *attempt, const void *bytes, size_t len);
  * the caller's to free. */
 void attempt_note(struct attempt *attempt, struct run_note *note);
 
+/* What a target's answer says about the run, handed over as attempt_note does. */
+void attempt_take_answer(
+	struct attempt *attempt, const char *text, size_t len, bool *ret_is_done, struct err *err);
+/* Tells in the output that `what` was not taken, if `err` says why. */
+void attempt_refuse_note(struct attempt *attempt, const char *what, const struct err *err);
+
 /* Sets result.error without the values of secrets; what is not UTF-8 is replaced, what is too long
  * is cut. */
 void attempt_set_error(struct attempt *attempt, const char *fmt, ...)

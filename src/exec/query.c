@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One sql attempt: the statement in a transaction of its own, its first rows as the output.
+ * One sql attempt: the statement in a transaction of its own, its first rows as the output. A
+ * column `gathering` in the first row says how far it came and from where the next attempt is to go
+ * on.
  *
  * On `self`, our own database, the end of the run is recorded in the same transaction: both are
  * there or neither, whatever is killed in between. When the connection is lost under the COMMIT,
@@ -14,7 +16,8 @@
 #include "base/text.h"
 #include "exec_priv.h"
 
-#define QUERY_ROWS_MAX  100  /* in the output */
+#define QUERY_ROWS_MAX  100 /* in the output */
+#define NOTE_COLUMN     "gathering"
 #define QUERY_MARGIN_MS 5000 /* our own deadline comes first, the server's half of this later */
 #define SETTINGS_MAX    12
 
@@ -24,7 +27,8 @@ struct query {
 	struct pg_setting settings[SETTINGS_MAX];
 	char timeout[24], run_id[ID_TEXT_SIZE], due_at[RFC3339_TEXT_SIZE], number[24], epoch[24];
 	char key[RUN_KEY_SIZE];
-	bool is_started;
+	bool is_started, is_undone;
+	char *answer; /* owned; of the column, until the COMMIT; NULL: none */
 };
 
 static struct query *query_of(const struct attempt *attempt)
@@ -41,6 +45,7 @@ static struct attempt *query_create(void)
 
 static void query_destroy(struct attempt *attempt)
 {
+	free(query_of(attempt)->answer);
 	free(query_of(attempt));
 }
 
@@ -101,6 +106,56 @@ static void write_result(struct attempt *attempt, const struct pg_query *result)
 	write_text(attempt, text);
 }
 
+/* --- what the statement says about the run --- */
+
+/* Of the first row; borrowed. NULL: it says nothing. */
+static const char *find_answer(const struct pg_query *result)
+{
+	int columns = pg_column_count(result);
+	struct pg_row row = pg_rows(result);
+	const char *found = NULL;
+
+	if (!pg_row_next(&row))
+		return NULL;
+	for (int i = 0; i < columns; i++) {
+		const char *value = pg_read_text(&row);
+
+		if (strcmp(pg_column_name(result, i), NOTE_COLUMN) == 0)
+			found = value;
+	}
+	return found;
+}
+
+/* It counts once it is committed; whether it can be read belongs into the output, which is recorded
+ * with the COMMIT on `self`. There a checkpoint would be apart from what it is about. */
+static void read_answer(struct query *query, const struct pg_query *result)
+{
+	const char *answer = find_answer(result);
+	struct run_note note = {0};
+	bool is_done = true;
+	struct err err = {0};
+
+	if (answer == NULL)
+		return;
+	if (answer_note_parse(answer, strlen(answer), &note, &is_done, &err) == 0) {
+		query->answer = query->errand.put_last == NULL ? xstrdup(answer) : NULL;
+		if (note.checkpoint != NULL && query->answer == NULL)
+			(void)err_set(&err, ERR_INVALID,
+				"on 'self' a checkpoint is kept in a table of your own, in the "
+				"same transaction");
+	}
+	run_note_fini(&note);
+	query->is_undone = !is_done;
+	attempt_refuse_note(&query->attempt, "the column '" NOTE_COLUMN "'", &err);
+}
+
+static void set_success(struct query *query)
+{
+	query->attempt.result.outcome = query->is_undone ? ATTEMPT_FAILED : ATTEMPT_SUCCEEDED;
+	if (query->is_undone)
+		attempt_set_error(&query->attempt, ANSWER_UNDONE);
+}
+
 /* --- the end --- */
 
 static void set_failure(struct query *query)
@@ -109,6 +164,7 @@ static void set_failure(struct query *query)
 	const struct pg_errand *errand = &query->errand;
 	char text[ENDING_TEXT_SIZE];
 
+	attempt->result.outcome = ATTEMPT_FAILED; /* put_end may have said otherwise */
 	if (errand->is_unknown) {
 		attempt->result.outcome = ATTEMPT_INTERRUPTED;
 		attempt_set_error(attempt,
@@ -129,12 +185,15 @@ static void on_errand_done(struct pg_errand *errand)
 	struct query *query = errand->data;
 	struct attempt *attempt = &query->attempt;
 
-	if (errand->err.code == 0)
-		attempt->result.outcome = ATTEMPT_SUCCEEDED;
-	if (errand->err.code == 0)
+	if (errand->err.code == 0) {
+		set_success(query);
+		if (query->answer != NULL)
+			attempt_take_answer(attempt, query->answer, strlen(query->answer),
+				&(bool){false}, &(struct err){0});
 		attempt->result.is_recorded = errand->put_last != NULL;
-	else
+	} else {
 		set_failure(query);
+	}
 	pg_errand_fini(errand);
 	attempt_finish(attempt);
 }
@@ -175,6 +234,7 @@ static void add_settings(struct query *query, const char *role)
 	add_setting(query, "gathering.epoch", query->epoch);
 	add_setting(query, "gathering.idempotency_key", run_idempotency_key(run, query->key));
 	add_setting(query, "gathering.payload", run->payload != NULL ? run->payload : "");
+	add_setting(query, "gathering.checkpoint", run->checkpoint != NULL ? run->checkpoint : "");
 	if (role != NULL)
 		add_setting(query, "role", role);
 	query->errand.settings = query->settings;
@@ -182,18 +242,20 @@ static void add_settings(struct query *query, const char *role)
 
 static void on_statement_done(struct pg_errand *errand)
 {
-	struct attempt *attempt = &((struct query *)errand->data)->attempt;
+	struct query *query = errand->data;
 
-	write_result(attempt, errand->statement);
+	write_result(&query->attempt, errand->statement);
+	read_answer(query, errand->statement);
 }
 
 /* What the ledger will show, if the COMMIT succeeds. */
 static void put_end(struct pg_errand *errand, struct pg_query *query)
 {
 	struct attempt *attempt = &((struct query *)errand->data)->attempt;
-	struct attempt_result result = attempt->result;
+	struct attempt_result result;
 
-	result.outcome = ATTEMPT_SUCCEEDED;
+	set_success(errand->data);
+	result = attempt->result;
 	result.output_total = attempt->output.total;
 	result.output = capture_copy(&attempt->output, &result.output_len);
 	attempt->exec->opts.put_end(attempt->run, &result, query, attempt->data);

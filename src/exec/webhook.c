@@ -297,27 +297,34 @@ static void set_status_error(struct webhook *hook)
 }
 
 /* Whatever the status: a 503 may well say how far it came. What cannot be read is told in the
- * output, for the attempt itself may have gone well. */
-static void take_note(struct webhook *hook)
+ * output, for the attempt itself may have gone well. False: the target has not done all of it. */
+static bool take_note(struct webhook *hook)
 {
-	struct attempt *attempt = &hook->attempt;
-	struct run_note note = {0};
+	bool is_done = true;
 	struct err err = {0};
-	auto_free char *mark = NULL;
 
 	if (!hook->is_note)
-		return;
+		return true;
 	if (hook->note.is_cut)
 		(void)err_set(&err, ERR_TOO_LARGE, "it is longer than %d bytes", ANSWER_NOTE_MAX);
 	else
-		(void)answer_note_parse(buf_text(&hook->note), hook->note.len, &note, &err);
-	if (err.code == 0) {
-		attempt_note(attempt, &note);
-		run_note_fini(&note);
-		return;
-	}
-	mark = xasprintf("\n[gathering: this " ANSWER_NOTE_TYPE " was not taken: %s]\n", err.text);
-	attempt_write(attempt, mark, strlen(mark));
+		attempt_take_answer(
+			&hook->attempt, buf_text(&hook->note), hook->note.len, &is_done, &err);
+	attempt_refuse_note(&hook->attempt, "this " ANSWER_NOTE_TYPE, &err);
+	return is_done;
+}
+
+static void judge_answer(struct webhook *hook)
+{
+	struct attempt_result *result = &hook->attempt.result;
+	bool is_done = take_note(hook);
+
+	if (!http_target_expects(&hook->attempt.target.http, result->http_status))
+		set_status_error(hook);
+	else if (!is_done)
+		attempt_set_error(&hook->attempt, ANSWER_UNDONE);
+	else
+		result->outcome = ATTEMPT_SUCCEEDED;
 }
 
 static void finish(struct webhook *hook)
@@ -346,11 +353,7 @@ void webhook_on_done(void *easy, int curl_code)
 			return;
 		}
 	} else {
-		take_note(hook);
-		if (http_target_expects(&hook->attempt.target.http, result->http_status))
-			result->outcome = ATTEMPT_SUCCEEDED;
-		else
-			set_status_error(hook);
+		judge_answer(hook);
 	}
 	finish(hook);
 }

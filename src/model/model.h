@@ -376,13 +376,16 @@ void run_note_merge(struct run_note *note, struct run_note *newer_take);
  * percentage is rounded down and kept within 0 to 100, a message cut. False: nothing in it. */
 bool progress_parse(const char *text, size_t len, struct run_note *note);
 
-/* An answer of an http target that says something about the run: {"progress": {"percent": 42,
- * "message": "..."}, "checkpoint": ...}, both optional, others ignored. A checkpoint is a text, or
- * any other JSON value, which is kept as its compact text; null takes the old one back. ERR_INVALID
- * or ERR_TOO_LARGE with the reason, and nothing in `note`. */
+/* An answer of a target (http, sql) that says something about the run: {"progress": {"percent": 42,
+ * "message": "..."}, "checkpoint": ..., "done": false}, all optional, others ignored. A checkpoint
+ * is a text, or any other JSON value, which is kept as its compact text; null takes the old one
+ * back. ERR_INVALID or ERR_TOO_LARGE with the reason, and nothing in `note`. Not done: the attempt
+ * did its part, but has to be followed by another. */
 #define ANSWER_NOTE_TYPE "application/vnd.gathering+json"
 #define ANSWER_NOTE_MAX  (2 * CHECKPOINT_MAX)
-int answer_note_parse(const char *text, size_t len, struct run_note *ret_note, struct err *err);
+#define ANSWER_UNDONE    "the target is not done yet, it says"
+int answer_note_parse(const char *text, size_t len, struct run_note *ret_note, bool *ret_is_done,
+	struct err *err);
 
 /* W3C Trace Context. Reads the header of a request; written back as version 00, with no flag but
  * "sampled". False: none (NULL), or malformed, which is the same. */

@@ -177,16 +177,19 @@ static char *checkpoint_text(const json_t *checkpoint)
 	return NULL;
 }
 
-int answer_note_parse(const char *text, size_t len, struct run_note *ret_note, struct err *err)
+int answer_note_parse(
+	const char *text, size_t len, struct run_note *ret_note, bool *ret_is_done, struct err *err)
 {
 	struct run_note note = {.percent = -1};
 	const json_t *checkpoint;
 	json_t *json;
+	bool is_done;
 	int code = 0;
 
 	if (json_from_text(text, len, &json, err) != 0)
 		return ERR_INVALID;
 	checkpoint = json_object_get(json, "checkpoint");
+	is_done = !json_is_false(json_object_get(json, "done"));
 	take_progress(json_object_get(json, "progress"), &note);
 	if (checkpoint != NULL)
 		note.checkpoint = checkpoint_text(checkpoint);
@@ -202,5 +205,6 @@ int answer_note_parse(const char *text, size_t len, struct run_note *ret_note, s
 	}
 	note.checkpoint_len = note.checkpoint != NULL ? strlen(note.checkpoint) : 0;
 	*ret_note = note;
+	*ret_is_done = is_done;
 	return 0;
 }

@@ -96,7 +96,8 @@ bool checkpoint_fetch(struct attempt *attempt)
 {
 	const struct run *run = &attempt->run;
 
-	if ((run->action->kind != ACTION_EXEC && !run->action->uses_checkpoint) ||
+	if ((run->action->kind == ACTION_NOOP ||
+		    (run->action->kind == ACTION_HTTP && !run->action->uses_checkpoint)) ||
 		(run->epoch < 2 && id_is_zero(&run->retry_of)))
 		return false;
 	attempt->is_fetching = true;

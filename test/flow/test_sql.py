@@ -115,11 +115,42 @@ def test_a_wrong_list_of_databases_is_refused_at_the_start_without_its_passwords
 # --- on our own database ---
 
 
+BATCH = ("WITH batch AS (INSERT INTO {table} SELECT g FROM generate_series({last} + 1, {last} + 3) g RETURNING n), last AS (SELECT max(n) AS n FROM batch)"
+         " SELECT jsonb_build_object('progress', jsonb_build_object('percent', 10 * n, 'message', 'row ' || n),"
+         " 'checkpoint', jsonb_build_object('n', n), 'done', n >= 9) AS gathering FROM last")
+AGAIN = {"max_attempts": 5, "initial": "0s"}
+
+
+def test_a_statement_can_go_on_from_its_checkpoint_until_it_says_that_it_is_done(server, cluster):
+    cluster.sql("CREATE TABLE part (n int)")
+    last = "coalesce((nullif(current_setting('gathering.checkpoint'), '')::jsonb ->> 'n')::int, 0)"
+    run, _ = run_sql(server, BATCH.format(table="part", last=last), retry=AGAIN)
+    assert (run["attempt"], run["progress"]) == (3, {"percent": 90, "message": "row 9"})
+    assert cluster.sql("SELECT string_agg(n::text, ' ' ORDER BY n) FROM part") == "1 2 3 4 5 6 7 8 9"
+    run, _ = run_sql(server, "SELECT '{\"done\": false, \"checkpoint\": 7}' AS gathering", ("failed",))
+    assert run["error"] == "the target is not done yet, it says" and run["checkpoint_bytes"] == 1
+
+
+def test_what_a_statement_says_of_itself_and_cannot_be_read_changes_nothing(server):
+    for said, why in (("half", "not taken: "), ("[1]", "not taken: it is not an object")):
+        run, output = run_sql(server, f"SELECT 1 AS one, '{said}' AS gathering")
+        assert run["progress"] is None and "[gathering: the column 'gathering' was" in output and why in output, output
+
+
+def test_on_our_own_database_each_batch_is_recorded_with_its_attempt(own, cluster):
+    server = own().start()
+    cluster.sql("CREATE TABLE batch (n int); GRANT SELECT, INSERT ON batch TO jobs")
+    run, output = run_sql(server, BATCH.format(table="batch", last="(SELECT coalesce(max(n), 0) FROM batch)"), sql={"database": "self"}, retry=AGAIN)
+    assert run["attempt"] == 3 and "checkpoint_bytes" not in run
+    assert "on 'self' a checkpoint is kept in a table of your own" in output
+    assert cluster.sql("SELECT count(*) FROM batch") == "9"
+
+
 @pytest.fixture
 def own(servers, cluster):
     """Servers on one PostgreSQL, whose sql actions become the role `jobs`."""
     cluster.sql("DROP SCHEMA IF EXISTS gathering CASCADE")
-    cluster.sql("DROP TABLE IF EXISTS effect")
+    cluster.sql("DROP TABLE IF EXISTS effect, batch")
     cluster.sql("DROP ROLE IF EXISTS jobs")
     cluster.sql("CREATE ROLE jobs")
     cluster.sql("CREATE TABLE effect (run text, epoch int)")

@@ -165,16 +165,17 @@ def test_a_server_with_another_key_says_so_and_runs_the_rest(servers, key_file, 
 
 
 def test_an_answer_can_tell_progress_and_a_checkpoint_that_the_next_attempt_gets(server, targets):
-    answers = [(503, {"progress": {"percent": 40, "message": "half"}, "checkpoint": {"row": 7}}), (200, {"progress": {"percent": 100}})]
+    answers = [(503, {"progress": {"percent": 40, "message": "half"}, "checkpoint": {"row": 7}}),
+               (200, {"checkpoint": {"row": 9}, "done": False}), (200, {"progress": {"percent": 100}})]
 
     def respond(request):
         status, answer = answers[len(target.requests) - 1]
         return status, json.dumps(answer).encode(), {"Content-Type": "application/vnd.gathering+json"}
 
     target = targets(respond)
-    server.create(name="long", kind="http", retry={"max_attempts": 2, "initial": "0s", "on": ["status:503"]},
+    server.create(name="long", kind="http", retry={"max_attempts": 3, "initial": "0s", "on": ["status:503", "status:200"]},
                   http={"url": target.url, "method": "POST", "body": '{"from": {{checkpoint}}, "attempt": {{attempt}}}'})
     run = again(server, "long")
     assert run["state"] == "succeeded" and run["progress"]["percent"] == 100, run
     assert [json.loads(request["body"]) for request in target.requests] == [
-        {"from": None, "attempt": 1}, {"from": '{"row":7}', "attempt": 2}]
+        {"from": None, "attempt": 1}, {"from": '{"row":7}', "attempt": 2}, {"from": '{"row":9}', "attempt": 3}]
