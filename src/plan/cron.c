@@ -1,56 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A cron expression on the calendar: no zone, no gaps, a wall clock that never jumps (local.c adds
- * the jumps). The search moves by field, never by minute: the days of a month that match are one
- * 32-bit set, and so are hours, minutes and seconds, so the next match is a few "lowest bit from
- * here on" and a step to the next month that may match. */
+ * the jumps). What calendar.c does for every kind of rule is not here: only which days of a month
+ * match, and the walk from month to month. */
 #include "plan/plan_priv.h"
 
 #include "base/civil.h"
-
-/* Bits 0, 7, 14, ...: times a set of weekdays, repeats it week after week. */
-#define EVERY_WEEK UINT64_C(0x0000040810204081)
-
-struct month {
-	int year, number;
-	int day_count;
-	int64_t first_day; /* since 1970 */
-};
-
-static struct month month_of(int year, int number)
-{
-	static const uint8_t day_counts[] = {0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-	bool is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-
-	return (struct month){.year = year,
-		.number = number,
-		.day_count = day_counts[number] + (number == 2 && is_leap),
-		.first_day = civil_days(year, number, 1)};
-}
-
-/* The lowest member at or above `from`, -1 when there is none. */
-static int next_in(uint64_t set, int from)
-{
-	uint64_t rest = set >> from << from;
-
-	return rest ? __builtin_ctzll(rest) : -1;
-}
-
-static int count_below(uint64_t set, int limit)
-{
-	return __builtin_popcountll(set & ((UINT64_C(1) << limit) - 1));
-}
+#include "plan/calendar_priv.h"
 
 /* --- days --- */
-
-/* The days from..to of the month that fall on `weekdays`, as bits. */
-static uint32_t days_on(uint8_t weekdays, int first_weekday, int from, int to)
-{
-	uint64_t weeks = weekdays * EVERY_WEEK >> first_weekday << 1;
-	uint64_t range = (UINT64_C(2) << to) - (UINT64_C(1) << from);
-
-	return (uint32_t)(weeks & range);
-}
 
 /* The workday nearest to `day` within the month: from a Saturday back to Friday, from a Sunday on
  * to Monday, and the other way round where that would leave the month. */
@@ -100,63 +58,6 @@ static uint32_t matching_days(const struct cron *cron, const struct month *month
 	return cron->needs_both_days ? by_month & by_week : by_month | by_week;
 }
 
-/* The next month after `month` that the expression names. */
-static struct month month_after(const struct cron *cron, const struct month *month)
-{
-	int number = next_in(cron->months, month->number + 1);
-
-	if (number > 0)
-		return month_of(month->year, number);
-	return month_of(month->year + 1, __builtin_ctz(cron->months));
-}
-
-/* --- times of day --- */
-
-static int first_time(const struct cron *cron)
-{
-	return __builtin_ctz(cron->hours) * 3600 + __builtin_ctzll(cron->minutes) * 60 +
-	       __builtin_ctzll(cron->seconds);
-}
-
-/* The first matching second of the day at or after `from_s`, -1 when the day has no more. */
-static int next_time(const struct cron *cron, int from_s)
-{
-	int hour = from_s / 3600, minute = from_s / 60 % 60, second = from_s % 60;
-	int found = next_in(cron->hours, hour);
-
-	if (found < 0)
-		return -1;
-	if (found > hour)
-		return found * 3600 + first_time(cron) % 3600;
-	found = next_in(cron->minutes, minute);
-	if (found == minute) {
-		second = next_in(cron->seconds, second);
-		if (second >= 0)
-			return hour * 3600 + minute * 60 + second;
-		found = next_in(cron->minutes, minute + 1);
-	}
-	if (found >= 0)
-		return hour * 3600 + found * 60 + first_time(cron) % 60;
-	found = next_in(cron->hours, hour + 1);
-	return found < 0 ? -1 : found * 3600 + first_time(cron) % 3600;
-}
-
-/* How many matching seconds a day has before `limit_s`. */
-static int64_t count_times(const struct cron *cron, int limit_s)
-{
-	int hour = limit_s / 3600, minute = limit_s / 60 % 60, second = limit_s % 60;
-	int64_t seconds = __builtin_popcountll(cron->seconds);
-	int64_t minutes = __builtin_popcountll(cron->minutes);
-	int64_t count = count_below(cron->hours, hour) * minutes * seconds;
-
-	if (!(cron->hours >> hour & 1))
-		return count;
-	count += count_below(cron->minutes, minute) * seconds;
-	if (cron->minutes >> minute & 1)
-		count += count_below(cron->seconds, second);
-	return count;
-}
-
 /* --- search --- */
 
 static int64_t seconds_of(const struct month *month, int day, int time_s)
@@ -173,13 +74,13 @@ bool cron_next(
 	int time_s = from.hour * 3600 + from.minute * 60 + from.second;
 	int day = from.day;
 
-	time_s = days >> day & 1 ? next_time(cron, time_s) : -1;
+	time_s = days >> day & 1 ? times_next(&cron->times, time_s) : -1;
 	if (time_s < 0) {
-		time_s = first_time(cron);
+		time_s = times_first(&cron->times);
 		day = next_in(days, day + 1);
 	}
 	while (day < 0) {
-		month = month_after(cron, &month);
+		month = month_after(cron->months, &month);
 		if (month.first_day * SECONDS_PER_DAY >= limit_local_s ||
 			month.year > from.year + HORIZON_YEARS)
 			return false;
@@ -195,7 +96,7 @@ bool cron_next(
 
 static int64_t matches_a_day(const struct cron *cron)
 {
-	return count_times(cron, SECONDS_PER_DAY);
+	return times_count(&cron->times, SECONDS_PER_DAY);
 }
 
 /* How many matches the month of `local_s` has before it. */
@@ -207,7 +108,7 @@ static int64_t count_in_month(const struct cron *cron, int64_t local_s)
 	int64_t count = count_below(days, at.day) * matches_a_day(cron);
 
 	if (days >> at.day & 1)
-		count += count_times(cron, at.hour * 3600 + at.minute * 60 + at.second);
+		count += times_count(&cron->times, at.hour * 3600 + at.minute * 60 + at.second);
 	return count;
 }
 
@@ -221,11 +122,11 @@ int64_t cron_count(const struct cron *cron, int64_t from_local_s, int64_t limit_
 	if (from_local_s >= limit_local_s)
 		return 0;
 	if (!(cron->months >> from.month & 1))
-		month = month_after(cron, &month);
+		month = month_after(cron->months, &month);
 	while (month.year < limit.year ||
 		(month.year == limit.year && month.number < limit.month)) {
 		days += __builtin_popcount(matching_days(cron, &month));
-		month = month_after(cron, &month);
+		month = month_after(cron->months, &month);
 	}
 	return days * matches_a_day(cron) + count_in_month(cron, limit_local_s) -
 	       count_in_month(cron, from_local_s);

@@ -73,9 +73,9 @@ static int parse_fields(struct cron_parser *parser, const struct piece texts[CRO
 			return code;
 		sets[field] = parser->set;
 	}
-	cron->seconds = sets[SECOND];
-	cron->minutes = sets[MINUTE];
-	cron->hours = (uint32_t)sets[HOUR];
+	cron->times.seconds = sets[SECOND];
+	cron->times.minutes = sets[MINUTE];
+	cron->times.hours = (uint32_t)sets[HOUR];
 	cron->days = (uint32_t)sets[DAY_OF_MONTH];
 	cron->months = (uint16_t)sets[MONTH];
 	cron->weekdays = (uint8_t)((sets[DAY_OF_WEEK] | sets[DAY_OF_WEEK] >> 7) & 0x7f);

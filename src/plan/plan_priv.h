@@ -35,10 +35,14 @@
 #define CRON_WARNING_SIZE 240
 
 /* Sets of numbers as bits: bit n stands for n. */
-struct cron {
+struct times {
 	uint64_t seconds;
 	uint64_t minutes;
 	uint32_t hours;
+};
+
+struct cron {
+	struct times times;
 	uint16_t months;         /* 1 .. 12 */
 	uint32_t days;           /* 1 .. 31 */
 	uint32_t days_from_last; /* L-n; bit 0 is L */

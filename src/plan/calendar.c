@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Months and times of day as sets of bits: what the search of cron.c and that of rrule.c move by,
+ * never by the minute. The days of a month that match are one 32-bit set, and so are hours, minutes
+ * and seconds, so the next match is a few "lowest bit from here on". No zone, no gaps. */
+#include "plan/calendar_priv.h"
+
+#include "base/civil.h"
+
+/* Bits 0, 7, 14, ...: times a set of weekdays, repeats it week after week. */
+#define EVERY_WEEK UINT64_C(0x0000040810204081)
+
+struct month month_of(int year, int number)
+{
+	static const uint8_t day_counts[] = {0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+	bool is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+
+	return (struct month){.year = year,
+		.number = number,
+		.day_count = day_counts[number] + (number == 2 && is_leap),
+		.first_day = civil_days(year, number, 1)};
+}
+
+struct month month_after(uint16_t months, const struct month *month)
+{
+	int number = next_in(months, month->number + 1);
+
+	if (number > 0)
+		return month_of(month->year, number);
+	return month_of(month->year + 1, __builtin_ctz(months));
+}
+
+int next_in(uint64_t set, int from)
+{
+	uint64_t rest = set >> from << from;
+
+	return rest ? __builtin_ctzll(rest) : -1;
+}
+
+int count_below(uint64_t set, int limit)
+{
+	return __builtin_popcountll(set & ((UINT64_C(1) << limit) - 1));
+}
+
+uint32_t days_on(uint8_t weekdays, int first_weekday, int from, int to)
+{
+	uint64_t weeks = weekdays * EVERY_WEEK >> first_weekday << 1;
+	uint64_t range = (UINT64_C(2) << to) - (UINT64_C(1) << from);
+
+	return (uint32_t)(weeks & range);
+}
+
+/* --- times of day --- */
+
+int times_first(const struct times *times)
+{
+	return __builtin_ctz(times->hours) * 3600 + __builtin_ctzll(times->minutes) * 60 +
+	       __builtin_ctzll(times->seconds);
+}
+
+int times_next(const struct times *times, int from_s)
+{
+	int hour = from_s / 3600, minute = from_s / 60 % 60, second = from_s % 60;
+	int found = next_in(times->hours, hour);
+
+	if (found < 0)
+		return -1;
+	if (found > hour)
+		return found * 3600 + times_first(times) % 3600;
+	found = next_in(times->minutes, minute);
+	if (found == minute) {
+		second = next_in(times->seconds, second);
+		if (second >= 0)
+			return hour * 3600 + minute * 60 + second;
+		found = next_in(times->minutes, minute + 1);
+	}
+	if (found >= 0)
+		return hour * 3600 + found * 60 + times_first(times) % 60;
+	found = next_in(times->hours, hour + 1);
+	return found < 0 ? -1 : found * 3600 + times_first(times) % 3600;
+}
+
+int64_t times_count(const struct times *times, int limit_s)
+{
+	int hour = limit_s / 3600, minute = limit_s / 60 % 60, second = limit_s % 60;
+	int64_t seconds = __builtin_popcountll(times->seconds);
+	int64_t minutes = __builtin_popcountll(times->minutes);
+	int64_t count = count_below(times->hours, hour) * minutes * seconds;
+
+	if (!(times->hours >> hour & 1))
+		return count;
+	count += count_below(times->minutes, minute) * seconds;
+	if (times->minutes >> minute & 1)
+		count += count_below(times->seconds, second);
+	return count;
+}
