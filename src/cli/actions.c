@@ -112,10 +112,11 @@ static char *schedule_text(const json_t *action)
 {
 	const json_t *schedule = json_object_get(action, "schedule");
 	const char *cron = get_text(schedule, "cron"), *zone = get_text(schedule, "timezone");
+	const char *local = cron ? cron : get_text(schedule, "rrule");
 	bool has_zone = zone && strcmp(zone, "UTC") != 0;
 
-	if (cron)
-		return xasprintf("%s%s%s", cron, has_zone ? "  " : "", has_zone ? zone : "");
+	if (local)
+		return xasprintf("%s%s%s", local, has_zone ? "  " : "", has_zone ? zone : "");
 	if (get_text(schedule, "every"))
 		return xasprintf("every %s", get_text(schedule, "every"));
 	if (get_text(schedule, "every_after"))

@@ -49,6 +49,7 @@ static const struct flag when_flags[] = {
 	{"every-after", .type = FLAG_TEXT, .value = "DURATION", .pointer = "/schedule/every_after", .help = "interval from the end of one run to the next"},
 	{"anchor", .type = FLAG_TEXT, .value = "TIME", .pointer = "/schedule/anchor", .help = "with --every: a moment the interval is counted from"},
 	{"at", .type = FLAG_TEXT, .value = "TIME", .pointer = "/schedule/at", .help = "once, at this moment (RFC 3339 with offset)"},
+	{"rrule", .type = FLAG_TEXT, .value = "RULE", .pointer = "/schedule/rrule", .help = "recurrence rule (RFC 5545) such as 'FREQ=MONTHLY;BYDAY=-1FR', counted from --start-at"},
 	{"max-runs", .type = FLAG_INT, .value = "N", .min = 1, .max = SCHEDULE_RUNS_MAX, .pointer = "/schedule/max_runs", .help = "completed after so many runs"},
 	{"run-on-start", .type = FLAG_SWITCH, .pointer = "/schedule/run_on_start", .help = "also when the service starts; alone or with another schedule"},
 	{"on", .type = FLAG_TEXT, .value = "EVENT", .pointer = "/schedule/on", .help = "when this event is sent, or a run ends: action.NAME.succeeded, .failed, .timed_out, .cancelled"},
@@ -178,9 +179,10 @@ const struct command cli_commands[] = {
 		.examples = "gathering migrate --from sqlite:gathering.db --to postgresql://db.example/gathering"},
 	{"next", "EXPR", .min_args = 1, .max_args = 6, .flags = {next_flags, schedule_flags}, .run = cmd_next,
 		.summary = "list the next due times of a schedule; needs no server",
-		.detail = "EXPR is a cron expression (one argument, or its fields as several), a macro such as @daily, a duration such as 90s for an interval, or an RFC 3339 time. "
+		.detail = "EXPR is a cron expression (one argument, or its fields as several), a macro such as @daily, a duration such as 90s for an interval, a recurrence rule such as FREQ=MONTHLY;BYDAY=-1FR, or an RFC 3339 time. "
 			  "Prints one local time with offset a line. Exit status 2 when EXPR is not acceptable, 3 when there is no due time after --from.",
-		.examples = "gathering next '30 2 * * *' --timezone Europe/Paris --notes\ngathering next 90s --count 3"},
+		.examples = "gathering next '30 2 * * *' --timezone Europe/Paris --notes\ngathering next 90s --count 3\n"
+			    "gathering next 'FREQ=MONTHLY;BYDAY=-1FR' --start-at 2026-01-01T17:00:00Z"},
 	{"action add", "[NAME] [-- PROGRAM [ARG...]]", .max_args = 1, .takes_rest = true, .flags = {when_flags, schedule_flags, definition_flags}, .run = cmd_action_add,
 		.summary = "create an action: a program behind `--`, --shell, --url, --sql or --noop, and when",
 		.detail = "With --file: an object, or many as an array or {\"items\": [...]}, created all or none.",

@@ -123,7 +123,7 @@ static bool set_member(json_t *root, const struct given_flag *given)
 /* --- what excludes each other --- */
 
 /* The flags that say what kind a schedule is. */
-static const char *const schedule_kinds[] = {"cron", "every", "every-after", "at", "on"};
+static const char *const schedule_kinds[] = {"cron", "every", "every-after", "at", "rrule", "on"};
 
 static int count_kinds(const struct cli *cli)
 {
@@ -171,7 +171,8 @@ static int check_flags(const struct cli *cli, struct err *err)
 
 	if (schedules > 1)
 		return err_set(err, ERR_INVALID,
-			"--cron, --every, --at, --on and --manual: only one of them");
+			"--cron, --every, --every-after, --at, --rrule, --on and --manual: only "
+			"one of them");
 	if (target_count > 1)
 		return err_set(err, ERR_INVALID,
 			"a program behind `--`, --shell, --url, --sql and --noop: only one of "

@@ -26,14 +26,17 @@ static bool is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
-/* A date, a duration, or else cron. Told apart by their shape, so that the error that follows is of
- * the right parser: fields have blanks, dates begin "2026-", durations begin with a digit. */
+/* A rule, a date, a duration, or else cron. Told apart by their shape, so that the error that
+ * follows is of the right parser: rules have NAME=VALUE, fields have blanks, dates begin "2026-",
+ * durations begin with a digit. */
 static void set_kind(const char *expr, struct schedule_spec *spec)
 {
 	bool has_year = strlen(expr) > 4 && expr[4] == '-' && is_digit(expr[0]) &&
 			is_digit(expr[1]) && is_digit(expr[2]) && is_digit(expr[3]);
 
-	if (has_year && !strchr(expr, '*'))
+	if (strchr(expr, '='))
+		spec->rrule = expr;
+	else if (has_year && !strchr(expr, '*'))
 		spec->at = expr;
 	else if (is_digit(expr[0]) && !strpbrk(expr, " \t*,/"))
 		spec->every = expr;

@@ -16,7 +16,8 @@ struct window {
 
 /* As read: the strings owned here, borrowed by the spec for plan/. */
 struct input {
-	char *cron, *every, *every_after, *at, *on, *anchor, *timezone, *start_at, *end_at, *jitter;
+	char *cron, *every, *every_after, *at, *rrule, *on, *anchor, *timezone, *start_at, *end_at,
+		*jitter;
 	int max_runs;
 	bool run_on_start;
 	struct window windows[BLACKOUTS_MAX];
@@ -82,6 +83,7 @@ static const struct member schedule_members[] = {
 	{"every", INPUT(every), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
 	{"every_after", INPUT(every_after), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
 	{"at", INPUT(at), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
+	{"rrule", INPUT(rrule), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
 	{"on", INPUT(on), MEMBER_TEXT, .min = 1, .max = EVENT_NAME_MAX},
 	{"anchor", INPUT(anchor), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
 	{"start_at", INPUT(start_at), MEMBER_TEXT, .min = 1, .max = SCHEDULE_TEXT_MAX},
@@ -110,6 +112,7 @@ static void input_fini(struct input *input)
 		free(input->windows[i].duration);
 	}
 	free(input->at);
+	free(input->rrule);
 	free(input->on);
 	free(input->anchor);
 	free(input->timezone);
@@ -125,7 +128,8 @@ static int list_kinds(const struct input *input, char ret_text[static KINDS_TEXT
 	const struct {
 		const char *name, *text;
 	} kinds[] = {{"cron", input->cron}, {"every", input->every},
-		{"every_after", input->every_after}, {"at", input->at}, {"on", input->on}};
+		{"every_after", input->every_after}, {"at", input->at}, {"rrule", input->rrule},
+		{"on", input->on}};
 	int count = 0, len = 0;
 
 	ret_text[0] = '\0';
@@ -145,8 +149,9 @@ static void check_input(const struct input *input, const struct place *place)
 	int kinds = list_kinds(input, text);
 
 	if (kinds == 0 && !input->run_on_start)
-		place_fault(place, "needs one of 'cron', 'every', 'every_after', 'at' and 'on', or "
-				   "'run_on_start'");
+		place_fault(place,
+			"needs one of 'cron', 'every', 'every_after', 'at', 'rrule' and 'on', or "
+			"'run_on_start'");
 	else if (kinds > 1)
 		place_fault(place,
 			"has%s; only one of them can hold (in a PATCH, set the other to null)",
@@ -155,7 +160,8 @@ static void check_input(const struct input *input, const struct place *place)
 		place_fault(&anchor, "goes with 'every' only");
 }
 
-/* As written, with the defaults that have an effect: the rules for local time are cron's alone. */
+/* As written, with the defaults that have an effect: the rules for local time are those of
+ * schedules that follow it. */
 static json_t *normal_form(struct input *input)
 {
 	json_t *json = json_new_object();
@@ -167,11 +173,12 @@ static json_t *normal_form(struct input *input)
 		(void)json_object_del(json, "max_runs");
 	if (!input->run_on_start)
 		(void)json_object_del(json, "run_on_start");
-	if (input->cron == NULL) {
+	if (input->cron == NULL && input->rrule == NULL) {
 		(void)json_object_del(json, "dst_gap");
 		(void)json_object_del(json, "dst_overlap");
-		(void)json_object_del(json, "day_match");
 	}
+	if (input->cron == NULL)
+		(void)json_object_del(json, "day_match");
 	return json;
 }
 
@@ -197,6 +204,7 @@ static int parse_input(const struct input *input, const char *name, const struct
 		.run_on_start = input->run_on_start,
 		.anchor = input->anchor,
 		.at = input->at,
+		.rrule = input->rrule,
 		.on = input->on,
 		.timezone = input->timezone,
 		.start_at = input->start_at,

@@ -51,7 +51,10 @@ static int recurring_parse(const struct schedule_spec *schedule, const struct bl
 			spec->duration ? excerpt(spec->duration, strlen(spec->duration), shown)
 				       : "");
 	ret_window->local.zone = zone;
-	return cron_parse(&cron, &ret_window->local.cron, warning, err);
+	if (cron_parse(&cron, &ret_window->local.cron, warning, err) < 0)
+		return ERR_INVALID;
+	ret_window->local.is_interval_like = ret_window->local.cron.is_interval_like;
+	return ERR_NONE;
 }
 
 int blackout_parse(const struct schedule_spec *schedule, size_t index, const struct zone *zone,

@@ -47,6 +47,7 @@ static bool find_nominal(const struct schedule *schedule, int64_t from_ms, struc
 		return false;
 	switch (schedule->kind) {
 	case SCHEDULE_CRON:
+	case SCHEDULE_RRULE:
 		return local_next(&schedule->local, floor_seconds(from_ms + 999), due);
 	case SCHEDULE_EVERY:
 		return every_next(&schedule->every, from_ms, &due->at_ms);
@@ -74,6 +75,7 @@ static int64_t count_nominal(const struct schedule *schedule, int64_t from_ms, i
 {
 	switch (schedule->kind) {
 	case SCHEDULE_CRON:
+	case SCHEDULE_RRULE:
 		return local_count(
 			&schedule->local, floor_seconds(from_ms + 999), floor_seconds(to_ms));
 	case SCHEDULE_EVERY:
@@ -100,7 +102,7 @@ static bool is_before(int64_t at_ms, int64_t limit_ms)
 static int64_t last_nominal(const struct schedule *schedule, int64_t limit_ms)
 {
 	int64_t last_ms = nominal_from(schedule, max_i64(limit_ms + 1 - schedule->jitter_ms, 0));
-	int64_t granule_ms = schedule->kind == SCHEDULE_CRON ? 1000 : 1;
+	int64_t granule_ms = schedule_is_local(schedule) ? 1000 : 1;
 	int64_t empty_from_ms = limit_ms; /* nothing from here to the limit */
 
 	if (!is_before(last_ms, limit_ms))

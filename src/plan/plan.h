@@ -17,6 +17,7 @@ enum schedule_kind {
 	SCHEDULE_EVERY,
 	SCHEDULE_ONCE,
 	SCHEDULE_AFTER, /* an interval from the end of the last run */
+	SCHEDULE_RRULE, /* RFC 5545 */
 	SCHEDULE_EVENT, /* has no due times: events start it */
 	SCHEDULE_START  /* nor has this: run_on_start and nothing else */
 };
@@ -50,15 +51,16 @@ struct blackout_spec {
 };
 #define BLACKOUTS_MAX 16 /* windows of a schedule */
 
-/* A schedule as written. Exactly one of cron, every, every_after, at, on is set, or run_on_start;
- * the rest may be NULL or 0
- * (defaults: UTC, anchor at the epoch, no bounds, no jitter). All strings borrowed for the call. */
+/* A schedule as written. Exactly one of cron, every, every_after, at, rrule, on is set, or
+ * run_on_start; the rest may be NULL or 0 (defaults: UTC, anchor at the epoch, no bounds, no
+ * jitter). All strings borrowed for the call. */
 struct schedule_spec {
 	const char *cron;
 	const char *every;       /* duration, at least EVERY_MIN_MS */
 	const char *every_after; /* the same, from the end of a run */
 	const char *anchor;      /* RFC 3339 */
 	const char *at;          /* RFC 3339 */
+	const char *rrule;       /* RFC 5545, without "RRULE:"; start_at is its DTSTART */
 	const char *on;          /* name of an event */
 	const char *timezone;    /* IANA name */
 	const char *start_at;    /* RFC 3339; nothing is due before this */
@@ -83,8 +85,8 @@ bool event_name_is_valid(const char *name);
 struct schedule; /* immutable, counted references */
 
 /* Parses and checks. ERR_INVALID with err->field one of "/cron", "/every", "/every_after",
- * "/anchor", "/at", "/on", "/max_runs", "/blackout",
- * "/timezone", "/start_at", "/end_at", "/jitter" or "" and a text such as "cron field 'hour': 25 is
+ * "/anchor", "/at", "/rrule", "/on", "/max_runs", "/blackout", "/timezone",
+ * "/start_at", "/end_at", "/jitter" or "" and a text such as "cron field 'hour': 25 is
  * above 23". What can never be due (30 February, bounds that hold no due time) is refused.
  * *ret_schedule is owned by the caller (schedule_unref). */
 int schedule_parse(

@@ -6,6 +6,8 @@
  *     schedule.c   parse, keep                      due.c       ask: nominal, jitter, bounds
  *     spread.c     what a name picks                misfire.c   what to do after an outage
  *     cron_parse.c, cron_field.c  text -> struct cron          cron.c  its matches, without a zone
+ *     rrule_parse.c  text -> struct rrule    rrule.c, rrule_pick.c  its matches, without a zone
+ *     calendar.c   months and times of day as sets of bits, for both
  *     local.c      fields on a zone's clock: gaps, overlaps     every.c  intervals
  *     event.c      names of events
  *     zone.c       names, cache, look-up            zone_file.c, zone_rule.c, zone_names.c */
@@ -75,6 +77,28 @@ bool cron_next(
 /* How many matches [from_local_s, limit_local_s) holds. Work: a few ns a month. */
 int64_t cron_count(const struct cron *cron, int64_t from_local_s, int64_t limit_local_s);
 
+/* --- recurrence rules (rrule_parse.c, rrule.c, rrule_pick.c) --- */
+
+#define RRULE_TEXT_MAX 1024
+
+struct rrule;
+struct zone;
+
+/* Reads `rrule` of the spec, which counts from start_at_ms (0: start_at is not given) on the zone's
+ * clock. *ret_until_ms is the end that UNTIL names, DUE_MAX_MS when there is none. `warning` gets
+ * remarks, "" when there are none. ERR_INVALID on "/rrule". *ret_rule is the caller's (free). */
+int rrule_parse(const struct schedule_spec *spec, const struct zone *zone, int64_t start_at_ms,
+	struct rrule **ret_rule, int64_t *ret_until_ms, char warning[static CRON_WARNING_SIZE],
+	struct err *err);
+
+/* Every minute, hour or second, or some of them: keeps its rhythm through changes of the clock. */
+bool rrule_is_interval_like(const struct rrule *rule);
+
+/* As cron_next and cron_count. */
+bool rrule_next(const struct rrule *rule, int64_t from_local_s, int64_t limit_local_s,
+	int64_t *ret_local_s);
+int64_t rrule_count(const struct rrule *rule, int64_t from_local_s, int64_t limit_local_s);
+
 /* --- zones (zone.c) --- */
 
 struct zone;
@@ -99,21 +123,23 @@ struct zone_span zone_find(const struct zone *zone, int64_t at_s);
 
 #define ZONE_DIR "/usr/share/zoneinfo"
 
-/* --- cron expressions on a zone's clock (local.c) --- */
+/* --- cron expressions and recurrence rules on a zone's clock (local.c) --- */
 
-struct local_cron {
-	struct cron cron;
+struct local_times {
+	struct cron cron;    /* unless rrule */
+	struct rrule *rrule; /* owned by the schedule */
+	bool is_interval_like;
 	const struct zone *zone;
 	enum dst_gap dst_gap;
 	enum dst_overlap dst_overlap;
 };
 
 /* The first due time at or after from_at_s; false when there is none. */
-bool local_next(const struct local_cron *local, int64_t from_at_s, struct due *ret_due);
+bool local_next(const struct local_times *local, int64_t from_at_s, struct due *ret_due);
 
 /* How many due times [from_at_s, to_at_s] holds, exactly. Work: a few ns a month and a hundred a
  * change of offset. */
-int64_t local_count(const struct local_cron *local, int64_t from_at_s, int64_t to_at_s);
+int64_t local_count(const struct local_times *local, int64_t from_at_s, int64_t to_at_s);
 
 /* --- intervals (every.c) --- */
 
@@ -151,7 +177,7 @@ int64_t spread_pick(uint64_t hash, uint64_t salt, int64_t count);
 
 struct blackout {
 	int64_t duration_ms; /* 0: one window, from..to */
-	struct local_cron local;
+	struct local_times local;
 	int64_t from_ms, to_ms;
 };
 /* Window `index` of the spec. ERR_INVALID on "/blackout". */
@@ -167,7 +193,7 @@ struct schedule {
 	enum schedule_kind kind;
 	const struct zone *zone; /* the cache's */
 	union {
-		struct local_cron local;
+		struct local_times local;
 		struct every every;
 		int64_t once_at_ms;
 		char event[EVENT_NAME_MAX + 1];
@@ -181,6 +207,9 @@ struct schedule {
 	size_t blackout_count;
 	char warning[CRON_WARNING_SIZE];
 };
+
+/* Does it follow a zone's clock, by whole seconds? */
+bool schedule_is_local(const struct schedule *schedule);
 
 /* How many due times [from_at_ms, to_at_ms] holds: exact, without walking through them. */
 int64_t schedule_count(const struct schedule *schedule, int64_t from_at_ms, int64_t to_at_ms);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A schedule as an object: one of three kinds with bounds and jitter, parsed once, asked often
+ * A schedule as an object: one kind with bounds and jitter, parsed once, asked often
  * (due.c). Immutable after schedule_parse but for its reference count, which belongs to the loop
  * thread. */
 #include "plan/plan_priv.h"
@@ -16,7 +16,7 @@
  * of anybody's, whatever `now` is. */
 #define BORN_AT_S INT64_C(1767225600)
 
-#define SCHEDULE_KINDS "'cron', 'every', 'every_after', 'at' and 'on'"
+#define SCHEDULE_KINDS "'cron', 'every', 'every_after', 'at', 'rrule' and 'on'"
 
 const char *const dst_gap_names[] = {"run_after", "skip", NULL};
 const char *const dst_overlap_names[] = {"first", "last", "both", NULL};
@@ -34,25 +34,61 @@ const char *excerpt(const char *text, size_t len, char ret_text[static EXCERPT_S
 
 /* --- parsing --- */
 
+/* The date exists; the time of day may still lie in each year's gap. */
+static int check_gaps(const struct schedule_spec *spec, const struct schedule *schedule,
+	int64_t from_s, struct err *err)
+{
+	bool is_cron = schedule->kind == SCHEDULE_CRON;
+	struct due due;
+
+	if (local_next(&schedule->local, from_s, &due))
+		return ERR_NONE;
+	return err_field(err, ERR_INVALID, is_cron ? "/cron" : "/rrule",
+		"%s can never be due in zone '%s': each of its times falls into a DST gap and is "
+		"left out",
+		is_cron ? "cron expression" : "rrule", spec->timezone ? spec->timezone : "UTC");
+}
+
 static int parse_cron(const struct schedule_spec *spec, struct schedule *schedule, struct err *err)
 {
-	struct local_cron *local = &schedule->local;
-	struct due due;
+	struct local_times *local = &schedule->local;
 	int code = cron_parse(spec, &local->cron, schedule->warning, err);
 
 	if (code != ERR_NONE)
 		return code;
-	local->zone = schedule->zone;
-	local->dst_gap = spec->dst_gap;
-	local->dst_overlap = spec->dst_overlap;
-	/* The date exists; the time of day may still lie in each year's gap. */
-	if (!local_next(local, BORN_AT_S, &due))
-		return err_field(err, ERR_INVALID, "/cron",
-			"cron expression can never be due in zone '%s': each of its times falls "
-			"into a "
-			"DST gap and is left out",
-			spec->timezone ? spec->timezone : "UTC");
-	return ERR_NONE;
+	local->is_interval_like = local->cron.is_interval_like;
+	return check_gaps(spec, schedule, BORN_AT_S, err);
+}
+
+/* UNTIL is another end_at: what comes first holds. */
+static int parse_rrule(const struct schedule_spec *spec, struct schedule *schedule, struct err *err)
+{
+	struct local_times *local = &schedule->local;
+	int64_t until_ms = DUE_MAX_MS, start_ms = schedule->start_at_ms;
+	int code = rrule_parse(
+		spec, schedule->zone, start_ms, &local->rrule, &until_ms, schedule->warning, err);
+
+	if (code != ERR_NONE)
+		return code;
+	local->is_interval_like = rrule_is_interval_like(local->rrule);
+	code = check_gaps(
+		spec, schedule, spec->start_at ? (start_ms + 999) / 1000 : BORN_AT_S, err);
+	if (code == ERR_NONE && schedule_next(schedule, start_ms - 1) > until_ms)
+		return err_field(err, ERR_INVALID, "/rrule",
+			"rrule part 'UNTIL': there is no due time up to that moment");
+	if (until_ms < schedule->end_at_ms)
+		schedule->end_at_ms = until_ms;
+	return code;
+}
+
+/* Cron expressions and rules: whole seconds of a zone's clock. */
+static int parse_local(const struct schedule_spec *spec, struct schedule *schedule, struct err *err)
+{
+	schedule->local.zone = schedule->zone;
+	schedule->local.dst_gap = spec->dst_gap;
+	schedule->local.dst_overlap = spec->dst_overlap;
+	return schedule->kind == SCHEDULE_CRON ? parse_cron(spec, schedule, err)
+					       : parse_rrule(spec, schedule, err);
 }
 
 /* An optional moment: `member` is its name, *ret_at_ms stays when it is not given. */
@@ -71,7 +107,8 @@ static int parse_kind(const struct schedule_spec *spec, struct schedule *schedul
 {
 	switch (schedule->kind) {
 	case SCHEDULE_CRON:
-		return parse_cron(spec, schedule, err);
+	case SCHEDULE_RRULE:
+		return parse_local(spec, schedule, err);
 	case SCHEDULE_EVERY:
 		return every_parse(spec->every, spec->anchor, &schedule->every, err);
 	case SCHEDULE_ONCE:
@@ -96,6 +133,7 @@ static void kinds_written(
 	ret_texts[SCHEDULE_EVERY] = spec->every;
 	ret_texts[SCHEDULE_ONCE] = spec->at;
 	ret_texts[SCHEDULE_AFTER] = spec->every_after;
+	ret_texts[SCHEDULE_RRULE] = spec->rrule;
 	ret_texts[SCHEDULE_EVENT] = spec->on;
 	ret_texts[SCHEDULE_START] = NULL; /* a flag, that goes with the others, too */
 }
@@ -201,7 +239,7 @@ static void warn_of_short_distance(const struct schedule_spec *spec, struct sche
 {
 	struct due first = {0}, second = {0};
 
-	if (schedule->kind == SCHEDULE_CRON && schedule->jitter_ms > 0 &&
+	if (schedule_is_local(schedule) && schedule->jitter_ms > 0 &&
 		local_next(&schedule->local, BORN_AT_S, &first) &&
 		local_next(&schedule->local, first.at_ms / 1000 + 1, &second) &&
 		second.at_ms - first.at_ms < schedule->jitter_ms)
@@ -257,9 +295,9 @@ int schedule_parse(
 	if (code == ERR_NONE)
 		code = zone_get(spec->timezone ? spec->timezone : "UTC", &schedule->zone, err);
 	if (code == ERR_NONE)
-		code = parse_kind(spec, schedule, err);
-	if (code == ERR_NONE)
 		code = parse_bounds(spec, schedule, err);
+	if (code == ERR_NONE)
+		code = parse_kind(spec, schedule, err);
 	if (code == ERR_NONE)
 		code = parse_jitter(spec, schedule, err);
 	schedule->max_runs = spec->max_runs;
@@ -288,6 +326,8 @@ void schedule_unref(struct schedule *schedule)
 {
 	if (!schedule || --schedule->refs > 0)
 		return;
+	if (schedule->kind == SCHEDULE_RRULE)
+		free(schedule->local.rrule);
 	free(schedule->blackouts);
 	free(schedule);
 }
@@ -319,6 +359,11 @@ int64_t pace_next(const struct schedule_pace *pace, int64_t now_ms)
 	int64_t end_ms = pace->end_at_ms == NO_TIME ? DUE_AT_RUN_END - 1 : pace->end_at_ms;
 
 	return pace->every_after_ms > end_ms - now_ms ? NO_TIME : now_ms + pace->every_after_ms;
+}
+
+bool schedule_is_local(const struct schedule *schedule)
+{
+	return schedule->kind == SCHEDULE_CRON || schedule->kind == SCHEDULE_RRULE;
 }
 
 bool schedule_has_due_times(const struct schedule *schedule)

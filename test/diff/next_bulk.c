@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Due times in bulk, for test/diff/run: each line of standard input is an expression, a zone, a
- * moment (seconds since 1970) and a count, with tabs between; the answer is a line with the due
- * times after that moment in seconds, or "refused" and why. The peers of test/diff answer alike. */
+ * moment (seconds since 1970) and a count, with tabs between, for a recurrence rule also its
+ * start_at; the answer is a line with the due times after that moment in seconds, or "refused" and
+ * why. The peers of test/diff answer alike. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -40,7 +41,9 @@ int main(void)
 	while (fgets(line, sizeof(line), stdin)) {
 		char *rest = line;
 		const char *expression = strsep(&rest, "\t"), *zone = strsep(&rest, "\t");
-		const char *from = strsep(&rest, "\t"), *count = strsep(&rest, "\n");
+		const char *from = strsep(&rest, "\t"), *count = strsep(&rest, "\t\n"),
+			   *start = strsep(&rest, "\n");
+		bool is_rule = start && *start != '\0';
 		int64_t from_s = 0, wanted = 0;
 
 		if (!count || !parse_i64(from, 0, INT64_C(253402300799), &from_s) ||
@@ -48,8 +51,11 @@ int main(void)
 			(void)fprintf(stderr, "next_bulk: cannot read '%s'\n", expression);
 			return 2;
 		}
-		answer(&(struct schedule_spec){.cron = expression, .timezone = zone}, from_s,
-			wanted);
+		answer(&(struct schedule_spec){.cron = is_rule ? NULL : expression,
+			       .rrule = is_rule ? expression : NULL,
+			       .start_at = is_rule ? start : NULL,
+			       .timezone = zone},
+			from_s, wanted);
 	}
 	return 0;
 }

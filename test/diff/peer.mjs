@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// croner or cron-parser, asked as next_bulk is: `node peer.mjs croner FOLDER` reads lines of expression, zone,
+// croner, cron-parser or (for rules) rrule, asked as next_bulk is: `node peer.mjs croner FOLDER` reads lines of expression, zone,
 // seconds and count from standard input and answers each with due times, or "refused". With a third argument,
 // milliseconds, it measures instead: walks on from each line's moment for so long and prints due times a second.
 // FOLDER holds node_modules.
@@ -32,12 +32,25 @@ const walkers = {
     };
   },
 };
+// rrule has no zones of its own: the wall clock of the zone, whose offset is the same all the time, written as UTC.
+walkers.rrule = () => {
+  const { RRule } = load("rrule");
+  return (expression, zone, from, start) => {
+    const rule = new RRule({ ...RRule.parseString(expression), dtstart: new Date(start) });
+    let at = new Date(from * 1000);
+    return () => {
+      const next = rule.after(at);
+      if (next) at = next;
+      return next && next.getTime() / 1000;
+    };
+  };
+};
 const walker = walkers[which]();
 
-function answer(expression, zone, from, count) {
+function answer(expression, zone, from, count, start) {
   const found = [];
   try {
-    const next = walker(expression, zone, Number(from));
+    const next = walker(expression, zone, Number(from), start);
     while (found.length < Number(count)) {
       const at = next();
       if (at === null) break;
@@ -49,19 +62,19 @@ function answer(expression, zone, from, count) {
   return found.join(" ");
 }
 
-function measure(expression, zone, from) {
-  let next = walker(expression, zone, Number(from));
+function measure(expression, zone, from, begin) {
+  let next = walker(expression, zone, Number(from), begin);
   const start = process.hrtime.bigint();
   const end = start + BigInt(millis) * 1000000n;
   let count = 0;
   while (process.hrtime.bigint() < end) {
-    if (next() === null) next = walker(expression, zone, Number(from));
+    if (next() === null) next = walker(expression, zone, Number(from), begin);
     count++;
   }
   return String((count * 1e9) / Number(process.hrtime.bigint() - start));
 }
 
 for await (const line of createInterface({ input: process.stdin })) {
-  const [expression, zone, from, count] = line.split("\t");
-  process.stdout.write((millis ? measure(expression, zone, from) : answer(expression, zone, from, count)) + "\n");
+  const [expression, zone, from, count, begin] = line.split("\t");
+  process.stdout.write((millis ? measure(expression, zone, from, begin) : answer(expression, zone, from, count, begin)) + "\n");
 }

@@ -51,6 +51,18 @@ def test_every_due_time_runs_once_and_never_early(servers, targets):
         assert request["at"] * 1000 >= at_ms(request["headers"]["X-Gathering-Due-At"])
 
 
+def test_a_recurrence_rule_runs_as_often_as_it_counts(servers):
+    server = servers().start()
+    start = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3))
+    server.create(name="r", kind="noop", overlap="allow", schedule={"rrule": "FREQ=SECONDLY;COUNT=3", "start_at": start})
+    wait_for(lambda: server.get("/api/v1/actions/r").json["state"] == "completed", "the last due time")
+    wait_for(lambda: not server.runs("r", state="pending,running"), "the last run")
+    dues = sorted(at_ms(run["due_at"]) - at_ms(start) for run in server.runs("r"))
+    assert dues and dues == [0, 1000, 2000][-len(dues):]  # what was over when a slow machine created it is no due time
+    refused = server.request("PATCH", "/api/v1/actions/r", {"schedule": {"rrule": "FREQ=DAILY;BYHOUR=25"}})
+    assert refused.status == 422 and refused.json["errors"][0]["pointer"] == "/schedule/rrule"
+
+
 def test_kill_9_again_and_again_loses_and_doubles_no_due_time(servers, targets):
     rng = seeded()
     target = targets()

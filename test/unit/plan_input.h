@@ -14,13 +14,18 @@
 
 #define DUES_MAX 12
 
+static inline const char *spec_text(const struct schedule_spec *spec)
+{
+	return spec->cron ? spec->cron : spec->rrule ? spec->rrule : spec->every;
+}
+
 static inline struct schedule *plan_input(const struct schedule_spec *spec)
 {
 	struct schedule *schedule = NULL;
 	struct err err = {0};
 
 	if (schedule_parse(spec, &schedule, &err) != ERR_NONE)
-		fail_msg("'%s' in %s: %s: %s", spec->cron ? spec->cron : spec->every,
+		fail_msg("'%s' in %s: %s: %s", spec_text(spec),
 			spec->timezone ? spec->timezone : "UTC", err.field, err.text);
 	return schedule;
 }
@@ -53,9 +58,8 @@ static inline void assert_dues(
 			due.note ? due.note : "");
 		if (strcmp(shown, dues[i]) != 0)
 			fail_msg("'%s' in %s after %s, number %d: %s instead of %s",
-				spec->cron ? spec->cron : spec->every,
-				spec->timezone ? spec->timezone : "UTC", after, i + 1, shown,
-				dues[i]);
+				spec_text(spec), spec->timezone ? spec->timezone : "UTC", after,
+				i + 1, shown, dues[i]);
 		if (!is_due) {
 			assert_true(schedule_next(schedule, last_ms) == NO_TIME);
 			break;

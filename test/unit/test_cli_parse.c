@@ -209,7 +209,10 @@ static const struct {
 	{"action add b -e A=1=2 -e B= --cwd /x -- env", DEFINE_WHOLE,
 		"{'exec':{'env':{'A':'1=2','B':''},'cwd':'/x','command':['env']},'kind':'exec'}"},
 	{"action edit b --every 1h", DEFINE_PATCH,
-		"{'schedule':{'every':'1h','cron':null,'every_after':null,'at':null,'on':null,'anchor':null}}"},
+		"{'schedule':{'every':'1h','cron':null,'every_after':null,'at':null,'rrule':null,'on':null,'anchor':null}}"},
+	{"action edit b --rrule FREQ=MONTHLY;BYDAY=-1FR --start-at 2026-01-01T00:00:00Z", DEFINE_PATCH,
+		"{'schedule':{'rrule':'FREQ=MONTHLY;BYDAY=-1FR','start_at':'2026-01-01T00:00:00Z','cron':null,'every':null,"
+		"'every_after':null,'at':null,'on':null,'anchor':null}}"},
 	{"action edit b --timezone UTC", DEFINE_PATCH, "{'schedule':{'timezone':'UTC'}}"},
 	{"action edit b --manual", DEFINE_PATCH, "{'schedule':null}"},
 	{"action edit b --url http://h/", DEFINE_PATCH,

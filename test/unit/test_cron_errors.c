@@ -138,11 +138,11 @@ static void test_schedule_errors_name_the_member(void **state)
 		struct schedule_spec spec;
 		const char *field, *text;
 	} rows[] = {
-		{{0}, "", "a schedule needs one of 'cron', 'every', 'every_after', 'at' and 'on', or 'run_on_start'; it has none"},
-		{{.timezone = "UTC"}, "", "a schedule needs one of 'cron', 'every', 'every_after', 'at' and 'on', or 'run_on_start'; it has none"},
+		{{0}, "", "a schedule needs one of 'cron', 'every', 'every_after', 'at', 'rrule' and 'on', or 'run_on_start'; it has none"},
+		{{.timezone = "UTC"}, "", "a schedule needs one of 'cron', 'every', 'every_after', 'at', 'rrule' and 'on', or 'run_on_start'; it has none"},
 		{{.run_on_start = true, .jitter = "5m", .name = "a"}, "/jitter", "'jitter' goes with due times, and 'run_on_start' has none"},
-		{{.cron = "* * * * *", .every = "5m"}, "", "a schedule takes only one of 'cron', 'every', 'every_after', 'at' and 'on'; it has 2"},
-		{{.cron = "* * * * *", .every = "5m", .at = "x"}, "", "a schedule takes only one of 'cron', 'every', 'every_after', 'at' and 'on'; it has 3"},
+		{{.cron = "* * * * *", .every = "5m"}, "", "a schedule takes only one of 'cron', 'every', 'every_after', 'at', 'rrule' and 'on'; it has 2"},
+		{{.cron = "* * * * *", .every = "5m", .at = "x"}, "", "a schedule takes only one of 'cron', 'every', 'every_after', 'at', 'rrule' and 'on'; it has 3"},
 		{{.cron = "* * * * *", .anchor = "2026-01-01T00:00:00Z"}, "/anchor", "'anchor' goes with 'every', which is not there"},
 		{{.on = ""}, "/on", "event name '' must be 1 to 200 letters, digits, '.', '_', '-' and ':'"},
 		{{.on = "a/b"}, "/on", "event name 'a/b' must be 1 to 200 letters, digits, '.', '_', '-' and ':'"},

@@ -377,8 +377,8 @@ static const struct fault_row fault_rows[] = {
 	/* schedule */
 	{HTTP_WITH(",'schedule':'* * * * *'"), "/schedule",
 		"must be an object such as {\"cron\": \"30 2 * * *\"}, not a string"},
-	{HTTP_WITH(",'schedule':{}"), "/schedule", "needs one of 'cron', 'every', 'every_after', 'at' and 'on', or 'run_on_start'"},
-	{HTTP_WITH(",'schedule':{'timezone':'UTC'}"), "/schedule", "needs one of 'cron', 'every', 'every_after', 'at' and 'on', or 'run_on_start'"},
+	{HTTP_WITH(",'schedule':{}"), "/schedule", "needs one of 'cron', 'every', 'every_after', 'at', 'rrule' and 'on', or 'run_on_start'"},
+	{HTTP_WITH(",'schedule':{'timezone':'UTC'}"), "/schedule", "needs one of 'cron', 'every', 'every_after', 'at', 'rrule' and 'on', or 'run_on_start'"},
 	{HTTP_WITH(",'schedule':{'cron':'* * * * *','every':'1m'}"), "/schedule",
 		"has 'cron' 'every'; only one of them can hold (in a PATCH, set the other to null)"},
 	{HTTP_WITH(",'schedule':{'cron':'* * * * *','anchor':'2026-01-01T00:00:00Z'}"), "/schedule/anchor",
