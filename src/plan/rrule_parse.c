@@ -550,6 +550,10 @@ static int settle(struct reader *reader, bool has_start)
 			"counts from \"start_at\", which is not there (\"max_runs\" counts runs)");
 	if (reader->count > 0 && rrule_nth(rule, reader->count, &last_s))
 		rule->last_s = last_s;
+	/* start_at is a bound by itself, of moments: a clock that is set back shows times before
+	 * it. */
+	if (reader->count == 0)
+		rule->first_s = INT64_MIN;
 	return ERR_NONE;
 }
 

@@ -39,8 +39,7 @@ enum rrule_clock {
 	CLOCK_EVEN     /* every so many seconds, whatever they show */
 };
 
-/* Without start_at the rule counts from 1970-01-01T00:00:00 on the zone's clock and has no first
- * time. */
+/* Without start_at the rule counts from 1970-01-01T00:00:00 on the zone's clock. */
 struct rrule {
 	enum rrule_freq freq;
 	int64_t interval;
@@ -48,7 +47,7 @@ struct rrule {
 	int64_t origin_s; /* DTSTART on the wall clock: what is left out of the rule is taken from
 			     it */
 	int64_t origin;   /* the number of the year, month, ... that it lies in: INTERVAL's phase */
-	int64_t first_s;  /* nothing is before, INT64_MIN: no such bound */
+	int64_t first_s;  /* where COUNT begins, and nothing is before; INT64_MIN: no COUNT */
 	int64_t last_s;   /* nor after */
 	struct times times;
 	uint16_t months;

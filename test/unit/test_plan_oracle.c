@@ -4,7 +4,9 @@
  * with the C library's idea of local time and the rules of doc/schedules.md applied to each minute,
  * must be due when schedule_next says so. Nothing of plan/ is used on the slow side: the expression
  * is made as text and as sets at the same time, the zone is libc's, and what a name picks for H and
- * jitter is computed here from the formula in doc/schedules.md. Some schedules have bounds.
+ * jitter is computed here from the formula in doc/schedules.md. Some schedules have bounds. A
+ * quarter are recurrence rules that a cron expression could stand for (test_rrule.c has the
+ * others).
  *
  * A window is a few days, mostly around a change of the clock; it is computed once and serves many
  * expressions and starting points. GATHERING_TEST_WINDOWS asks for more of them. */
@@ -155,7 +157,7 @@ struct expression {
 		int a, b;
 	} specials[2][SPECIALS_MAX]; /* of the day of month, of the day of week */
 	int special_counts[2];
-	bool has_seconds;
+	bool has_seconds, is_rule;
 };
 
 static const int mins[] = {0, 0, 0, 1, 1, 0}, maxs[] = {59, 59, 23, 31, 12, 6};
@@ -322,10 +324,53 @@ static void add_field(struct expression *expr, struct seed *seed, int field)
 	}
 }
 
+/* "BYHOUR=" and a few values. */
+static void add_part(struct expression *expr, struct seed *seed, const char *name, int field)
+{
+	int count = 1 + (int)seed_below(seed, 4);
+
+	add(expr, ";%s=", name);
+	for (int i = 0; i < count; i++) {
+		int value = pick_value(seed, field);
+
+		expr->sets[field][value] = true;
+		if (field == 5)
+			add(expr, "%s%.2s", i ? "," : "", "SUMOTUWETHFRSA" + (size_t)value * 2);
+		else
+			add(expr, "%s%d", i ? "," : "", value);
+	}
+}
+
+/* A recurrence rule that says the same as a cron expression could: every day or every hour, minute
+ * or second, or only those that the other parts name. What it leaves open is DTSTART's, so that a
+ * part is only left out where nothing is left open. */
+static void rule_make(struct expression *expr, struct seed *seed)
+{
+	static const char *const freqs[] = {"SECONDLY", "MINUTELY", "HOURLY", "DAILY"};
+	static const char *const names[] = {
+		"BYSECOND", "BYMINUTE", "BYHOUR", "BYMONTHDAY", "BYMONTH", "BYDAY"};
+	int freq = 1 + (int)seed_below(seed, 3);
+
+	expr->has_seconds = true;
+	expr->is_rule = true;
+	add(expr, "FREQ=%s", freqs[freq]);
+	expr->stars[1] = freq < 3;
+	for (int field = 0; field < 6; field++) {
+		if (field < freq || seed_below(seed, 3) == 0)
+			add_part(expr, seed, names[field], field);
+		else
+			set_every(expr, field, mins[field], maxs[field], 1);
+	}
+}
+
 static void expression_make(struct expression *expr, struct seed *seed)
 {
 	*expr = (struct expression){.has_seconds = seed_below(seed, 4) == 0};
 	(void)snprintf(expr->name, sizeof(expr->name), "job-%" PRIu64, seed_below(seed, 100000));
+	if (seed_below(seed, 4) == 0) {
+		rule_make(expr, seed);
+		return;
+	}
 	if (!expr->has_seconds)
 		expr->sets[0][0] = true;
 	for (int field = expr->has_seconds ? 0 : 1; field < 6; field++)
@@ -599,8 +644,7 @@ static void test_next_is_what_brute_force_finds(void **state)
 		for (int e = 0; e < EXPRESSIONS; e++) {
 			struct expression expr;
 			struct limits limits;
-			struct schedule_spec spec = {.cron = expr.text,
-				.name = expr.name,
+			struct schedule_spec spec = {.name = expr.name,
 				.timezone = window->zone,
 				.dst_gap = (enum dst_gap)seed_below(&seed, 2),
 				.dst_overlap = (enum dst_overlap)seed_below(&seed, 3),
@@ -608,6 +652,12 @@ static void test_next_is_what_brute_force_finds(void **state)
 					seed_below(&seed, 4) ? DAY_MATCH_EITHER : DAY_MATCH_BOTH};
 
 			expression_make(&expr, &seed);
+			if (expr.is_rule) {
+				spec.rrule = expr.text;
+				spec.day_match = DAY_MATCH_BOTH;
+			} else {
+				spec.cron = expr.text;
+			}
 			limits_make(window, &limits, &seed, &spec);
 			compare(window, &expr, &spec, &limits, &seed, &tally);
 		}

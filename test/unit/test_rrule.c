@@ -106,6 +106,8 @@ static void test_clock_changes_are_as_for_cron(void **state)
 			{"2026-10-25T02:00:00+02:00", "2026-10-25T02:00:00+01:00 second pass", "2026-10-25T03:00:00+01:00"}},
 		{{.rrule = "FREQ=HOURLY;INTERVAL=2", .timezone = "Europe/Paris"}, "2026-03-28T23:00:00Z",
 			{"2026-03-29T04:00:00+02:00", "2026-03-29T06:00:00+02:00"}},
+		{{.rrule = "FREQ=MINUTELY;INTERVAL=20", .timezone = "Europe/Paris", .start_at = "2026-10-25T00:40:00Z"}, "2026-10-25T00:00:00Z",
+			{"2026-10-25T02:40:00+02:00", "2026-10-25T02:00:00+01:00 second pass", "2026-10-25T02:20:00+01:00 second pass"}},
 		{{.rrule = "FREQ=WEEKLY;BYDAY=SU", .timezone = "America/New_York", .start_at = "2026-03-01T15:00:00Z"}, "2026-03-01T15:00:00Z",
 			{"2026-03-08T10:00:00-04:00", "2026-03-15T10:00:00-04:00"}},
 		{{.rrule = "FREQ=DAILY;COUNT=3", .timezone = "Europe/Paris", .start_at = "2026-03-28T01:30:00Z", .dst_gap = DST_GAP_SKIP}, "2026-03-01T00:00:00Z",
