@@ -43,6 +43,7 @@ static int open_api(struct server *server, struct err *err)
 		.rate_probe = (int)server->conf.rate_probe,
 		.db_grace_ms = server_db_grace_ms(&server->conf),
 		.event_window_ms = server->conf.event_window,
+		.queued_max = (int)server->conf.max_queued,
 		.disk_path = folder,
 	};
 

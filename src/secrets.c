@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "exec/exec.h"
 #include "server_priv.h"
+#include "store/secrets.h"
 #include "store/store.h"
 #include "vault/vault.h"
 

@@ -243,6 +243,9 @@ static void sched_part_start(void *data)
 		.db_max_ms = server->conf.db_max,
 		.limits = server->limits,
 		.limit_count = server->limit_count,
+		.retain_every_ms = server->conf.retention_every,
+		.retention = {server->conf.retention_age, (int)server->conf.retention_count},
+		.retain_output_bytes = server->conf.retention_output,
 	};
 
 	if (sched_create(&opts, &server->sched, &err) < 0)

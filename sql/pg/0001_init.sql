@@ -82,6 +82,32 @@ CREATE TABLE gathering.pace (
 	runs_left      bigint CHECK (runs_left >= 0)
 );
 
+-- What an action asks for beside being run, and how it fares: what is kept of its ledger, who is told (names of actions),
+-- by when a run must have succeeded. failing_since: the last of its runs that ended by itself failed; late_since: the
+-- deadline has passed, and no run has succeeded since. A row appears with the first of these. Whoever needs several locks
+-- rows of actions first, then these, then those of runs.
+CREATE TABLE gathering.care (
+	action_id     uuid PRIMARY KEY REFERENCES gathering.action (id) ON DELETE CASCADE,
+	retain_age_ms bigint CHECK (retain_age_ms > 0),
+	retain_count  bigint CHECK (retain_count > 0),
+	expect_ms     bigint CHECK (expect_ms > 0),
+	on_failure    text COLLATE "C",
+	on_recovery   text COLLATE "C",
+	on_late       text COLLATE "C",
+	failing_since timestamptz(3),
+	deadline      timestamptz(3), -- NULL: none, paused, or late already
+	late_since    timestamptz(3)
+) WITH (fillfactor = 80);
+CREATE INDEX care_deadline ON gathering.care (deadline) WHERE deadline IS NOT NULL;
+CREATE INDEX care_watched ON gathering.care (action_id)
+	WHERE expect_ms IS NOT NULL OR on_failure IS NOT NULL OR on_recovery IS NOT NULL;
+
+-- Deleted actions whose ledger is still to be removed, batch by batch (retain). Nobody sees those runs any more.
+CREATE TABLE gathering.removed (
+	action_id  uuid PRIMARY KEY,
+	removed_at timestamptz(3) NOT NULL
+);
+
 -- Keys of events: one sent again within the window is the same event. An old row goes when another event is sent.
 CREATE TABLE gathering.event_key (
 	name     text COLLATE "C" NOT NULL,
@@ -131,10 +157,11 @@ CREATE TABLE gathering.limit_lock (
 );
 
 -- The ledger: one row for each due time, manual trigger or event. claim_id names the take that started the run, so
--- that a take whose answer was lost can be asked again.
+-- that a take whose answer was lost can be asked again. No reference to the action: who makes a run holds its row, and
+-- the ledger of a deleted one goes later (removed).
 CREATE TABLE gathering.run (
 	id                 uuid PRIMARY KEY,
-	action_id          uuid NOT NULL REFERENCES gathering.action (id) ON DELETE CASCADE,
+	action_id          uuid NOT NULL,
 	action_version     bigint NOT NULL,
 	definition_version bigint NOT NULL,
 	due_at             timestamptz(3) NOT NULL,
@@ -198,6 +225,7 @@ CREATE TABLE gathering.attempt (
 	started_at   timestamptz(3),
 	output_total bigint NOT NULL,
 	attempt      integer NOT NULL,
+	output_kept  integer NOT NULL DEFAULT 0, -- bytes of output
 	http_status  integer,
 	exit_code    integer,
 	instance_id  uuid,
@@ -207,6 +235,7 @@ CREATE TABLE gathering.attempt (
 	output       bytea,
 	PRIMARY KEY (run_id, epoch)
 );
+CREATE INDEX attempt_output ON gathering.attempt (finished_at) INCLUDE (output_kept) WHERE output_kept > 0;
 
 -- What the last attempt that wrote any has noted: progress for people, and from where to go on. A row appears with the
 -- first note; the checkpoint goes when the run has succeeded or was cancelled.
@@ -552,7 +581,7 @@ DECLARE
 	now_at timestamptz := gathering.clock();
 	live uuid[];
 BEGIN
-	IF gathering.lock_sequels(in_ids) THEN
+	IF gathering.lock_sequels(in_ids, in_state) THEN
 		live := ARRAY(SELECT r.id FROM unnest(in_ids, in_epochs) g(id, epoch) JOIN gathering.run r ON r.id = g.id
 			WHERE r.state IS NOT DISTINCT FROM 'running' AND r.epoch = g.epoch ORDER BY r.id FOR NO KEY UPDATE OF r);
 	END IF;
@@ -588,10 +617,10 @@ BEGIN
 		FROM locked l WHERE r.id = l.id
 		RETURNING l.n, r.id, r.state
 	), kept AS (
-		INSERT INTO gathering.attempt (run_id, epoch, finished_at, started_at, output_total, attempt, http_status,
-			exit_code, instance_id, outcome, error, output)
-		SELECT l.id, l.epoch, now_at, l.started_at, l.total, l.attempt, l.http_status, l.exit_code, l.instance_id,
-			l.outcome, l.error, l.output FROM locked l WHERE l.begun
+		INSERT INTO gathering.attempt (run_id, epoch, finished_at, started_at, output_total, attempt, output_kept,
+			http_status, exit_code, instance_id, outcome, error, output)
+		SELECT l.id, l.epoch, now_at, l.started_at, l.total, l.attempt, coalesce(octet_length(l.output), 0),
+			l.http_status, l.exit_code, l.instance_id, l.outcome, l.error, l.output FROM locked l WHERE l.begun
 		ON CONFLICT DO NOTHING
 	), forgotten AS (
 		UPDATE gathering.note n SET checkpoint = NULL FROM ended e
@@ -677,10 +706,17 @@ BEGIN
 END
 $fire$;
 
+-- Do as many runs wait for their turn as may be asked for? 0: any number.
+CREATE FUNCTION gathering.is_full(in_max integer) RETURNS boolean LANGUAGE plpgsql STABLE
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $full$ BEGIN
+	RETURN in_max > 0 AND EXISTS (SELECT 1 FROM gathering.run r WHERE r.state = 'pending' AND r.not_before IS NULL
+		OFFSET in_max - 1);
+END $full$;
+
 -- A manual run, or the repetition of another, which gets what an event brought to that one. No row: no such action;
--- ret_full: as many wait as may, and nothing was done.
-CREATE FUNCTION gathering.trigger(in_action uuid, in_run uuid, in_retry_of uuid, in_trace text, OUT ret_run gathering.run, OUT ret_cancel uuid[],
-	OUT ret_full bigint)
+-- ret_full: as many of it wait as may, or (0) of all actions together, and nothing was done.
+CREATE FUNCTION gathering.trigger(in_action uuid, in_run uuid, in_retry_of uuid, in_trace text, in_queued_max integer,
+	OUT ret_run gathering.run, OUT ret_cancel uuid[], OUT ret_full bigint)
 RETURNS SETOF record ROWS 10 LANGUAGE plpgsql AS $trigger$
 DECLARE
 	a gathering.action;
@@ -692,6 +728,11 @@ BEGIN
 	END IF;
 	SELECT * INTO ret_run FROM gathering.run WHERE id = in_run;
 	IF NOT FOUND THEN -- else the answer to an earlier try was lost
+		IF gathering.is_full(in_queued_max) THEN
+			ret_full := 0;
+			RETURN NEXT;
+			RETURN;
+		END IF;
 		SELECT * INTO fired FROM gathering.fire(
 			a, in_run, CASE WHEN in_retry_of IS NULL THEN 'manual' ELSE 'retry' END, in_retry_of, in_trace, NULL);
 		INSERT INTO gathering.run_event SELECT in_run, e.event_id, e.depth, e.name, e.payload
@@ -716,16 +757,20 @@ CREATE FUNCTION gathering.make_id() RETURNS uuid LANGUAGE sql VOLATILE AS $id$
 $id$;
 
 -- The runs that an event starts, one for each action that waits for it, and their share of the event. Returns the runs
--- to end now (overlap cancel_running).
-CREATE FUNCTION gathering.deliver(in_event uuid, in_name text, in_payload text, in_depth integer, in_trace text) RETURNS uuid[]
-LANGUAGE plpgsql AS $deliver$
+-- to end now (overlap cancel_running). An alert is for those, too, who wait for it from any action (in_any) and for the
+-- action that is named for it (in_hook), but never for the one that it is about (in_about).
+CREATE FUNCTION gathering.deliver(in_event uuid, in_name text, in_payload text, in_depth integer, in_trace text,
+	in_any text DEFAULT NULL, in_hook text DEFAULT NULL, in_about uuid DEFAULT NULL) RETURNS uuid[]
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $deliver$
 DECLARE
 	a gathering.action;
 	fired record;
 	cancel uuid[];
 BEGIN
-	FOR a IN SELECT t.* FROM gathering.subscription s JOIN gathering.action t ON t.id = s.action_id
-		WHERE s.event = in_name ORDER BY t.id FOR NO KEY UPDATE OF t
+	FOR a IN SELECT t.* FROM gathering.action t WHERE t.id = ANY (ARRAY(
+			SELECT s.action_id FROM gathering.subscription s WHERE s.event IN (in_name, in_any)
+			UNION SELECT h.id FROM gathering.action h WHERE h.name = in_hook))
+		AND t.id IS DISTINCT FROM in_about ORDER BY t.id FOR NO KEY UPDATE OF t
 	LOOP
 		SELECT * INTO fired FROM gathering.fire(a, gathering.make_id(), 'event', NULL, in_trace,
 			CASE WHEN in_depth > 32 THEN 'limit' WHEN a.is_paused THEN 'paused' END);
@@ -737,14 +782,20 @@ END
 $deliver$;
 
 -- An event from outside. One with a key that came within the window is the same event, and starts nothing. The first
--- row of the answer tells of the event, the others are its runs.
+-- row of the answer tells of the event, the others are its runs. No row: as many runs wait as may, and nothing was done.
 CREATE FUNCTION gathering.send_event(
-	in_event uuid, in_again boolean, in_name text, in_key text, in_payload text, in_window interval, in_trace text)
+	in_event uuid, in_again boolean, in_name text, in_key text, in_payload text, in_window interval, in_trace text, in_queued_max integer)
 RETURNS TABLE (ret_event uuid, ret_is_duplicate boolean, ret_cancel uuid[], ret_run gathering.run)
 ROWS 10 LANGUAGE plpgsql AS $send$
 BEGIN
 	ret_event := in_event;
 	ret_is_duplicate := false;
+	IF gathering.is_full(in_queued_max)
+		AND NOT (in_again AND EXISTS (SELECT 1 FROM gathering.run_event e WHERE e.event_id = in_event))
+		AND NOT EXISTS (SELECT 1 FROM gathering.event_key k WHERE k.name = in_name AND k.key = in_key
+			AND k.sent_at > gathering.clock() - in_window) THEN
+		RETURN;
+	END IF;
 	IF in_key IS NOT NULL THEN
 		INSERT INTO gathering.event_key AS k VALUES (in_name, in_key, in_event, gathering.clock())
 		ON CONFLICT (name, key) DO UPDATE SET event_id = in_event, sent_at = gathering.clock()
@@ -772,52 +823,171 @@ CREATE FUNCTION gathering.event_action(in_event text) RETURNS text LANGUAGE sql 
 	SELECT substring(in_event FROM '^action\.(.+)\.(?:succeeded|failed|timed_out|cancelled)$')
 $up$;
 
--- The end of runs: as an event that others wait for, and as what the next due time counts from. The caller has locked the actions that it starts before the runs
--- (lock_sequels), as everybody does who needs both.
+-- As the program writes times.
+CREATE FUNCTION gathering.time_text(in_at timestamptz) RETURNS text LANGUAGE sql STABLE AS $time$
+	SELECT to_char(in_at AT TIME ZONE 'UTC', CASE WHEN in_at = date_trunc('second', in_at)
+		THEN 'YYYY-MM-DD"T"HH24:MI:SS"Z"' ELSE 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"' END)
+$time$;
+
+-- How the end of a run leaves its action: NULL, or what there is to tell. The caller has locked the row (lock_sequels); a
+-- run of an action that nobody cares for has none.
+CREATE FUNCTION gathering.note_end(in_action uuid, in_state text) RETURNS text LANGUAGE plpgsql AS $care$
+DECLARE
+	c gathering.care;
+	now_at timestamptz := gathering.clock();
+BEGIN
+	SELECT * INTO c FROM gathering.care WHERE action_id = in_action;
+	IF NOT FOUND OR in_state = 'cancelled' THEN
+		RETURN NULL;
+	ELSIF in_state <> 'succeeded' THEN
+		UPDATE gathering.care SET failing_since = now_at WHERE action_id = in_action AND failing_since IS NULL;
+		RETURN CASE WHEN FOUND THEN 'failing' END;
+	END IF;
+	IF c.expect_ms IS NOT NULL OR c.failing_since IS NOT NULL OR c.late_since IS NOT NULL THEN
+		UPDATE gathering.care SET failing_since = NULL, late_since = NULL,
+			deadline = CASE WHEN NOT (SELECT a.is_paused FROM gathering.action a WHERE a.id = in_action)
+				THEN now_at + expect_ms * interval '1 millisecond' END
+		WHERE action_id = in_action;
+	END IF;
+	RETURN CASE WHEN c.failing_since IS NOT NULL OR c.late_since IS NOT NULL THEN 'recovered' END;
+END
+$care$;
+
+-- The end of runs: as an event that others wait for, as what the next due time counts from, and as what becomes of
+-- the action by it. The caller has locked what that needs before the runs (lock_sequels), as everybody does who needs both.
 CREATE FUNCTION gathering.announce(in_runs uuid[]) RETURNS uuid[] LANGUAGE plpgsql AS $announce$
 DECLARE
 	e record;
+	alert text;
 	cancel uuid[];
 BEGIN
 	UPDATE gathering.action a SET next_due_at = gathering.pace_next(p, gathering.clock())
 	FROM gathering.pace p WHERE p.action_id = a.id AND p.every_after_ms IS NOT NULL
 		AND a.next_due_at IS NOT NULL AND NOT a.is_paused AND a.id IN (SELECT r.action_id FROM gathering.run r
 			WHERE r.id = ANY (in_runs) AND r.state IN ('succeeded','failed','timed_out','cancelled'));
-	FOR e IN SELECT 'action.' || a.name || '.' || r.state AS name, coalesce(x.depth, 0) + 1 AS depth, r.id, r.traceparent,
-		json_build_object('action', a.name, 'run_id', r.id, 'state', r.state, 'due_at',
-			to_char(r.due_at AT TIME ZONE 'UTC', CASE WHEN r.due_at = date_trunc('second', r.due_at)
-				THEN 'YYYY-MM-DD"T"HH24:MI:SS"Z"' ELSE 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"' END),
-			'attempt', r.attempt, 'http_status', r.http_status, 'exit_code', r.exit_code, 'error', r.error)::text AS payload
+	FOR e IN SELECT a.id AS action_id, a.name AS action, r.state, r.traceparent, coalesce(x.depth, 0) + 1 AS depth, c.on_failure, c.on_recovery,
+		jsonb_build_object('action', a.name, 'run_id', r.id, 'state', r.state, 'due_at', gathering.time_text(r.due_at),
+			'attempt', r.attempt, 'http_status', r.http_status, 'exit_code', r.exit_code, 'error', r.error) AS payload
 		FROM gathering.run r JOIN gathering.action a ON a.id = r.action_id
-		LEFT JOIN gathering.run_event x ON x.run_id = r.id
+		LEFT JOIN gathering.run_event x ON x.run_id = r.id LEFT JOIN gathering.care c ON c.action_id = a.id
 		WHERE r.id = ANY (in_runs) AND r.state IN ('succeeded','failed','timed_out','cancelled') ORDER BY r.id
 	LOOP
-		cancel := cancel || gathering.deliver(gathering.make_id(), e.name, e.payload, e.depth, e.traceparent);
+		cancel := cancel || gathering.deliver(
+			gathering.make_id(), 'action.' || e.action || '.' || e.state, e.payload::text, e.depth, e.traceparent);
+		alert := gathering.note_end(e.action_id, e.state);
+		IF alert IS NOT NULL THEN
+			cancel := cancel || gathering.deliver(gathering.make_id(), 'action.' || e.action || '.' || alert,
+				(e.payload || jsonb_build_object('alert', alert, 'link', '/api/v1/runs/' || (e.payload->>'run_id')))::text,
+				e.depth, e.traceparent, 'action.*.' || alert, CASE alert WHEN 'failing' THEN e.on_failure ELSE e.on_recovery END, e.action_id);
+		END IF;
 	END LOOP;
 	RETURN cancel;
 END
 $announce$;
 
--- Whether the end of one of these runs may start others, or moves a cursor; then those actions are locked.
-CREATE FUNCTION gathering.lock_sequels(in_runs uuid[]) RETURNS boolean LANGUAGE plpgsql
+-- Whether these ends (in_states: what the runs are to become) may start others, move a cursor, or change how an action
+-- fares; then what that needs is locked: the actions that may be started, then the rows of how those fare that ended. What
+-- a state cannot be told from here (a cancel that was asked for meanwhile) is locked when it is seen, out of this order.
+CREATE FUNCTION gathering.lock_sequels(in_runs uuid[], in_states text[]) RETURNS boolean LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $sequels$
+DECLARE
+	has_care boolean := EXISTS (SELECT 1 FROM gathering.care c
+		WHERE c.expect_ms IS NOT NULL OR c.on_failure IS NOT NULL OR c.on_recovery IS NOT NULL);
+	has_alerts boolean := EXISTS (SELECT 1 FROM gathering.subscription s WHERE s.event LIKE 'action.%');
+	locked boolean;
+	cared uuid[];
 BEGIN
-	IF NOT EXISTS (SELECT 1 FROM gathering.subscription s WHERE s.event LIKE 'action.%')
-		AND NOT EXISTS (SELECT 1 FROM gathering.pace) THEN
+	IF NOT has_alerts AND NOT has_care AND NOT EXISTS (SELECT 1 FROM gathering.pace) THEN
 		RETURN false;
 	END IF;
-	PERFORM 1 FROM gathering.action t WHERE t.id IN (
-		SELECT s.action_id FROM gathering.run r JOIN gathering.action a ON a.id = r.action_id
-		CROSS JOIN LATERAL unnest(ARRAY['succeeded','failed','timed_out','cancelled']) q(state)
-		JOIN gathering.subscription s ON s.event = 'action.' || a.name || '.' || q.state
-		WHERE r.id = ANY (in_runs)
+	PERFORM 1 FROM gathering.action t WHERE t.id = ANY (ARRAY(
+		WITH ended AS MATERIALIZED (
+			SELECT a.id, a.name, g.state FROM unnest(in_runs, in_states) g(run, state)
+			JOIN gathering.run r ON r.id = g.run JOIN gathering.action a ON a.id = r.action_id
+		), told AS (
+			SELECT e.*, CASE WHEN e.state = 'succeeded' THEN c.on_recovery ELSE c.on_failure END AS hook,
+				CASE WHEN e.state = 'succeeded' THEN 'recovered' ELSE 'failing' END AS alert
+			FROM ended e LEFT JOIN gathering.care c ON c.action_id = e.id
+			WHERE e.state IN ('failed','timed_out') AND c.failing_since IS NULL
+				OR e.state = 'succeeded' AND (c.failing_since IS NOT NULL OR c.late_since IS NOT NULL)
+		)
+		SELECT s.action_id FROM ended e CROSS JOIN LATERAL unnest(ARRAY[e.state, 'cancelled']) q(state)
+		JOIN gathering.subscription s ON s.event = 'action.' || e.name || '.' || q.state
 		UNION ALL
-		SELECT r.action_id FROM gathering.run r JOIN gathering.pace p ON p.action_id = r.action_id
-		WHERE r.id = ANY (in_runs) AND p.every_after_ms IS NOT NULL)
+		SELECT s.action_id FROM told t
+		JOIN gathering.subscription s ON s.event IN ('action.' || t.name || '.' || t.alert, 'action.*.' || t.alert)
+		UNION ALL
+		SELECT h.id FROM told t JOIN gathering.action h ON h.name = t.hook
+		UNION ALL
+		SELECT p.action_id FROM ended e JOIN gathering.pace p ON p.action_id = e.id WHERE p.every_after_ms IS NOT NULL))
 	ORDER BY t.id FOR NO KEY UPDATE OF t;
-	RETURN FOUND;
+	locked := FOUND;
+	IF NOT has_alerts AND NOT has_care THEN
+		RETURN locked;
+	END IF;
+	cared := ARRAY(SELECT DISTINCT r.action_id FROM unnest(in_runs, in_states) g(run, state)
+		JOIN gathering.run r ON r.id = g.run WHERE g.state IN ('succeeded','failed','timed_out'));
+	IF has_alerts THEN -- the first failure is to be noticed, whoever hears of it
+		INSERT INTO gathering.care (action_id) SELECT DISTINCT r.action_id FROM unnest(in_runs, in_states) g(run, state)
+			JOIN gathering.run r ON r.id = g.run JOIN gathering.action a ON a.id = r.action_id
+			WHERE g.state IN ('failed','timed_out') ORDER BY r.action_id ON CONFLICT DO NOTHING;
+	END IF;
+	PERFORM 1 FROM gathering.care c WHERE c.action_id = ANY (cared) ORDER BY c.action_id FOR UPDATE;
+	RETURN locked OR FOUND;
 END
 $sequels$;
+
+-- Actions of which no run has succeeded in time: each is noted and told once. ret_next: the next deadline.
+CREATE FUNCTION gathering.lapse(in_limit integer, OUT ret_clock timestamptz, OUT ret_count bigint, OUT ret_next timestamptz,
+	OUT ret_cancel uuid[])
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $lapse$
+DECLARE
+	lapsed uuid[];
+	e record;
+BEGIN
+	ret_clock := gathering.clock();
+	ret_count := 0;
+	lapsed := ARRAY(SELECT c.action_id FROM gathering.care c WHERE c.deadline <= ret_clock ORDER BY c.deadline LIMIT in_limit);
+	IF lapsed <> '{}' THEN
+		PERFORM 1 FROM gathering.action t WHERE t.id = ANY (ARRAY(
+			SELECT s.action_id FROM gathering.action a JOIN gathering.subscription s
+			ON s.event IN ('action.' || a.name || '.late', 'action.*.late') WHERE a.id = ANY (lapsed)
+			UNION ALL
+			SELECT h.id FROM gathering.care c JOIN gathering.action h ON h.name = c.on_late WHERE c.action_id = ANY (lapsed)))
+		ORDER BY t.id FOR NO KEY UPDATE OF t;
+		FOR e IN SELECT c.*, a.name FROM gathering.care c JOIN gathering.action a ON a.id = c.action_id
+			WHERE c.action_id = ANY (lapsed) AND c.deadline <= ret_clock ORDER BY c.action_id FOR UPDATE OF c SKIP LOCKED
+		LOOP
+			UPDATE gathering.care SET deadline = NULL, late_since = ret_clock WHERE action_id = e.action_id;
+			ret_cancel := ret_cancel || gathering.deliver(gathering.make_id(), 'action.' || e.name || '.late',
+				jsonb_build_object('action', e.name, 'alert', 'late', 'deadline', gathering.time_text(e.deadline),
+					'expect_success_within_s', e.expect_ms / 1000.0, 'link', '/api/v1/actions/' || e.name)::text,
+				1, NULL, 'action.*.late', e.on_late, e.action_id);
+			ret_count := ret_count + 1;
+		END LOOP;
+	END IF;
+	SELECT min(c.deadline) INTO ret_next FROM gathering.care c WHERE c.deadline IS NOT NULL;
+END
+$lapse$;
+
+-- Three numbers (age in milliseconds, count, expected success) and three names of actions for each; what is NULL is not
+-- asked for. A deadline counts from now, unless it is expected as before.
+CREATE FUNCTION gathering.put_care(in_ids uuid[], in_numbers bigint[], in_hooks text[]) RETURNS void
+LANGUAGE sql AS $put_care$
+	INSERT INTO gathering.care AS c (action_id, retain_age_ms, retain_count, expect_ms, on_failure, on_recovery, on_late, deadline)
+	SELECT g.id, in_numbers[3 * g.n - 2], in_numbers[3 * g.n - 1], in_numbers[3 * g.n],
+		in_hooks[3 * g.n - 2], in_hooks[3 * g.n - 1], in_hooks[3 * g.n],
+		CASE WHEN NOT a.is_paused THEN gathering.clock() + in_numbers[3 * g.n] * interval '1 millisecond' END
+	FROM unnest(in_ids) WITH ORDINALITY g(id, n) JOIN gathering.action a ON a.id = g.id
+	WHERE coalesce(in_numbers[3 * g.n - 2], in_numbers[3 * g.n - 1], in_numbers[3 * g.n]) IS NOT NULL
+		OR coalesce(in_hooks[3 * g.n - 2], in_hooks[3 * g.n - 1], in_hooks[3 * g.n]) IS NOT NULL
+		OR EXISTS (SELECT 1 FROM gathering.care o WHERE o.action_id = g.id)
+	ON CONFLICT (action_id) DO UPDATE SET retain_age_ms = excluded.retain_age_ms, retain_count = excluded.retain_count,
+		expect_ms = excluded.expect_ms, on_failure = excluded.on_failure, on_recovery = excluded.on_recovery,
+		on_late = excluded.on_late,
+		deadline = CASE WHEN c.expect_ms IS DISTINCT FROM excluded.expect_ms THEN excluded.deadline ELSE c.deadline END,
+		late_since = CASE WHEN c.expect_ms IS NOT DISTINCT FROM excluded.expect_ms THEN c.late_since END
+$put_care$;
 
 -- The first chain of ends that leads from one of these actions (as they are going to be) back to itself, or is longer
 -- than a chain may be; in the order in which they start each other.
@@ -846,7 +1016,7 @@ $circle$;
 CREATE FUNCTION gathering.cancel(in_run uuid, OUT ret_run gathering.run, OUT ret_done boolean, OUT ret_cancel uuid[])
 RETURNS SETOF record ROWS 10 LANGUAGE plpgsql AS $cancel$
 DECLARE
-	has_sequels boolean := gathering.lock_sequels(ARRAY[in_run]);
+	has_sequels boolean := gathering.lock_sequels(ARRAY[in_run], ARRAY['cancelled']);
 BEGIN
 	UPDATE gathering.run r SET
 		state = CASE r.state WHEN 'running' THEN r.state ELSE 'cancelled' END,
@@ -882,7 +1052,7 @@ CREATE FUNCTION gathering.create_actions(
 	in_ids uuid[], in_names text[], in_next_due timestamptz[], in_kinds text[], in_overlaps text[],
 	in_queue_limits integer[], in_max_concurrent integer[], in_priorities integer[], in_has_schedule boolean[],
 	in_on_start boolean[], in_paused boolean[], in_bodies text[],
-	in_events text[], in_tagged uuid[], in_tags text[], in_paces bigint[],
+	in_events text[], in_tagged uuid[], in_tags text[], in_paces bigint[], in_cares bigint[], in_hooks text[],
 	OUT ret_clock timestamptz, OUT ret_refused integer, OUT ret_chain text, OUT ret_is_long boolean)
 LANGUAGE plpgsql AS $create$
 BEGIN
@@ -905,6 +1075,7 @@ BEGIN
 	INSERT INTO gathering.subscription SELECT g.id, g.event FROM unnest(in_ids, in_events) g(id, event)
 		WHERE g.event IS NOT NULL;
 	PERFORM gathering.put_pace(in_ids, in_paces);
+	PERFORM gathering.put_care(in_ids, in_cares, in_hooks);
 	INSERT INTO gathering.action_tag SELECT * FROM unnest(in_tagged, in_tags) ON CONFLICT DO NOTHING;
 END
 $create$;
@@ -915,6 +1086,7 @@ CREATE FUNCTION gathering.replace(
 	in_id uuid, in_expected bigint, in_again boolean, in_name text, in_next_due timestamptz, in_kind text,
 	in_overlap text, in_queue_limit integer, in_max_concurrent integer, in_priority integer, in_has_schedule boolean,
 	in_on_start boolean, in_body text, in_tags text[], in_event text, in_pace bigint[], in_keeps_cursor boolean,
+	in_care bigint[], in_hooks text[],
 	OUT ret_action gathering.action, OUT ret_done boolean, OUT ret_chain text, OUT ret_is_long boolean)
 RETURNS SETOF record ROWS 10 LANGUAGE plpgsql AS $replace$
 DECLARE
@@ -953,6 +1125,7 @@ BEGIN
 		priority = in_priority, has_schedule = in_has_schedule, runs_on_start = in_on_start,
 		updated_at = gathering.clock()
 	WHERE a.id = in_id RETURNING a.* INTO ret_action;
+	PERFORM gathering.put_care(ARRAY[in_id], in_care, in_hooks);
 	INSERT INTO gathering.definition VALUES (in_id, ret_action.version, in_body::json);
 	-- the old one goes when no run can need it any more
 	DELETE FROM gathering.definition d WHERE d.action_id = in_id AND d.version = old.definition_version
@@ -982,11 +1155,15 @@ BEGIN
 		UPDATE gathering.action a SET is_paused = in_paused, next_due_at = in_next_due, version = a.version + 1,
 			updated_at = gathering.clock()
 		WHERE a.id = in_id RETURNING a.* INTO ret_action;
+		UPDATE gathering.care c SET deadline = CASE WHEN NOT in_paused
+			THEN gathering.clock() + c.expect_ms * interval '1 millisecond' END
+		WHERE c.action_id = in_id AND c.expect_ms IS NOT NULL AND c.late_since IS NULL;
 	END IF;
 	RETURN NEXT;
 END
 $pause$;
 
+-- Deletes an action with its ledger: what is open at once, of the rest a batch; what is left then goes by retain.
 CREATE FUNCTION gathering.remove(
 	in_id uuid, in_expected bigint, OUT ret_version bigint, OUT ret_done boolean, OUT ret_running uuid[])
 RETURNS SETOF record ROWS 10 LANGUAGE plpgsql AS $remove$
@@ -998,11 +1175,107 @@ BEGIN
 	ret_done := in_expected IN (0, ret_version);
 	IF ret_done THEN
 		ret_running := ARRAY(SELECT id FROM gathering.run WHERE action_id = in_id AND state = 'running');
+		DELETE FROM gathering.run WHERE action_id = in_id AND state IN ('pending','running');
+		DELETE FROM gathering.run WHERE action_id = in_id AND state = 'held';
+		PERFORM gathering.drop_runs(ARRAY(SELECT id FROM gathering.run WHERE action_id = in_id ORDER BY id LIMIT 1000));
+		INSERT INTO gathering.removed SELECT in_id, gathering.clock()
+			WHERE EXISTS (SELECT 1 FROM gathering.run WHERE action_id = in_id);
 		DELETE FROM gathering.action WHERE id = in_id;
 	END IF;
 	RETURN NEXT;
 END
 $remove$;
+
+-- Removes runs with all that belongs to them; those that somebody holds stay for another time. Returns how many went.
+CREATE FUNCTION gathering.drop_runs(in_ids uuid[]) RETURNS bigint LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $drop$
+DECLARE
+	dropped bigint;
+BEGIN
+	DELETE FROM gathering.run WHERE id = ANY (ARRAY(
+		SELECT r.id FROM gathering.run r WHERE r.id = ANY (in_ids) ORDER BY r.id FOR UPDATE SKIP LOCKED));
+	GET DIAGNOSTICS dropped = ROW_COUNT;
+	RETURN dropped;
+END
+$drop$;
+
+-- One step of the walk over all actions that keeps the ledger within its limits; see store_retain. An action without
+-- limits of its own has those given. The ended runs that may go are found by due time (which is never after the moment a
+-- run was made) for their age, by id for their number.
+CREATE FUNCTION gathering.retain(in_after uuid, in_actions integer, in_limit integer, in_age_ms bigint, in_count bigint,
+	in_output_bytes bigint, in_young interval,
+	OUT ret_removed bigint, OUT ret_outputs bigint, OUT ret_is_done boolean, OUT ret_after uuid)
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $retain$
+DECLARE
+	now_at timestamptz := gathering.clock();
+	seen integer := 0;
+	a record;
+	newest uuid; -- stays, whatever its age
+	oldest uuid; -- of those that stay for their number
+	excess bigint;
+BEGIN
+	ret_removed := 0;
+	ret_outputs := 0;
+	ret_is_done := false;
+	ret_after := in_after;
+	FOR a IN SELECT action_id FROM gathering.removed ORDER BY action_id LIMIT in_actions LOOP
+		ret_removed := ret_removed + gathering.drop_runs(ARRAY(SELECT r.id FROM gathering.run r
+			WHERE r.action_id = a.action_id ORDER BY r.id LIMIT in_limit - ret_removed));
+		IF NOT EXISTS (SELECT 1 FROM gathering.run r WHERE r.action_id = a.action_id) THEN
+			DELETE FROM gathering.removed WHERE action_id = a.action_id;
+		END IF;
+		IF ret_removed >= in_limit THEN
+			RETURN;
+		END IF;
+	END LOOP;
+	FOR a IN SELECT t.id, coalesce(c.retain_age_ms, nullif(in_age_ms, 0)) AS age_ms, coalesce(c.retain_count, nullif(in_count, 0)) AS count
+		FROM gathering.action t LEFT JOIN gathering.care c ON c.action_id = t.id
+		WHERE t.id > in_after ORDER BY t.id LIMIT in_actions
+	LOOP
+		seen := seen + 1;
+		SELECT r.id INTO newest FROM gathering.run r WHERE r.action_id = a.id ORDER BY r.id DESC LIMIT 1;
+		IF a.age_ms IS NOT NULL THEN
+			ret_removed := ret_removed + gathering.drop_runs(ARRAY(SELECT r.id FROM gathering.run r
+				WHERE r.action_id = a.id AND r.due_at < now_at - a.age_ms * interval '1 millisecond' AND r.id <> newest
+					AND r.state NOT IN ('pending','running','held')
+					AND coalesce(r.finished_at, r.created_at) < now_at - a.age_ms * interval '1 millisecond'
+				ORDER BY r.due_at LIMIT in_limit - ret_removed));
+		END IF;
+		IF a.count IS NOT NULL AND ret_removed < in_limit THEN
+			SELECT r.id INTO oldest FROM gathering.run r WHERE r.action_id = a.id ORDER BY r.id DESC OFFSET a.count - 1 LIMIT 1;
+			IF FOUND THEN
+				ret_removed := ret_removed + gathering.drop_runs(ARRAY(SELECT r.id FROM gathering.run r
+					WHERE r.action_id = a.id AND r.id < oldest AND r.state NOT IN ('pending','running','held')
+						AND coalesce(r.finished_at, r.created_at) < now_at - in_young
+					ORDER BY r.id LIMIT in_limit - ret_removed));
+			END IF;
+		END IF;
+		IF ret_removed >= in_limit THEN -- this one may have more
+			RETURN;
+		END IF;
+		ret_after := a.id;
+	END LOOP;
+	IF seen = in_actions THEN
+		RETURN;
+	END IF;
+	ret_is_done := true;
+	IF in_output_bytes > 0 THEN
+		SELECT sum(t.output_kept) - in_output_bytes INTO excess FROM gathering.attempt t WHERE t.output_kept > 0;
+		IF excess > 0 THEN
+			WITH oldest AS (
+				SELECT t.run_id, t.epoch, t.output_kept, t.finished_at FROM gathering.attempt t
+				WHERE t.output_kept > 0 ORDER BY t.finished_at LIMIT in_limit FOR NO KEY UPDATE SKIP LOCKED
+			), over AS (
+				SELECT *, sum(output_kept) OVER (ORDER BY finished_at, run_id, epoch) - output_kept AS before FROM oldest
+			)
+			UPDATE gathering.attempt t SET output = NULL, output_kept = 0 FROM over o
+			WHERE o.before < excess AND t.run_id = o.run_id AND t.epoch = o.epoch;
+			GET DIAGNOSTICS ret_outputs = ROW_COUNT;
+			ret_is_done := ret_outputs < in_limit;
+		END IF;
+	END IF;
+END
+$retain$;
 
 -- Time in which the server was down counts for nobody: then no one could speak.
 CREATE FUNCTION gathering.is_silent(in_heartbeat timestamptz, in_for interval) RETURNS boolean LANGUAGE sql STABLE

@@ -61,6 +61,29 @@ CREATE TABLE pace (
 	runs_left      INTEGER CHECK (runs_left >= 0)
 ) STRICT, WITHOUT ROWID;
 
+-- What an action asks for beside being run, and how it fares: what is kept of its ledger, who is told (names of actions),
+-- by when a run must have succeeded. failing_since: the last of its runs that ended by itself failed; late_since: the
+-- deadline has passed, and no run has succeeded since. A row appears with the first of these.
+CREATE TABLE care (
+	action_id        BLOB PRIMARY KEY REFERENCES action (id) ON DELETE CASCADE,
+	retain_age_ms    INTEGER CHECK (retain_age_ms > 0),
+	retain_count     INTEGER CHECK (retain_count > 0),
+	expect_ms        INTEGER CHECK (expect_ms > 0),
+	on_failure       TEXT,
+	on_recovery      TEXT,
+	on_late          TEXT,
+	failing_since_ms INTEGER,
+	deadline_ms      INTEGER, -- NULL: none, paused, or late already
+	late_since_ms    INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX care_deadline ON care (deadline_ms) WHERE deadline_ms IS NOT NULL;
+
+-- Deleted actions whose ledger is still to be removed, batch by batch (retain). Nobody sees those runs any more.
+CREATE TABLE removed (
+	action_id     BLOB PRIMARY KEY,
+	removed_at_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- Keys of events: one sent again within the window is the same event. An old row goes when another event is sent.
 CREATE TABLE event_key (
 	name       TEXT NOT NULL,
@@ -71,10 +94,11 @@ CREATE TABLE event_key (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX event_key_sent ON event_key (sent_at_ms);
 
--- The ledger: one row for each due time, manual trigger or event.
+-- The ledger: one row for each due time, manual trigger or event. No reference to the action: the ledger of a deleted one
+-- goes later (removed).
 CREATE TABLE run (
 	id                 BLOB PRIMARY KEY CHECK (length(id) = 16),
-	action_id          BLOB NOT NULL REFERENCES action (id) ON DELETE CASCADE,
+	action_id          BLOB NOT NULL CHECK (length(action_id) = 16),
 	action_version     INTEGER NOT NULL,
 	definition_version INTEGER NOT NULL,
 	kind               TEXT NOT NULL,
@@ -141,8 +165,10 @@ CREATE TABLE attempt (
 	error          TEXT,
 	output         BLOB,
 	output_total   INTEGER NOT NULL,
+	output_kept    INTEGER NOT NULL DEFAULT 0, -- bytes of output
 	PRIMARY KEY (run_id, epoch)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX attempt_output ON attempt (finished_at_ms, output_kept) WHERE output_kept > 0;
 
 -- Values sealed with a key that is not in this file (src/vault).
 CREATE TABLE secret (

@@ -27,6 +27,7 @@ struct api_opts {
 	const struct vault *vault;   /* NULL: no secrets are kept */
 	int rate_health, rate_probe; /* requests a minute per address; 0: no limit */
 	int64_t event_window_ms;     /* an event sent again with its key is the same for so long */
+	int queued_max;              /* runs that may wait before more are refused; 0: any number */
 	int64_t db_grace_ms;   /* the database may be away for so long before we are not ready;
 				  API_DB_IGNORED: for ever */
 	const char *disk_path; /* whose free space /health/checks reports; NULL: "." */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "api/api_priv.h"
+#include "base/metric.h"
 #include "base/text.h"
 
 #define KEY_MAX 200
@@ -48,6 +49,7 @@ static void on_sent(struct store_req *req)
 	json_t *runs;
 
 	if (req->err.code != 0) {
+		metrics.queue_refused += req->err.code == ERR_QUEUE_FULL;
 		api_reply_err(call, &req->err);
 		return;
 	}
@@ -125,7 +127,8 @@ void events_send(struct api_call *call)
 		.key = key,
 		.payload = event->payload,
 		.traceparent = api_traceparent(call, event->traceparent),
-		.window_ms = call->api->opts.event_window_ms};
+		.window_ms = call->api->opts.event_window_ms,
+		.queued_max = call->api->opts.queued_max};
 	event->is_started = true;
 	store_send_event(call->api->store, &event->send, on_sent);
 }

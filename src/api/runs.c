@@ -7,6 +7,7 @@
 
 #include "api/actions_priv.h"
 #include "api/page_priv.h"
+#include "base/metric.h"
 
 #define PATH_SIZE 64
 
@@ -357,6 +358,7 @@ static void reply_triggered(struct api_call *call, const struct store_trigger *t
 	char path[PATH_SIZE], id[ID_TEXT_SIZE];
 
 	if (trigger->req.err.code != 0) {
+		metrics.queue_refused += trigger->req.err.code == ERR_QUEUE_FULL;
 		api_reply_err(call, &trigger->req.err);
 		return;
 	}
@@ -382,6 +384,7 @@ static void run_found(struct action_find *find)
 		return;
 	}
 	now->trigger.action_id = find->get.ret_action->id;
+	now->trigger.queued_max = find->call->api->opts.queued_max;
 	now->trigger.traceparent = api_traceparent(find->call, now->traceparent);
 	now->is_started = true;
 	store_trigger(find->call->api->store, &now->trigger, on_triggered);
@@ -451,6 +454,7 @@ static void on_retry_got(struct store_req *req)
 	} else if (run_state_is_final(run->state)) {
 		retry->trigger.action_id = run->action_id;
 		retry->trigger.retry_of = run->id;
+		retry->trigger.queued_max = retry->call->api->opts.queued_max;
 		retry->trigger.traceparent = api_traceparent(retry->call, retry->traceparent);
 		store_trigger(store, &retry->trigger, on_retry_triggered);
 	} else {

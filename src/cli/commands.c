@@ -103,6 +103,12 @@ static const struct flag definition_flags[] = {
 	{"retry-jitter", .type = FLAG_SHARE, .value = "SHARE", .pointer = "/retry/jitter", .preset = "0.2", .help = "so much of the pause is random"},
 	{"on-interrupt", .type = FLAG_CHOICE, .value = "RULE", .choices = on_interrupt_names, .pointer = "/on_interrupt", .preset = "retry", .help = "an attempt that a crash or a shutdown cut off"},
 	{"priority", .type = FLAG_INT, .value = "N", .min = -100, .max = 100, .pointer = "/priority", .preset = "0", .help = "higher goes first when there is more to do than can run"},
+	{"retention-age", .type = FLAG_DURATION, .value = "DURATION", .pointer = "/retention/age", .help = "its runs that ended longer ago are removed; default: the option retention_age of the server"},
+	{"retention-count", .type = FLAG_INT, .value = "N", .min = 1, .max = RETENTION_COUNT_MAX, .pointer = "/retention/count", .help = "so many of its runs are kept; default: the option retention_count of the server"},
+	{"expect-success-within", .type = FLAG_DURATION, .value = "DURATION", .pointer = "/expect_success_within", .help = "the action is late when no run of it has succeeded for so long"},
+	{"on-failure", .type = FLAG_TEXT, .value = "ACTION", .pointer = "/on_failure", .help = "action that is started by the first failure after a success"},
+	{"on-recovery", .type = FLAG_TEXT, .value = "ACTION", .pointer = "/on_recovery", .help = "action that is started by the first success after a failure, or when it was late"},
+	{"on-late", .type = FLAG_TEXT, .value = "ACTION", .pointer = "/on_late", .help = "action that is started when this one is late"},
 	{"file", .letter = 'f', .type = FLAG_TEXT, .value = "FILE", .help = "take the definition from a JSON file, '-' for standard input"},
 	{0}};
 

@@ -13,6 +13,7 @@ const char *const overlap_names[] = {"skip", "queue", "allow", "cancel_running",
 const char *const on_interrupt_names[] = {"retry", "fail", "hold", NULL};
 const char *const backoff_names[] = {"fixed", "linear", "exponential", NULL};
 const char *const retry_cause_names[] = {"status", "exit", "timeout", "connection", "other", NULL};
+const char *const alert_names[] = {"failing", "recovered", "late", NULL};
 const char *const action_state_names[] = {"active", "paused", "completed", NULL};
 
 static void pairs_free(struct name_value *pairs, size_t count)
@@ -62,6 +63,8 @@ static void definition_fini(struct action *action)
 	free(action->description);
 	strings_free(action->tags);
 	strings_free(action->secrets);
+	for (int alert = 0; alert < ALERT_COUNT; alert++)
+		free(action->hooks[alert]);
 	free(action->retry.on);
 	http_fini(&action->http);
 	exec_fini(&action->exec);

@@ -234,6 +234,37 @@ static json_t *write_retry_on(const void *object)
 	return list;
 }
 
+/* --- retention --- */
+
+#define RETENTION(field) offsetof(struct retention, field)
+static const struct member retention_members[] = {
+	{"age", RETENTION(age_ms), MEMBER_DURATION, .is_optional = true, .min = MINUTE,
+		.max = RETENTION_AGE_MAX_MS},
+	{"count", RETENTION(count), MEMBER_INT, .is_optional = true, .min = 1,
+		.max = RETENTION_COUNT_MAX},
+	{0}};
+#undef RETENTION
+
+static void read_retention(const json_t *value, void *object, const struct place *place)
+{
+	struct action *action = object;
+
+	if (value != NULL)
+		members_read(retention_members, NULL, value, &action->retention, place);
+}
+
+static json_t *write_retention(const void *object)
+{
+	const struct retention *retention = &((const struct action *)object)->retention;
+	json_t *json;
+
+	if (retention->age_ms == 0 && retention->count == 0)
+		return NULL;
+	json = json_new_object();
+	members_write(retention_members, retention, json);
+	return json;
+}
+
 /* --- the tables --- */
 
 /* clang-format off */
@@ -271,6 +302,11 @@ static const struct member action_members[] = {
 	{"on_interrupt", ACTION(on_interrupt), MEMBER_ENUM, .fallback = ON_INTERRUPT_RETRY, .names = on_interrupt_names},
 	{"retry", ACTION(retry), MEMBER_OBJECT, .members = retry_members},
 	{"priority", ACTION(priority), MEMBER_INT, .min = -100, .max = 100, .fallback = 0},
+	{"retention", .type = MEMBER_CUSTOM, .read = read_retention, .write = write_retention},
+	{"expect_success_within", ACTION(expect_success_ms), MEMBER_DURATION, .is_optional = true, .min = 1, .max = 366 * DAY},
+	{"on_failure", ACTION(hooks[ALERT_FAILING]), MEMBER_TEXT, .min = 1, .max = ACTION_NAME_MAX, .check = check_name},
+	{"on_recovery", ACTION(hooks[ALERT_RECOVERED]), MEMBER_TEXT, .min = 1, .max = ACTION_NAME_MAX, .check = check_name},
+	{"on_late", ACTION(hooks[ALERT_LATE]), MEMBER_TEXT, .min = 1, .max = ACTION_NAME_MAX, .check = check_name},
 	{"tags", .type = MEMBER_CUSTOM, .read = read_tags, .write = write_tags},
 	{0}};
 #undef ACTION
@@ -319,6 +355,22 @@ static void check_concurrent(const struct action *action, const struct place *ro
 			overlap_names[action->overlap]);
 }
 
+static const char *const hook_members[] = {"on_failure", "on_recovery", "on_late"};
+
+static void check_hooks(const struct action *action, const struct place *root)
+{
+	struct place place;
+
+	for (int alert = 0; alert < ALERT_COUNT; alert++) {
+		place = place_member(root, hook_members[alert]);
+		if (action->hooks[alert] != NULL && strcmp(action->hooks[alert], action->name) == 0)
+			place_fault(&place, "an action cannot tell itself: name another one");
+	}
+	place = place_member(root, "on_late");
+	if (action->hooks[ALERT_LATE] != NULL && action->expect_success_ms == 0)
+		place_fault(&place, "needs 'expect_success_within': else it would never be late");
+}
+
 static int read_definition(const json_t *json, struct action **ret_action, struct faults *faults)
 {
 	const struct place root = {.name = "", .faults = faults};
@@ -332,6 +384,8 @@ static int read_definition(const json_t *json, struct action **ret_action, struc
 		check_retry(&action->retry, &root);
 	if (faults->count == faults_before)
 		check_concurrent(action, &root);
+	if (faults->count == faults_before)
+		check_hooks(action, &root);
 	if (faults->count != faults_before) {
 		action_unref(action);
 		return ERR_INVALID;

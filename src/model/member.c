@@ -14,7 +14,7 @@
 
 #define SHARE_UNIT    1000000.0
 #define SUGGEST_BYTES 32 /* longer names get no suggestion */
-#define LIST_BYTES    220
+#define LIST_BYTES    440
 
 static void *field(const struct member *member, void *object)
 {
@@ -399,8 +399,12 @@ static json_t *write_member(const struct member *member, const void *object)
 	case MEMBER_BOOL:
 		return json_boolean(*(const bool *)at);
 	case MEMBER_INT:
+		if (member->is_optional && *(const int *)at == 0)
+			return NULL;
 		return json_integer(*(const int *)at);
 	case MEMBER_DURATION:
+		if (member->is_optional && *(const int64_t *)at == 0)
+			return NULL;
 		return json_text(format_duration(*(const int64_t *)at, text));
 	case MEMBER_SIZE:
 		return write_size(*(const int64_t *)at);

@@ -22,7 +22,7 @@ struct faults {
 	size_t count; /* may exceed FAULTS_MAX; only that many are kept */
 	struct {
 		char pointer[96];
-		char detail[256];
+		char detail[512];
 	} item[FAULTS_MAX];
 };
 void faults_add(struct faults *faults, const char *pointer, const char *fmt, ...)
@@ -192,6 +192,30 @@ struct retry_policy {
 	size_t on_count;
 };
 
+/* What is kept of an action's ledger; 0: as the server's options say. */
+struct retention {
+	int64_t age_ms;
+	int count;
+};
+#define RETENTION_AGE_MAX_MS (INT64_C(3660) * 86400000)
+#define RETENTION_COUNT_MAX  1000000
+
+/* How an action fares, when that changes. Each is an event, "action.<name>.failing", for which
+ * others may wait, also by "action.*.failing"; and it starts the action that the one it is about
+ * names for it (on_failure, on_recovery, on_late).
+ *
+ *   failing    a run has failed or timed out for good, and the one that ended before had not
+ *   recovered  a run has succeeded, and it was failing or late before
+ *   late       no run has succeeded within expect_success_within
+ */
+enum alert {
+	ALERT_FAILING,
+	ALERT_RECOVERED,
+	ALERT_LATE,
+	ALERT_COUNT
+};
+extern const char *const alert_names[];
+
 /* An action: its definition (what a person writes) and the facts of its row. Immutable once shared,
  * counted references, freed by the last action_unref. The counts are atomic: a reference may be
  * taken and dropped on any thread. */
@@ -222,9 +246,12 @@ struct action {
 	bool pause_records;
 	enum on_interrupt on_interrupt;
 	struct retry_policy retry;
-	int priority;         /* -100 .. 100, higher first */
-	char **secrets;       /* names of those the target uses, each once; NULL: none */
-	bool uses_checkpoint; /* {{checkpoint}} stands in the target */
+	int priority; /* -100 .. 100, higher first */
+	struct retention retention;
+	int64_t expect_success_ms; /* 0: nothing is expected */
+	char *hooks[ALERT_COUNT];  /* names of actions; NULL: none */
+	char **secrets;            /* names of those the target uses, each once; NULL: none */
+	bool uses_checkpoint;      /* {{checkpoint}} stands in the target */
 
 	/* private to model/ */
 	int refs;
@@ -450,6 +477,13 @@ char *run_event_payload(const struct run *run);
 /* "nightly" of "action.nightly.succeeded": the action whose end that event is; NULL for any other
  * event. Owned by the caller. */
 char *run_event_action(const char *event);
+
+/* "action.nightly.late" and "action.*.late"; owned by the caller. */
+char *alert_event_name(enum alert alert, const char *action_name);
+/* What it brings: the payload of the event that the end of `run` is, and which alert. */
+char *alert_payload(enum alert alert, const struct run *run);
+/* The same for a deadline that has passed. */
+char *late_payload(const char *action_name, int64_t deadline_ms, int64_t expect_ms);
 
 /* An event that starts a run which ends in an event which ...: a chain no longer than this. Longer
  * ones are refused when an action is written; runs that would come later in one are skipped. */

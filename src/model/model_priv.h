@@ -55,6 +55,7 @@ struct member {
 	size_t offset;
 	enum member_type type;
 	bool is_required;
+	bool is_optional; /* INT, DURATION: left out when it is 0, which means that nothing is said */
 	int64_t min, max, fallback;
 	const char *const *names;
 	member_check_fn *check; /* MEMBER_TEXT; may be NULL */

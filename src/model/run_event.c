@@ -37,10 +37,9 @@ char *run_event_action(const char *event)
 	return xstrndup(event + prefix, (size_t)(dot - event) - prefix);
 }
 
-char *run_event_payload(const struct run *run)
+static json_t *payload_json(const struct run *run)
 {
 	json_t *json = json_new_object();
-	char *text;
 
 	json_put(json, "action", json_text(run->action_name));
 	json_put(json, "run_id", json_id(&run->id));
@@ -52,8 +51,50 @@ char *run_event_payload(const struct run *run)
 	json_put(json, "exit_code",
 		run->exit_code == -1 ? json_null() : json_integer(run->exit_code));
 	json_put(json, "error", json_text(run->error));
-	text = json_dumps(json, JSON_WRITE_FLAGS);
+	return json;
+}
+
+static char *to_text(json_t *json_take)
+{
+	char *text = json_dumps(json_take, JSON_WRITE_FLAGS);
+
 	must(text != NULL);
-	json_decref(json);
+	json_decref(json_take);
 	return text;
+}
+
+char *run_event_payload(const struct run *run)
+{
+	return to_text(payload_json(run));
+}
+
+/* --- alerts: how an action fares --- */
+
+char *alert_event_name(enum alert alert, const char *action_name)
+{
+	return xasprintf(RUN_EVENT_PREFIX "%s.%s", action_name, alert_names[alert]);
+}
+
+char *alert_payload(enum alert alert, const struct run *run)
+{
+	json_t *json = payload_json(run);
+	char id[ID_TEXT_SIZE];
+	auto_free char *link = xasprintf("/api/v1/runs/%s", id_format(&run->id, id));
+
+	json_put(json, "alert", json_text(alert_names[alert]));
+	json_put(json, "link", json_text(link));
+	return to_text(json);
+}
+
+char *late_payload(const char *action_name, int64_t deadline_ms, int64_t expect_ms)
+{
+	json_t *json = json_new_object();
+	auto_free char *link = xasprintf("/api/v1/actions/%s", action_name);
+
+	json_put(json, "action", json_text(action_name));
+	json_put(json, "alert", json_text(alert_names[ALERT_LATE]));
+	json_put(json, "deadline", json_time(deadline_ms));
+	json_put(json, "expect_success_within_s", json_real((double)expect_ms / 1000));
+	json_put(json, "link", json_text(link));
+	return to_text(json);
 }

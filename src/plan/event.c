@@ -18,13 +18,29 @@ bool event_name_is_valid(const char *name)
 	return len >= 1 && len <= EVENT_NAME_MAX && strspn(name, EVENT_CHARACTERS) == len;
 }
 
+/* "action.*.failing": how any action fares. Of ends of runs there is no such thing: an action that
+ * waited for those of all others would start itself. */
+#define ANY_ACTION "action.*."
+static bool is_alert_of_any(const char *on)
+{
+	static const char *const alerts[] = {"failing", "recovered", "late"};
+
+	if (strncmp(on, ANY_ACTION, strlen(ANY_ACTION)) != 0)
+		return false;
+	for (size_t i = 0; i < sizeof(alerts) / sizeof(alerts[0]); i++)
+		if (strcmp(on + strlen(ANY_ACTION), alerts[i]) == 0)
+			return true;
+	return false;
+}
+
 int event_parse(const char *on, char ret_event[static EVENT_NAME_MAX + 1], struct err *err)
 {
 	char shown[EXCERPT_SIZE];
 
-	if (!event_name_is_valid(on))
+	if (!event_name_is_valid(on) && !is_alert_of_any(on))
 		return err_field(err, ERR_INVALID, "/on",
-			"event name '%s' must be 1 to %d letters, digits, '.', '_', '-' and ':'",
+			"event name '%s' must be 1 to %d letters, digits, '.', '_', '-' and ':', "
+			"or action.*. and one of failing, recovered, late",
 			excerpt(on, strlen(on), shown), EVENT_NAME_MAX);
 	(void)snprintf(ret_event, EVENT_NAME_MAX + 1, "%s", on);
 	return ERR_NONE;

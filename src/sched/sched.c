@@ -216,6 +216,7 @@ void sched_start(struct sched *sched, sched_done_fn *started, void *data)
 	sched->look_wanted = true;
 	news_begin(sched);
 	store_want_work(sched->opts.store, !sched->is_paused);
+	keep_start(sched);
 	lease_start(sched);
 	sched->is_replaying = true;
 	unrecorded_replay(sched->file);

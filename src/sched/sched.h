@@ -38,6 +38,11 @@ struct sched_opts {
 	const struct run_limit
 		*limits; /* of the whole cluster; borrowed for the life of the sched */
 	size_t limit_count;
+	/* The ledger of all actions is brought within these limits so often (store_retain), and
+	 * deadlines are looked after; 0: neither, here */
+	int64_t retain_every_ms;
+	struct retention retention; /* where an action says nothing; 0: without limit */
+	int64_t retain_output_bytes;
 	/* An operator asked another instance to have this one drained, or undrained. May be NULL.
 	 */
 	void (*on_wish)(bool drain, void *data);
@@ -115,7 +120,7 @@ void sched_pause_run(struct sched *sched, const struct id *run_id);
 
 /* --- duties: work for all instances that one of them does at a time ---
  *
- * Retention, notices and the like. Each instance adds the same duties; `work` is called in the one
+ * Retention, alerts and the like. Each instance adds the same duties; `work` is called in the one
  * that holds the duty (store_held: one instance with PostgreSQL, this one with SQLite), every
  * period_ms (jittered by an eighth, counted from the end of the last round), never while paused or
  * draining. Two instances may overlap for a moment when a session is lost, so a round must be

@@ -12,6 +12,7 @@
 #include "sched/sched.h"
 #include "sched/timer.h"
 #include "sched/window.h"
+#include "store/care.h"
 
 /* The largest start lag is remembered for so long. */
 #define LAG_WINDOW_MS 60000
@@ -65,6 +66,10 @@ struct sched {
 
 	struct list duties; /* of sched_duty */
 	size_t duties_working;
+	struct sched_duty retain_duty, lapse_duty; /* keep.c */
+	struct store_retain retain;                /* the walk; under way: a step */
+	int64_t walk_removed;
+	struct store_lapse lapse;
 
 	enum exchange exchange; /* under way */
 	enum exchange last;     /* the turn goes round from here */
@@ -202,6 +207,11 @@ bool sched_owns(const struct sched *sched, const struct id *action_id);
 
 /* The safety poll: often when nobody can tell us anything. */
 int64_t sched_poll_ms(const struct sched *sched);
+
+/* --- keep.c --- */
+
+/* Adds the duties of our own. */
+void keep_start(struct sched *sched);
 
 /* --- duty.c --- */
 

@@ -59,6 +59,19 @@ static void copy_event(struct mem_run *to, const struct mem_run *from)
 	to->depth = from->depth;
 }
 
+/* So many runs wait for their turn? 0: any number may. */
+static bool queue_is_full(const struct mem_db *rows, int queued_max)
+{
+	int waiting = 0;
+
+	list_for_each (node, &rows->open_runs) {
+		const struct run *run = &list_entry(node, struct mem_run, open_of_all)->run;
+
+		waiting += run->state == RUN_PENDING && run->not_before_ms == NO_TIME;
+	}
+	return queued_max > 0 && waiting >= queued_max;
+}
+
 int mem_trigger(void *db, struct store_trigger *req, int64_t now_ms)
 {
 	struct mem *mem = db;
@@ -75,6 +88,8 @@ int mem_trigger(void *db, struct store_trigger *req, int64_t now_ms)
 
 	if (!owner)
 		return err_no_action(&req->req.err);
+	if (queue_is_full(mem->rows, req->queued_max))
+		return err_server_full(&req->req.err, req->queued_max);
 	run_set_trace(&given, req->traceparent);
 	fate = decide(owner, false);
 	if (fate.reason == REASON_LIMIT)
@@ -94,16 +109,24 @@ struct delivery {
 	const char *traceparent; /* NULL: none */
 	int depth;
 	int64_t now_ms;
+	/* of an alert: who waits for it from any action, who is named for it, whom it is about */
+	const char *any, *hook;
+	const struct mem_action *about;
 	struct ending_ids cancel;
 	void (*made)(const struct mem_run *run, void *data); /* may be NULL */
 	void *data;
 };
 
-static bool waits_for(const struct mem_action *owner, const char *event)
+static bool waits_for(const struct mem_action *owner, const struct delivery *delivery)
 {
 	const char *waits = action_event(owner->action);
 
-	return waits && strcmp(waits, event) == 0;
+	if (owner == delivery->about)
+		return false;
+	if (delivery->hook && strcmp(delivery->hook, owner->action->name) == 0)
+		return true;
+	return waits && (strcmp(waits, delivery->name) == 0 ||
+				(delivery->any && strcmp(waits, delivery->any) == 0));
 }
 
 static void deliver_to(struct mem *mem, struct mem_action *owner, const struct delivery *delivery)
@@ -134,7 +157,7 @@ static size_t deliver(struct mem *mem, const struct delivery *delivery)
 	size_t count = 0;
 
 	for (size_t i = 0; i < all->count; i++)
-		if (waits_for(all->items[i], delivery->name)) {
+		if (waits_for(all->items[i], delivery)) {
 			deliver_to(mem, all->items[i], delivery);
 			count++;
 		}
@@ -161,12 +184,20 @@ static struct mem_event_key *find_key(const struct mem_db *rows, const struct st
 	return NULL;
 }
 
+/* With this key, within the window. */
+static bool has_come(const struct mem_db *rows, const struct store_send_event *req, int64_t now_ms)
+{
+	const struct mem_event_key *key = req->key ? find_key(rows, req) : NULL;
+
+	return key && key->sent_at_ms > now_ms - req->window_ms;
+}
+
 /* True when this is the first of its key within the window. */
 static bool note_key(struct mem_db *rows, struct store_send_event *req, int64_t now_ms)
 {
 	struct mem_event_key *key = find_key(rows, req);
 
-	if (key && key->sent_at_ms > now_ms - req->window_ms) {
+	if (has_come(rows, req, now_ms)) {
 		req->ret_event_id = key->event_id;
 		return false;
 	}
@@ -198,6 +229,8 @@ int mem_send_event(void *db, struct store_send_event *req, int64_t now_ms)
 	};
 
 	req->ret_event_id = delivery.event_id;
+	if (queue_is_full(mem->rows, req->queued_max) && !has_come(mem->rows, req, now_ms))
+		return err_server_full(&req->req.err, req->queued_max);
 	req->ret_is_duplicate = req->key && !note_key(mem->rows, req, now_ms);
 	if (!req->ret_is_duplicate) {
 		(void)deliver(mem, &delivery);
@@ -207,6 +240,46 @@ int mem_send_event(void *db, struct store_send_event *req, int64_t now_ms)
 		if (id_equal(&((struct mem_run *)runs->items[i])->event_id, &req->ret_event_id))
 			keep_run(runs->items[i], req);
 	return 0;
+}
+
+size_t mem_tell_alert(struct mem *mem, const struct mem_action *about, const struct mem_news *news,
+	int64_t now_ms)
+{
+	auto_free char *name = alert_event_name(news->alert, about->action->name);
+	const struct delivery delivery = {
+		.event_id = news->event_id,
+		.name = name,
+		.payload = news->payload,
+		.traceparent = news->traceparent,
+		.depth = news->depth,
+		.now_ms = now_ms,
+		.any = alert_of_any(news->alert),
+		.hook = about->action->hooks[news->alert],
+		.about = about,
+		.cancel = {news->cancel, news->cancel_count},
+	};
+
+	return deliver(mem, &delivery);
+}
+
+/* What the end makes of its action. */
+static size_t announce_care(struct mem *mem, const struct mem_run *run, const struct run *ended,
+	const struct ending_ids *cancel, int64_t now_ms)
+{
+	auto_free char *payload = NULL;
+	struct mem_news news = {
+		.event_id = id_derive(&ended->action_id, &ended->id, now_ms),
+		.traceparent = ended->traceparent,
+		.depth = run->depth + 1,
+		.cancel = cancel->ids,
+		.cancel_count = cancel->count,
+	};
+
+	if (!mem_care_ended(mem->rows, run->owner, ended->state, now_ms, &news.alert))
+		return 0;
+	payload = alert_payload(news.alert, ended);
+	news.payload = payload;
+	return mem_tell_alert(mem, run->owner, &news, now_ms);
 }
 
 size_t mem_announce_end(struct mem *mem, const struct mem_run *run, struct id **cancel,
@@ -230,6 +303,7 @@ size_t mem_announce_end(struct mem *mem, const struct mem_run *run, struct id **
 		delivery.name = name;
 		delivery.payload = payload;
 		count = deliver(mem, &delivery);
+		count += announce_care(mem, run, &ended, &delivery.cancel, now_ms);
 	}
 	run_fini(&ended);
 	return count;

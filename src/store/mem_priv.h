@@ -29,6 +29,8 @@ struct mem_attempt {
 struct mem_action {
 	struct action *action; /* one reference; with the facts of the row */
 	int64_t runs_left;     /* NO_TIME: nothing limits them */
+	struct care care;
+	bool has_care;         /* somebody asks for it */
 	struct list runs;      /* all, in the order of their making */
 	struct list open_runs; /* pending and running */
 };
@@ -91,6 +93,26 @@ void mem_pace_reset(struct mem_action *row);
 void mem_pace_claimed(struct mem_action *row, int64_t made, int64_t now_ms);
 bool mem_pace_ended(struct mem_action *row, int64_t now_ms);
 void mem_event_keys_fini(struct mem_db *rows);
+
+/* How the action fares (mem_care.c): its definition has come or changed; a run has ended (true:
+ * that is to be told). */
+void mem_care_write(struct mem_action *row, int64_t old_expect_ms, int64_t now_ms);
+bool mem_care_ended(struct mem_db *rows, struct mem_action *row, enum run_state state,
+	int64_t now_ms, enum alert *ret_alert);
+/* An alert, to whom it concerns; returns how many runs it made (mem_fire.c). */
+struct mem_news {
+	enum alert alert;
+	struct id event_id;
+	char *payload; /* borrowed */
+	const char *traceparent;
+	int depth;
+	struct id **cancel;
+	size_t *cancel_count;
+};
+size_t mem_tell_alert(struct mem *mem, const struct mem_action *about, const struct mem_news *news,
+	int64_t now_ms);
+int mem_retain(void *db, struct store_retain *req, int64_t now_ms);
+int mem_lapse(void *db, struct store_lapse *req, int64_t now_ms);
 
 int mem_look(void *db, struct store_look *req, int64_t now_ms);
 int mem_claim(void *db, struct store_claim *req, int64_t now_ms);

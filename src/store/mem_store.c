@@ -91,6 +91,8 @@ static void create_one(struct mem_db *rows, struct store_scratch *scratch,
 	row->action =
 		action_with_row(given, id, 1, given->is_paused, given->next_due_ms, now_ms, now_ms);
 	mem_pace_reset(row);
+	row->care = CARE_NONE;
+	mem_care_write(row, 0, now_ms);
 	list_init(&row->runs);
 	list_init(&row->open_runs);
 	sorted_insert(&rows->actions_by_name, row->action->name, row);
@@ -264,6 +266,7 @@ static int mem_replace_action(void *db, struct store_replace_action *req, int64_
 		set_action(rows, row, old);
 		return req->req.err.code;
 	}
+	mem_care_write(row, old->expect_success_ms, now_ms);
 	action_unref(old);
 	if (!req->keeps_cursor)
 		mem_pace_reset(row);
@@ -287,10 +290,12 @@ static int mem_pause_action(void *db, struct store_pause_action *req, int64_t no
 	if (!row)
 		return req->req.err.code;
 	old = row->action;
-	if (old->is_paused != req->is_paused)
+	if (old->is_paused != req->is_paused) {
+		care_pause(&row->care, old->expect_success_ms, req->is_paused, now_ms);
 		set_action(rows, row,
 			action_with_row(old, &old->id, old->version + 1, req->is_paused,
 				req->next_due_ms, old->created_at_ms, now_ms));
+	}
 	req->ret_action = action_ref(row->action);
 	return 0;
 }

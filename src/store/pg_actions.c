@@ -14,7 +14,7 @@ static const struct pg_statement create_statement = {.name = "create",
 		" FROM gathering.create_actions($1::uuid[], $2::text[], $3::timestamptz[],"
 		" $4::text[], $5::text[], $6::integer[], $7::integer[], $8::integer[],"
 		" $9::boolean[], $10::boolean[], $11::boolean[], $12::text[], $13::text[],"
-		" $14::uuid[], $15::text[], $16::bigint[])"};
+		" $14::uuid[], $15::text[], $16::bigint[], $17::bigint[], $18::text[])"};
 
 static const struct pg_statement taken_statement = {.name = "create: taken",
 	.text = "SELECT id, name, created_at FROM gathering.action"
@@ -124,6 +124,7 @@ static void put_create(struct pg_call *call)
 	PUT_EACH(params, PG_TEXT, put_event, action);
 	put_tags(params, req);
 	put_paces(params, req->actions, req->count);
+	pg_put_cares(params, req->actions, req->count);
 }
 #undef PUT_EACH
 
@@ -391,7 +392,7 @@ static const struct pg_statement replace_statement = {.name = "replace",
 		" FROM gathering.replace($1::uuid, $2::bigint, $3::boolean, $4::text,"
 		" $5::timestamptz, $6::text, $7::text, $8::integer, $9::integer, $10::integer,"
 		" $11::boolean, $12::boolean, $13::text, $14::text[], $15::text, $16::bigint[],"
-		" $17::boolean) t,"
+		" $17::boolean, $18::bigint[], $19::text[]) t,"
 		" LATERAL (SELECT (t.ret_action).*) a"};
 static const struct pg_statement pause_statement = {.name = "pause",
 	.text = "SELECT " PG_ACTION_FIELDS
@@ -457,6 +458,7 @@ static void put_replace(struct pg_call *call)
 	pg_put_text(params, action_event(action));
 	put_paces(params, &req->action, 1);
 	pg_put_bool(params, req->keeps_cursor);
+	pg_put_cares(params, &req->action, 1);
 }
 
 static int read_replace(struct pg_call *call)
@@ -515,7 +517,7 @@ static const struct pg_statement delete_statement = {.name = "delete",
 	.text = "SELECT ret_version, ret_done, ret_running"
 		" FROM gathering.remove($1::uuid, $2::bigint)"};
 
-#define DELETE_TIMEOUT_MS 120000 /* a long ledger goes along */
+#define DELETE_TIMEOUT_MS 120000 /* what is open goes along */
 
 static struct store_delete_action *delete_of(const struct pg_call *call)
 {

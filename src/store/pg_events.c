@@ -10,7 +10,7 @@
 static const struct pg_statement send_statement = {.name = "send event",
 	.text = "SELECT t.ret_event, t.ret_is_duplicate, t.ret_cancel, " PG_RUN_FIELDS
 		" FROM gathering.send_event($1::uuid, $2::boolean, $3::text, $4::text, $5::text,"
-		" $6::bigint * interval '1 millisecond', $7::text) t,"
+		" $6::bigint * interval '1 millisecond', $7::text, $8::integer) t,"
 		" LATERAL (SELECT (t.ret_run).*) r" PG_RUN_JOIN};
 
 static struct store_send_event *send_of(const struct pg_call *call)
@@ -30,6 +30,7 @@ static void put_send(struct pg_call *call)
 	pg_put_text(params, req->payload);
 	pg_put_i64(params, req->window_ms);
 	pg_put_text(params, req->traceparent);
+	pg_put_i32(params, req->queued_max);
 }
 
 static void skip_head(struct pg_row *row)
@@ -45,7 +46,8 @@ static int read_send(struct pg_call *call)
 	struct pg_row row = pg_rows(&call->queries[0]);
 	size_t room = 0;
 
-	must(pg_row_next(&row));
+	if (!pg_row_next(&row))
+		return err_server_full(&req->req.err, req->queued_max);
 	req->ret_event_id = pg_read_id(&row);
 	req->ret_is_duplicate = pg_read_bool(&row);
 	pg_read_ids(&row, &req->ret_cancel, &req->ret_cancel_count);

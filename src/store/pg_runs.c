@@ -8,7 +8,8 @@
 
 /* --- get --- */
 
-#define RUN_FROM " FROM gathering.run r" PG_RUN_JOIN
+/* Not those of a deleted action, which go later. */
+#define RUN_FROM " FROM gathering.run r JOIN gathering.action a ON a.id = r.action_id"
 
 static const struct pg_statement get_statement = {.name = "get run",
 	.text = "SELECT " PG_RUN_FIELDS PG_RUN_EVENT_FIELDS PG_NOTE_FIELDS RUN_FROM

@@ -383,7 +383,7 @@ int pg_take(void *db, struct store_take *req, int64_t now_ms)
 
 static const struct pg_statement trigger_statement = {.name = "trigger",
 	.text = "SELECT " PG_RUN_FIELDS ", t.ret_cancel, coalesce(t.ret_full, -1)"
-		" FROM gathering.trigger($1::uuid, $2::uuid, $3::uuid, $4::text) t,"
+		" FROM gathering.trigger($1::uuid, $2::uuid, $3::uuid, $4::text, $5::integer) t,"
 		" LATERAL (SELECT (t.ret_run).*) r" PG_RUN_JOIN};
 
 static void put_trigger(struct pg_call *call)
@@ -395,6 +395,7 @@ static void put_trigger(struct pg_call *call)
 	pg_put_id(params, &req->req.scratch->ids[0]);
 	pg_put_id(params, &req->retry_of);
 	pg_put_text(params, req->traceparent);
+	pg_put_i32(params, req->queued_max);
 }
 
 static int read_trigger(struct pg_call *call)
@@ -411,6 +412,8 @@ static int read_trigger(struct pg_call *call)
 	if (req->ret_run.state == RUN_PENDING)
 		pg_tell_pending(call->pg);
 	full = pg_read_i64(&row);
+	if (full == 0)
+		return err_server_full(&req->req.err, req->queued_max);
 	return full < 0 ? 0 : err_queue_full(&req->req.err, full);
 }
 

@@ -7,8 +7,8 @@
  *   pg_news.c     what the instances tell each other
  *   pg_lookout.c  who has died
  *   pg_call.c     one request's way to the database and back: statements, retries, unknown outcomes
- *   pg_actions.c  pg_sched.c  pg_runs.c  pg_finish.c  pg_events.c  pg_instances.c   the verbs: what
- * each sends and reads pg_rows.c     rows to structs pg_migrate.c  the schema
+ *   pg_actions.c  pg_sched.c  pg_runs.c  pg_finish.c  pg_events.c  pg_instances.c pg_care.c   the
+ * verbs: what each sends and reads pg_rows.c     rows to structs pg_migrate.c  the schema
  *
  * Every write is one statement, so it is a transaction of its own and needs no round trip while it
  * holds locks: a client that is stopped in the middle cannot hold up the others. What takes more
@@ -263,6 +263,8 @@ void pg_read_run_event(struct pg_row *row, struct run *run);
 enum action_kind pg_read_kind(struct pg_row *row);
 /* Appends the ids of an array column. */
 void pg_read_ids(struct pg_row *row, struct id **ids, size_t *count);
+/* Two arrays: three numbers, three names each, as gathering.put_care has it (pg_care.c). */
+void pg_put_cares(struct pg_params *params, struct action *const *actions, size_t count);
 /* "failed" or NULL for -1. */
 void pg_put_name(struct pg_params *params, const char *const names[], int index);
 /* A literal array of the kinds' names, in the order of the enum. */

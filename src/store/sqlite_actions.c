@@ -107,7 +107,9 @@ static int create_one(
 	if (insert_action(conn, id, action, now_ms, err) < 0 ||
 		insert_definition(conn, id, 1, scratch->texts[index], err) < 0 ||
 		write_subscription(conn, id, action, err) < 0 ||
-		pace_write(conn, id, action, err) < 0 || insert_tags(conn, id, action, err) < 0)
+		pace_write(conn, id, action, err) < 0 ||
+		care_write(conn, id, action, action->is_paused, now_ms, err) < 0 ||
+		insert_tags(conn, id, action, err) < 0)
 		return err->code;
 	*scratch_add_row(scratch) = (struct stored_action){
 		.id = *id,
@@ -310,6 +312,7 @@ int sqlite_replace_action(void *data, struct store_replace_action *req, int64_t 
 		insert_tags(conn, &req->id, req->action, err) < 0 ||
 		write_subscription(conn, &req->id, req->action, err) < 0 ||
 		(!req->keeps_cursor && pace_write(conn, &req->id, req->action, err) < 0) ||
+		care_write(conn, &req->id, req->action, row.is_paused, now_ms, err) < 0 ||
 		chain_check(req->action, event_of, conn, err) < 0)
 		return err->code;
 	row.version++;
@@ -335,7 +338,8 @@ int sqlite_pause_action(void *data, struct store_pause_action *req, int64_t now_
 		put_i64(&st, req->is_paused);
 		put_time(&st, req->next_due_ms);
 		put_i64(&st, now_ms);
-		if (statement_run(&st, err) < 0)
+		if (statement_run(&st, err) < 0 ||
+			care_paused(conn, &req->id, req->is_paused, now_ms, err) < 0)
 			return err->code;
 	}
 	st = statement_start(conn, QUERY_ACTION_BY_ID);
@@ -358,6 +362,22 @@ static int note_running(struct conn *conn, struct store_delete_action *req)
 	return status;
 }
 
+/* What is open goes at once, of the rest a batch. */
+static int delete_ledger(struct conn *conn, const struct id *id, int64_t now_ms, struct err *err)
+{
+	struct statement st;
+	int64_t removed = 0;
+
+	if (run_by_id(conn, QUERY_OPEN_DELETE, id, err) < 0 ||
+		run_by_id(conn, QUERY_HELD_DELETE, id, err) < 0 ||
+		drop_ledger(conn, id, DELETE_BATCH, &removed, err) < 0)
+		return err->code;
+	st = statement_start(conn, QUERY_REMOVED_PUT);
+	put_id(&st, id);
+	put_i64(&st, now_ms);
+	return statement_run(&st, err);
+}
+
 int sqlite_delete_action(void *data, struct store_delete_action *req, int64_t now_ms)
 {
 	struct conn *conn = &((struct sqlite_db *)data)->writer;
@@ -365,7 +385,7 @@ int sqlite_delete_action(void *data, struct store_delete_action *req, int64_t no
 	struct stored_action row = {0};
 
 	if (load_row(conn, &req->id, req->expected_version, &row, err) < 0 ||
-		note_running(conn, req) < 0)
+		note_running(conn, req) < 0 || delete_ledger(conn, &req->id, now_ms, err) < 0)
 		return err->code;
 	return run_by_id(conn, QUERY_ACTION_DELETE, &req->id, err);
 }

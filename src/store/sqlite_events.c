@@ -16,6 +16,9 @@ struct delivery {
 	const char *name, *payload;
 	const char *traceparent; /* NULL: none */
 	int depth;
+	/* of an alert: who waits for it from any action, who is named for it, whom it is about */
+	const char *any, *hook;
+	struct id about;
 	/* out; runs may be NULL: not wanted */
 	struct run **runs;
 	size_t run_room, *run_count;
@@ -23,19 +26,47 @@ struct delivery {
 	size_t *cancel_count;
 };
 
-static int list_subscribers(struct delivery *delivery, struct id **ret_ids, size_t *ret_count)
+/* Everybody once, and not the one that it is about. */
+static void add_subscriber(
+	const struct delivery *delivery, const struct id *id, struct id **ids, size_t *count)
 {
-	struct statement st = statement_start(&delivery->db->writer, QUERY_SUBSCRIBERS);
+	if (id_equal(id, &delivery->about))
+		return;
+	for (size_t i = 0; i < *count; i++)
+		if (id_equal(id, &(*ids)[i]))
+			return;
+	ids_add(ids, count, id);
+}
+
+/* Those whom `query` gives for a name; NULL: none. */
+static int add_subscribers(struct delivery *delivery, enum query query, const char *name,
+	struct id **ids, size_t *count)
+{
+	struct statement st;
 	int status;
 
-	put_text(&st, delivery->name);
+	if (!name)
+		return 0;
+	st = statement_start(&delivery->db->writer, query);
+	put_text(&st, name);
 	while ((status = statement_step(&st, delivery->err)) > 0) {
 		struct id id = read_id(&st);
 
-		ids_add(ret_ids, ret_count, &id);
+		add_subscriber(delivery, &id, ids, count);
 	}
 	statement_end(&st);
 	return status;
+}
+
+static int list_subscribers(struct delivery *delivery, struct id **ret_ids, size_t *ret_count)
+{
+	if (add_subscribers(delivery, QUERY_SUBSCRIBERS, delivery->name, ret_ids, ret_count) < 0 ||
+		add_subscribers(delivery, QUERY_SUBSCRIBERS, delivery->any, ret_ids, ret_count) <
+			0 ||
+		add_subscribers(delivery, QUERY_ACTION_ID_OF, delivery->hook, ret_ids, ret_count) <
+			0)
+		return delivery->err->code;
+	return 0;
 }
 
 static int insert_run_event(struct delivery *delivery, const struct id *run_id)
@@ -180,6 +211,8 @@ int sqlite_send_event(void *data, struct store_send_event *req, int64_t now_ms)
 	req->ret_is_duplicate = found > 0;
 	if (found > 0)
 		return list_event_runs(&db->writer, req);
+	if (check_queue(&db->writer, req->queued_max, err) < 0)
+		return err->code;
 	if (req->key && put_key(&db->writer, req, now_ms, err) < 0)
 		return err->code;
 	return deliver(&delivery);
@@ -220,12 +253,99 @@ static int depth_of(struct sqlite_db *db, const struct run *run, int *ret_depth,
 	return status;
 }
 
+static int deliver_sequel(struct delivery *delivery, const struct sequels *sequels)
+{
+	size_t count = 0;
+
+	delivery->run_count = &count;
+	delivery->cancel = sequels->cancel;
+	delivery->cancel_count = sequels->cancel_count;
+	if (deliver(delivery) < 0)
+		return delivery->err->code;
+	if (sequels->has_any)
+		*sequels->has_any |= count > 0;
+	return 0;
+}
+
+int tell_alert(struct sqlite_db *db, const struct alert_news *news, const struct sequels *sequels,
+	int64_t now_ms, struct err *err)
+{
+	auto_free char *name = alert_event_name(news->alert, news->row->action_name);
+	struct delivery delivery = {
+		.db = db,
+		.now_ms = now_ms,
+		.err = err,
+		.event_id = news->event_id,
+		.name = name,
+		.payload = news->payload,
+		.traceparent = news->traceparent,
+		.depth = news->depth,
+		.any = alert_of_any(news->alert),
+		.hook = news->row->hooks[news->alert],
+		.about = news->row->action_id,
+	};
+
+	return deliver_sequel(&delivery, sequels);
+}
+
+/* The first failure is to be noticed as soon as somebody listens, whoever that is. */
+static int begin_care(struct conn *conn, const struct run *run, struct err *err)
+{
+	struct statement st;
+	int status;
+
+	if (run->state != RUN_FAILED && run->state != RUN_TIMED_OUT)
+		return 0;
+	st = statement_start(conn, QUERY_LISTENER_EXISTS);
+	status = statement_any(&st, err);
+	return status <= 0 ? status : run_by_id(conn, QUERY_CARE_BEGIN, &run->action_id, err);
+}
+
+static int announce_change(struct sqlite_db *db, const struct run *run, struct care_row *row,
+	const struct sequels *sequels, int depth, int64_t now_ms, struct err *err)
+{
+	auto_free char *payload = NULL;
+	struct alert_news news = {
+		.row = row,
+		.event_id = id_derive(&run->action_id, &run->id, now_ms),
+		.traceparent = run->traceparent,
+		.depth = depth,
+	};
+	const struct care before = row->care;
+	bool is_told = care_ended(
+		&row->care, run->state, row->expect_ms, row->is_paused, now_ms, &news.alert);
+
+	if (memcmp(&before, &row->care, sizeof(before)) != 0 &&
+		care_save(&db->writer, row, err) < 0)
+		return err->code;
+	if (!is_told)
+		return 0;
+	payload = alert_payload(news.alert, run);
+	news.payload = payload;
+	return tell_alert(db, &news, sequels, now_ms, err);
+}
+
+/* What the end makes of its action. */
+static int announce_care(struct sqlite_db *db, const struct run *run, const struct sequels *sequels,
+	int depth, int64_t now_ms, struct err *err)
+{
+	struct care_row row;
+	int status;
+
+	if (begin_care(&db->writer, run, err) < 0)
+		return err->code;
+	status = care_load(&db->writer, &run->action_id, &row, err);
+	if (status > 0)
+		status = announce_change(db, run, &row, sequels, depth, now_ms, err);
+	care_row_fini(&row);
+	return status;
+}
+
 int announce_end(struct sqlite_db *db, const struct run *run, const struct sequels *sequels,
 	int64_t now_ms, struct err *err)
 {
 	auto_free char *name = run->action_name ? run_event_name(run) : NULL;
 	auto_free char *payload = name ? run_event_payload(run) : NULL;
-	size_t count = 0;
 	struct delivery delivery = {
 		.db = db,
 		.now_ms = now_ms,
@@ -234,9 +354,6 @@ int announce_end(struct sqlite_db *db, const struct run *run, const struct seque
 		.name = name,
 		.payload = payload,
 		.traceparent = run->traceparent,
-		.run_count = &count,
-		.cancel = sequels->cancel,
-		.cancel_count = sequels->cancel_count,
 	};
 
 	if (!name)
@@ -244,9 +361,7 @@ int announce_end(struct sqlite_db *db, const struct run *run, const struct seque
 	if (depth_of(db, run, &delivery.depth, err) < 0)
 		return err->code;
 	delivery.depth++;
-	if (deliver(&delivery) < 0)
+	if (deliver_sequel(&delivery, sequels) < 0)
 		return err->code;
-	if (sequels->has_any)
-		*sequels->has_any |= count > 0;
-	return 0;
+	return announce_care(db, run, sequels, delivery.depth, now_ms, err);
 }

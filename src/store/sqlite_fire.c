@@ -190,6 +190,19 @@ static int copy_event(struct claiming *claiming, const struct firing *firing)
 	return statement_run(&st, claiming->err);
 }
 
+int check_queue(struct conn *conn, int queued_max, struct err *err)
+{
+	struct statement st;
+	int status;
+
+	if (queued_max == 0)
+		return 0;
+	st = statement_start(conn, QUERY_QUEUE_FULL);
+	put_i64(&st, queued_max - 1);
+	status = statement_any(&st, err);
+	return status > 0 ? err_server_full(err, queued_max) : status;
+}
+
 int sqlite_trigger(void *data, struct store_trigger *req, int64_t now_ms)
 {
 	struct sqlite_db *db = data;
@@ -209,8 +222,11 @@ int sqlite_trigger(void *data, struct store_trigger *req, int64_t now_ms)
 		.traceparent = req->traceparent,
 		.is_asked_for = true,
 	};
-	int status = claiming_fire(&claiming, &firing, &req->ret_run);
+	int status;
 
+	if (check_queue(&db->writer, req->queued_max, &req->req.err) < 0)
+		return req->req.err.code;
+	status = claiming_fire(&claiming, &firing, &req->ret_run);
 	if (status <= 0)
 		return status < 0 ? status : err_no_action(&req->req.err);
 	return copy_event(&claiming, &firing);

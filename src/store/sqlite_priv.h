@@ -213,6 +213,30 @@ int pace_claimed(struct conn *conn, const struct action *action, int64_t made, i
 int pace_ended(struct conn *conn, const struct id *action_id, int64_t now_ms, bool *ret_has_moved,
 	struct err *err);
 
+/* --- how an action fares, and what is kept of its ledger (sqlite_care.c) --- */
+
+struct care_row {
+	struct id action_id;
+	struct care care;
+	int64_t expect_ms;
+	char *hooks[ALERT_COUNT], *action_name; /* owned */
+	bool is_paused;
+};
+/* 1: there is a row; 0: none, and nothing is asked for. care_row_fini it whatever the result. */
+int care_load(
+	struct conn *conn, const struct id *action_id, struct care_row *ret_row, struct err *err);
+void care_row_fini(struct care_row *row);
+/* Writes row->care. */
+int care_save(struct conn *conn, const struct care_row *row, struct err *err);
+/* What a new definition asks for. */
+int care_write(struct conn *conn, const struct id *id, const struct action *action, bool is_paused,
+	int64_t now_ms, struct err *err);
+int care_paused(
+	struct conn *conn, const struct id *id, bool is_paused, int64_t now_ms, struct err *err);
+/* Removes runs of a deleted action; adds how many. */
+int drop_ledger(struct conn *conn, const struct id *action_id, int64_t limit, int64_t *ret_removed,
+	struct err *err);
+
 /* The end of `run`, just written, as an event (sqlite_events.c). */
 struct sequels {
 	bool *has_any; /* may be NULL */
@@ -221,6 +245,20 @@ struct sequels {
 };
 int announce_end(struct sqlite_db *db, const struct run *run, const struct sequels *sequels,
 	int64_t now_ms, struct err *err);
+
+/* An alert, to whom it concerns. */
+struct alert_news {
+	enum alert alert;
+	const struct care_row *row;
+	struct id event_id;
+	const char *payload, *traceparent;
+	int depth;
+};
+int tell_alert(struct sqlite_db *db, const struct alert_news *news, const struct sequels *sequels,
+	int64_t now_ms, struct err *err);
+
+/* ERR_QUEUE_FULL when so many runs wait for their turn; 0: any number may (sqlite_fire.c). */
+int check_queue(struct conn *conn, int queued_max, struct err *err);
 
 /* A run that no due time asked for. */
 struct firing {

@@ -206,8 +206,9 @@ struct store_pause_action {
 void store_pause_action(struct store *store, struct store_pause_action *req, store_done_fn *done);
 void store_pause_action_fini(struct store_pause_action *req);
 
-/* Deletes the action with its ledger. `ret_running` lists its runs that were running (the executor
- * is to end them). ERR_NOT_FOUND, ERR_VERSION. */
+/* Deletes the action with its ledger: nobody sees its runs any more. Those that have ended go in
+ * batches, by store_retain, when they are many. `ret_running` lists its runs that were running (the
+ * executor is to end them). ERR_NOT_FOUND, ERR_VERSION. */
 struct store_delete_action {
 	struct store_req req;
 	struct id id;
@@ -324,7 +325,10 @@ void store_take_fini(struct store_take *req);
  * it was started (interrupted, started_at_ms NO_TIME) leaves no attempt row and is no interruption.
  *
  * A run that ends so as succeeded, failed, timed_out or cancelled is an event (run_event_name), and
- * starts who waits for it in the same transaction: as store_send_event does, without a key. */
+ * starts who waits for it in the same transaction: as store_send_event does, without a key. When
+ * that changes how its action fares (enum alert), those who are to be told are started, too: who
+ * waits for the alert, of this action or of any, and the action that is named for it, but never
+ * the one that it is about. A cancelled run changes nothing. */
 struct store_finish {
 	struct store_req req;
 	const struct run *run; /* id, epoch, attempt */
@@ -362,7 +366,9 @@ void store_recover(struct store *store, struct store_recover *req, store_done_fn
  * paused` when the action is paused. All in one transaction.
  *
  * An event with a key is delivered once: when another with the same name and key came within
- * window_ms, that one is answered (ret_is_duplicate), with its runs, and nothing is done. */
+ * window_ms, that one is answered (ret_is_duplicate), with its runs, and nothing is done.
+ *
+ * ERR_QUEUE_FULL, and nothing is kept, when queued_max runs of all actions wait for their turn. */
 struct store_send_event {
 	struct store_req req;
 	const char *name;
@@ -370,6 +376,7 @@ struct store_send_event {
 	const char *payload; /* JSON text; NULL: none */
 	int64_t window_ms;
 	const char *traceparent; /* of its runs; NULL: none */
+	int queued_max;          /* 0: any number */
 	struct id ret_event_id;
 	bool ret_is_duplicate;
 	struct run *ret_runs; /* without the payload */
@@ -385,12 +392,14 @@ void store_send_event_fini(struct store_send_event *req);
 /* A manual run: a ledger row with trigger manual (or retry), due now (the first millisecond that is
  * neither taken nor the cursor), `pending: queued`, or `skipped: overlap` by the same rules as a
  * claim; what would be `skipped: limit` there is ERR_QUEUE_FULL here, and nothing is kept. Also
- * for a paused action. ERR_NOT_FOUND. */
+ * for a paused action. ERR_NOT_FOUND. ERR_QUEUE_FULL also when queued_max runs of all actions wait
+ * for their turn. */
 struct store_trigger {
 	struct store_req req;
 	struct id action_id;
 	struct id retry_of;      /* not zero: repeats that run, which has ended; trigger retry */
 	const char *traceparent; /* borrowed; of the run; NULL: none */
+	int queued_max;          /* 0: any number */
 	struct run ret_run;
 	struct id *ret_cancel; /* overlap=cancel_running: runs to end now */
 	size_t ret_cancel_count;
@@ -495,42 +504,6 @@ struct store_get_checkpoint {
 void store_get_checkpoint(
 	struct store *store, struct store_get_checkpoint *req, store_done_fn *done);
 void store_get_checkpoint_fini(struct store_get_checkpoint *req);
-
-/* --- secrets: sealed values by name (vault.h); the store cannot read them --- */
-
-#define STORE_SECRETS_MAX 1000
-
-/* Sets or replaces. ERR_FULL when there are STORE_SECRETS_MAX others. */
-struct store_put_secret {
-	struct store_req req;
-	const char *name;
-	const char *sealed; /* bytes */
-	size_t len;
-};
-void store_put_secret(struct store *store, struct store_put_secret *req, store_done_fn *done);
-
-struct store_secret {
-	char *name, *sealed; /* owned */
-	size_t len;
-	int64_t created_at_ms, updated_at_ms;
-};
-
-/* Those of `names` that exist, or all; by name. */
-struct store_get_secrets {
-	struct store_req req;
-	char *const *names; /* NULL at the end; NULL: all */
-	struct store_secret *ret_secrets;
-	size_t ret_count;
-};
-void store_get_secrets(struct store *store, struct store_get_secrets *req, store_done_fn *done);
-void store_get_secrets_fini(struct store_get_secrets *req);
-
-/* ERR_NOT_FOUND. */
-struct store_delete_secret {
-	struct store_req req;
-	const char *name;
-};
-void store_delete_secret(struct store *store, struct store_delete_secret *req, store_done_fn *done);
 
 /* Asks another instance to drain or to undrain, as an operator would ask it itself: it hears of it
  * within a second, with its next heartbeat at the latest. ERR_NOT_FOUND: it is not in the table, or
@@ -640,7 +613,7 @@ int store_shard_of(const struct id *action_id);
 /* Work for all that one instance does at a time. Its place is its lock's key: add at the end. */
 enum store_duty {
 	STORE_DUTY_RETENTION,
-	STORE_DUTY_NOTICES,
+	STORE_DUTY_ALERTS,
 	STORE_DUTY_COUNT
 };
 

@@ -18,6 +18,8 @@
 #pragma once
 
 #include "store/boot.h"
+#include "store/care.h"
+#include "store/secrets.h"
 #include "store/store.h"
 
 /* --- requests --- */
@@ -54,6 +56,8 @@ enum store_lane {
 	X(put_secret)                                                                              \
 	X(get_secrets)                                                                             \
 	X(delete_secret)                                                                           \
+	X(retain)                                                                                  \
+	X(lapse)                                                                                   \
 	X(stats)
 
 /* The verbs of a synchronous backend, by name. Each returns 0 or a negative code with req->req.err
@@ -395,6 +399,29 @@ void ids_add(struct id **ids, size_t *count, const struct id *id);
 /* Saturating sum, for horizons. */
 int64_t add_ms(int64_t a_ms, int64_t b_ms);
 
+/* --- how an action fares (store_care.c) --- */
+
+/* Of the row; what the definition asks for is in the action. NO_TIME: not so, none. */
+struct care {
+	int64_t failing_since_ms, deadline_ms, late_since_ms;
+};
+#define CARE_NONE ((struct care){NO_TIME, NO_TIME, NO_TIME})
+
+/* The deadline of an action that expects a success within expect_ms (0: nothing) from now on. */
+int64_t care_deadline(int64_t expect_ms, bool is_paused, int64_t now_ms);
+/* The definition now says expect_ms, and said `old_expect_ms` before. */
+void care_expect(struct care *care, int64_t old_expect_ms, int64_t expect_ms, bool is_paused,
+	int64_t now_ms);
+void care_pause(struct care *care, int64_t expect_ms, bool is_paused, int64_t now_ms);
+/* A run has ended. True: that is to be told. */
+bool care_ended(struct care *care, enum run_state state, int64_t expect_ms, bool is_paused,
+	int64_t now_ms, enum alert *ret_alert);
+/* "action.*.late". Static. */
+const char *alert_of_any(enum alert alert);
+
+/* What store_delete_action removes at once of the runs that have ended; the rest goes later. */
+#define DELETE_BATCH 1000
+
 /* The errors every backend words alike. */
 int err_no_action(struct err *err);
 int err_no_run(struct err *err);
@@ -403,6 +430,7 @@ int err_run_gone(struct err *err);
 int err_run_stale(struct err *err, enum run_state state, int64_t epoch, int64_t expected);
 int err_run_ended(struct err *err, enum run_state state);
 int err_queue_full(struct err *err, int64_t pending);
+int err_server_full(struct err *err, int64_t pending);
 int err_no_output(struct err *err, int attempt);
 int err_chain(struct err *err, const char *chain, bool is_long);
 int err_no_secret(struct err *err, const char *name);

@@ -390,6 +390,14 @@ int err_queue_full(struct err *err, int64_t pending)
 		(long long)pending);
 }
 
+int err_server_full(struct err *err, int64_t pending)
+{
+	return err_set(err, ERR_QUEUE_FULL,
+		"%lld runs of all actions wait already, and more may not (option max_queued): try "
+		"again later",
+		(long long)pending);
+}
+
 int err_no_output(struct err *err, int attempt)
 {
 	if (attempt == 0)

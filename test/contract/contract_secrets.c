@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "rig.h"
+#include "store/secrets.h"
 
 static int put(struct rig *rig, const char *name, const char *sealed, size_t len)
 {

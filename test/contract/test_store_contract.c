@@ -22,5 +22,6 @@ int main(int argc, char **argv)
 	failed += _cmocka_run_group_tests(
 		"instances", instance_tests, instance_test_count, NULL, NULL);
 	failed += _cmocka_run_group_tests("secrets", secret_tests, secret_test_count, NULL, NULL);
+	failed += _cmocka_run_group_tests("care", care_tests, care_test_count, NULL, NULL);
 	return failed;
 }

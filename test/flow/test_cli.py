@@ -124,6 +124,12 @@ SQL_FLAGS = [
 NOOP_FLAGS = [
     (["--noop"], "kind", "noop"),
     (["--on", "order.created"], "schedule/on", "order.created"),
+    (["--retention-age", "30d"], "retention/age", "30d"),
+    (["--retention-count", "7"], "retention/count", 7),
+    (["--expect-success-within", "90s"], "expect_success_within", "90s"),
+    (["--on-failure", "page"], "on_failure", "page"),
+    (["--on-recovery", "page"], "on_recovery", "page"),
+    (["--on-late", "page"], "on_late", "page"),
 ]
 ALL_FLAGS = {"all-exec": EXEC_FLAGS, "all-http": HTTP_FLAGS, "all-sql": SQL_FLAGS, "all-noop": NOOP_FLAGS}
 OF_THE_SERVER = {"id", "version", "state", "next_due_at", "created_at", "updated_at"}

@@ -90,11 +90,26 @@ static const char helpers_text[] =
 	"CREATE FUNCTION spec.replace() RETURNS record LANGUAGE sql AS $$"
 	" SELECT gathering.replace(spec.id(1), 0, false, 'a', spec.at(0), 'http', 'skip', 1, 0, 0, "
 	"true, false,"
-	" '{\"new\":1}', '{}', NULL, '{NULL,NULL,NULL}', false) $$;";
+	" '{\"new\":1}', '{}', NULL, '{NULL,NULL,NULL}', false, '{NULL,NULL,NULL}',"
+	" '{NULL,NULL,NULL}') $$;"
+	/* action 3, which is told what becomes of action 1, whose deadline has passed */
+	"CREATE FUNCTION spec.hook() RETURNS void LANGUAGE sql AS $$"
+	" INSERT INTO gathering.action (id, version, definition_version, created_at, updated_at,"
+	" queue_limit, priority, is_paused, has_schedule, kind, overlap, name)"
+	" VALUES (spec.id(3), 1, 1, now(), now(), 1000, 0, false, false, 'http', 'allow', 'hook');"
+	" INSERT INTO gathering.care (action_id, on_failure, on_recovery, on_late, expect_ms,"
+	" deadline) VALUES (spec.id(1), 'hook', 'hook', 'hook', 3600000, gathering.clock()) $$;"
+	/* of each action one run stays, however young the others are */
+	"CREATE FUNCTION spec.retain() RETURNS record LANGUAGE sql AS $$"
+	" SELECT gathering.retain(spec.id(0), 100, 100, 0, 1, 0, interval '-1 h') $$;";
 
 #define RUNS                                                                                       \
 	"SELECT string_agg(state || CASE WHEN cancel_requested THEN '!' ELSE '' END, ' '"          \
 	" ORDER BY state) FROM gathering.run"
+
+#define TOLD                                                                                       \
+	"SELECT coalesce(string_agg(name, ' ' ORDER BY name), '(nobody)') FROM "                   \
+	"gathering.run_event"
 
 /* clang-format off */
 static const struct spec specs[] = {
@@ -113,18 +128,18 @@ static const struct spec specs[] = {
 	 RUNS, {"pending running", "pending pending"}}, /* the last: both skipped the other's lock */
 	{"claim, trigger, overlap skip: never two open",
 	 "SELECT spec.action('skip')",
-	 {"SELECT spec.claim(7, 201)", "SELECT gathering.trigger(spec.id(1), spec.id(202), NULL, NULL)"},
+	 {"SELECT spec.claim(7, 201)", "SELECT gathering.trigger(spec.id(1), spec.id(202), NULL, NULL, 0)"},
 	 RUNS, {"running skipped", "pending skipped", "pending"}}, /* the last: the lock was skipped */
 	{"trigger, trigger, overlap skip: one of them",
 	 "SELECT spec.action('skip')",
-	 {"SELECT gathering.trigger(spec.id(1), spec.id(201), NULL, NULL)",
-	  "SELECT gathering.trigger(spec.id(1), spec.id(202), NULL, NULL)",
-	  "SELECT gathering.trigger(spec.id(1), spec.id(203), NULL, NULL)"},
+	 {"SELECT gathering.trigger(spec.id(1), spec.id(201), NULL, NULL, 0)",
+	  "SELECT gathering.trigger(spec.id(1), spec.id(202), NULL, NULL, 0)",
+	  "SELECT gathering.trigger(spec.id(1), spec.id(203), NULL, NULL, 0)"},
 	 RUNS, {"pending skipped skipped"}},
 	{"trigger, trigger, overlap queue: no more than the limit",
 	 "SELECT spec.action('queue'); SELECT spec.run(100, 'running')",
-	 {"SELECT gathering.trigger(spec.id(1), spec.id(201), NULL, NULL)",
-	  "SELECT gathering.trigger(spec.id(1), spec.id(202), NULL, NULL)"},
+	 {"SELECT gathering.trigger(spec.id(1), spec.id(201), NULL, NULL, 0)",
+	  "SELECT gathering.trigger(spec.id(1), spec.id(202), NULL, NULL, 0)"},
 	 RUNS, {"pending running"}},
 	{"take, take, serial: one at a time",
 	 "SELECT spec.action('queue'); SELECT spec.run(100, 'pending'), spec.run(101, 'pending')",
@@ -148,7 +163,7 @@ static const struct spec specs[] = {
 	 RUNS, {"pending running running"}},
 	{"take, trigger, overlap skip",
 	 "SELECT spec.action('skip'); SELECT spec.run(100, 'pending')",
-	 {"SELECT spec.take(7)", "SELECT gathering.trigger(spec.id(1), spec.id(201), NULL, NULL)"},
+	 {"SELECT spec.take(7)", "SELECT gathering.trigger(spec.id(1), spec.id(201), NULL, NULL, 0)"},
 	 RUNS, {"running skipped", "pending skipped"}},
 	{"take, claim, cancel_running: the one that ran is asked to end",
 	 "SELECT spec.action('cancel_running'); SELECT spec.run(100, 'pending')",
@@ -223,6 +238,31 @@ static const struct spec specs[] = {
 	 "SELECT spec.action('skip'); SELECT spec.run(100, 'running')",
 	 {"SELECT spec.claim(7, 201)", "SELECT gathering.remove(spec.id(1), 0)"},
 	 "SELECT count(*) || ' ' || (SELECT count(*) FROM gathering.run) FROM gathering.action", {"0 0"}},
+	{"failure, failure: the first one is told, once",
+	 "SELECT spec.action('allow'); SELECT spec.run(n, 'running') FROM unnest('{100,101}'::integer[]) n; SELECT spec.hook()",
+	 {"SELECT spec.finish(100, 'failed', 'failed', '')", "SELECT spec.finish(101, 'failed', 'failed', '')"},
+	 TOLD, {"action.a.failing"}},
+	{"lapse, lapse: late is told once",
+	 "SELECT spec.action('allow'); SELECT spec.hook()",
+	 {"SELECT gathering.lapse(10)", "SELECT gathering.lapse(10)"},
+	 TOLD, {"action.a.late"}},
+	{"lapse, success: late and recovered, or neither",
+	 "SELECT spec.action('allow'); SELECT spec.run(100, 'running'); SELECT spec.hook()",
+	 {"SELECT gathering.lapse(10)", "SELECT spec.finish(100, 'succeeded', 'succeeded', '')"},
+	 TOLD, {"action.a.late action.a.recovered", "(nobody)"}},
+	{"retain, claim: each does its own",
+	 "SELECT spec.action('allow'); SELECT spec.run(n, 'succeeded') FROM unnest('{100,101,102}'::integer[]) n",
+	 {"SELECT spec.retain()", "SELECT spec.claim(7, 201)"},
+	 RUNS, {"running", "running succeeded"}},
+	{"retain, retain: what one holds the other leaves",
+	 "SELECT spec.action('allow'); SELECT spec.run(n, 'succeeded') FROM unnest('{100,101,102}'::integer[]) n",
+	 {"SELECT spec.retain()", "SELECT spec.retain()"},
+	 RUNS, {"succeeded"}},
+	{"retain, finish, heartbeat: what is open stays",
+	 "SELECT spec.action('allow'); SELECT spec.run(100, 'running'); SELECT spec.run(101, 'running');"
+	 " SELECT spec.run(102, 'succeeded')",
+	 {"SELECT spec.retain()", "SELECT spec.finish(100, 'succeeded', 'succeeded', '')", "SELECT spec.heartbeat(77, 101)"},
+	 RUNS, {"running succeeded succeeded", "running succeeded"}},
 	{"finish, delete: nothing is left behind",
 	 "SELECT spec.action('skip'); SELECT spec.run(100, 'running')",
 	 {"SELECT spec.finish(100, 'succeeded', 'succeeded', '')", "SELECT gathering.remove(spec.id(1), 0)"},
@@ -335,7 +375,9 @@ static bool is_expected(const struct spec *spec, const char *value)
 
 static void reset(const struct spec *spec)
 {
-	ask("SET client_min_messages = warning; TRUNCATE gathering.action, gathering.instance "
+	ask("SET client_min_messages = warning; TRUNCATE gathering.action, gathering.run, "
+	    "gathering.removed, "
+	    "gathering.instance "
 	    "CASCADE",
 		NULL, 0);
 	ask(spec->setup, NULL, 0);
@@ -405,7 +447,8 @@ static int play_all(const struct spec *spec, int *order, int at, int left[], int
 static void test_spec(void **state)
 {
 	const struct spec *spec = *state;
-	int order[SESSIONS_MAX * STEPS] = {0}, left[SESSIONS_MAX] = {STEPS, STEPS, STEPS}, count = 0;
+	int order[SESSIONS_MAX * STEPS] = {0}, left[SESSIONS_MAX] = {STEPS, STEPS, STEPS},
+				 count = 0;
 
 	while (spec->sessions[count])
 		count++;

@@ -194,7 +194,8 @@ struct fault_row {
 	"known are name, description, kind, http, exec, sql, schedule, timeout, overlap, "         \
 	"queue_limit, max_concurrent, max_pending, misfire, misfire_grace, max_lateness, "         \
 	"max_catchup, pause_records, "                                                             \
-	"on_interrupt, retry, priority, tags"
+	"on_interrupt, retry, priority, retention, expect_success_within, on_failure, "            \
+	"on_recovery, on_late, tags"
 /* clang-format off */
 static const struct fault_row fault_rows[] = {
 	{"[]", "", "an action must be an object, not a list"},
@@ -220,6 +221,14 @@ static const struct fault_row fault_rows[] = {
 	{EXEC_TARGET("'command':['a'],'cmd':1"), "/exec/cmd", "unknown member 'cmd'; did you mean 'cwd'?"},
 	{HTTP_WITH(",'schedule':{'every':'1m','cronn':'x'}"), "/schedule/cronn",
 		"unknown member 'cronn'; did you mean 'cron'?"},
+
+	/* retention, alerts */
+	{HTTP_WITH(",'retention':{'age':'1s'}"), "/retention/age", "'1s' is below 1m"},
+	{HTTP_WITH(",'retention':{'count':0}"), "/retention/count", "0 is below 1"},
+	{HTTP_WITH(",'on_failure':'a'"), "/on_failure", "an action cannot tell itself: name another one"},
+	{HTTP_WITH(",'on_late':'b'"), "/on_late", "needs 'expect_success_within': else it would never be late"},
+	{HTTP_WITH(",'schedule':{'on':'action.*.failed'}"), "/schedule/on",
+		"event name 'action.*.failed' must be 1 to 200 letters, digits, '.', '_', '-' and ':', or action.*. and one of failing, recovered, late"},
 
 	/* name, description, tags */
 	{"{'kind':'http','http':{'url':'http://h/'}}", "/name", "is required"},
@@ -388,7 +397,7 @@ static const struct fault_row fault_rows[] = {
 	{HTTP_WITH(",'schedule':{'every':'1m','dst_gap':'never'}"), "/schedule/dst_gap",
 		"'never' is none of run_after, skip"},
 	{HTTP_WITH(",'schedule':{'on':'a b'}"), "/schedule/on",
-		"event name 'a b' must be 1 to 200 letters, digits, '.', '_', '-' and ':'"},
+		"event name 'a b' must be 1 to 200 letters, digits, '.', '_', '-' and ':', or action.*. and one of failing, recovered, late"},
 	{HTTP_WITH(",'schedule':{'on':'e','every_after':'1m'}"), "/schedule",
 		"has 'every_after' 'on'; only one of them can hold (in a PATCH, set the other to null)"},
 	{HTTP_WITH(",'schedule':{'on':'e','end_at':'2026-01-01T00:00:00Z'}"), "/schedule/end_at",

@@ -64,6 +64,13 @@ static void wait_all(struct rig *rig)
 		(void)uv_run(&rig->loop, UV_RUN_ONCE);
 }
 
+static void on_opened(const struct err *err, void *data)
+{
+	if (err)
+		fail_msg("%s", err->text);
+	came(data);
+}
+
 static void open_parts(struct rig *rig)
 {
 	auto_free char *url = xasprintf("sqlite:%s/store.db", rig->folder);
@@ -71,7 +78,9 @@ static void open_parts(struct rig *rig)
 		.url = url,
 		.queue_max = 1000,
 		.batch_max = 100,
-		.instance_id = id_make()};
+		.instance_id = id_make(),
+		.opened = on_opened,
+		.opened_data = rig};
 	struct exec_opts exec_opts = {.loop = &rig->loop,
 		.max_running = LIMIT,
 		.max_running_kind = {LIMIT, LIMIT, [ACTION_NOOP] = NOOPS_AT_ONCE},
@@ -92,7 +101,9 @@ static void open_parts(struct rig *rig)
 		.db_max_ms = 1000};
 	struct err err = {0};
 
+	rig->awaited = 1;
 	assert_int_equal(store_open(&store_opts, &rig->store, &err), 0);
+	wait_all(rig);
 	assert_int_equal(exec_create(&exec_opts, &rig->exec, &err), 0);
 	sched_opts.store = rig->store;
 	sched_opts.exec = rig->exec;
