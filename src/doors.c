@@ -3,6 +3,7 @@
  * What clients meet: the listening socket, which answers from the first moment on (health only,
  * until the other parts are attached), and how it is closed again: the notice, the requests in
  * flight, the socket itself. */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 #include "base/mem.h"
 #include "base/metric.h"
 #include "base/prove.h"
+#include "base/text.h"
 #include "http/http.h"
 #include "life/life.h"
 #include "server_priv.h"
@@ -101,6 +103,23 @@ void listener_part_stop(void *data)
 	http_destroy(server->http, on_http_destroyed, server);
 }
 
+/* The kernel cuts the queue to this without a word, and a storm of connections meets its end. */
+static void warn_of_short_queue(void)
+{
+	char text[32] = "";
+	int64_t most = 0;
+	int fd = open("/proc/sys/net/core/somaxconn", O_RDONLY | O_CLOEXEC);
+	ssize_t got = fd >= 0 ? read(fd, text, sizeof(text) - 1) : 0;
+
+	if (fd >= 0)
+		(void)close(fd);
+	text[got > 0 ? strcspn(text, "\n") : 0] = '\0';
+	if (parse_i64(text, 1, INT64_MAX, &most) && most < LISTEN_BACKLOG)
+		log_warn("the kernel allows a shorter queue of connections than we ask for: raise "
+			 "net.core.somaxconn, or some are refused under load",
+			kv_i64("somaxconn", most), kv_i64("wanted", LISTEN_BACKLOG));
+}
+
 void listener_part_start(void *data)
 {
 	struct server *server = data;
@@ -108,6 +127,8 @@ void listener_part_start(void *data)
 	bool is_inherited = server->inherited.listen_fd >= 0;
 	int status = open_listener(server, &err);
 
+	if (status == 0)
+		warn_of_short_queue();
 	if (status == 0)
 		log_info("listening", kv_str("address", http_address(server->http)),
 			kv_bool("inherited", is_inherited));

@@ -217,6 +217,14 @@ static void on_wish(bool drain, void *data)
 		log_info("undrain comes too late: this instance is stopping");
 }
 
+/* At once: whatever hangs from here on, the exit status tells. */
+static void on_unrecorded(void *data)
+{
+	struct server *server = data;
+
+	life_set_exit(server->life, 4);
+}
+
 static void sched_part_start(void *data)
 {
 	struct server *server = data;
@@ -239,6 +247,7 @@ static void sched_part_start(void *data)
 				   !store_is_shared(server->store),
 		.is_handed_over = successor_has_predecessor(&server->successor),
 		.on_wish = on_wish,
+		.on_unrecorded = on_unrecorded,
 		.data = server,
 		.db_max_ms = server->conf.db_max,
 		.limits = server->limits,
@@ -282,8 +291,6 @@ static void on_runs_drained(void *data)
 
 	if (sched_was_cut(server->sched))
 		life_set_exit(server->life, 3);
-	if (sched_lost_result(server->sched))
-		life_set_exit(server->life, 4);
 	life_event(server->life, "executor_stopped");
 	life_part_done(server->life);
 }
@@ -296,11 +303,18 @@ static void sched_part_drain(void *data)
 	sched_drain(server->sched, on_claims_drained, on_runs_drained, server);
 }
 
+int64_t server_run_max_ms(const struct conf *conf)
+{
+	int64_t latest = conf->total_max - conf->term_grace - conf->db_max;
+
+	return conf->run_max > latest && !RULE_IS_OFF(RUNS_END_IN_TIME) ? latest : conf->run_max;
+}
+
 static int64_t sched_drain_max(void *data)
 {
 	const struct conf *conf = &((struct server *)data)->conf;
 
-	return conf->run_max + conf->term_grace + conf->db_max + SCHED_DRAIN_MARGIN;
+	return server_run_max_ms(conf) + conf->term_grace + conf->db_max + SCHED_DRAIN_MARGIN;
 }
 
 static void sched_part_hurry(void *data)

@@ -62,6 +62,10 @@ void server_report(struct server *server, int status, const struct err *err);
 /* Of an SQLite file; "." when it has none, and with any other database. Owned by the caller. */
 char *server_database_folder(const struct conf *conf);
 
+/* How long runs may go on once the process is to stop: run_max, but early enough for TERM, KILL and
+ * their results before total_max. */
+int64_t server_run_max_ms(const struct conf *conf);
+
 /* What the executor may do, as far as it can change. */
 struct exec_tuning server_exec_tuning(const struct conf *conf);
 

@@ -21,7 +21,7 @@ void server_stop(struct server *server, enum life_signal signal, const char *nam
 	upgrade_abort(server);
 	life_signal(server->life, signal, name);
 	if (server->sched)
-		sched_finish_within(server->sched, server->conf.run_max);
+		sched_finish_within(server->sched, server_run_max_ms(&server->conf));
 }
 
 static void on_stop(struct server *server, const char *name)

@@ -233,7 +233,7 @@ static void hand_over(struct server *server)
 		http_share_listener(server->admin, true);
 	sched_hand_over(server->sched);
 	life_drain(server->life, LIFE_DRAIN_STOP, "upgrade");
-	sched_finish_within(server->sched, server->conf.run_max);
+	sched_finish_within(server->sched, server_run_max_ms(&server->conf));
 	if (server->admin)
 		http_close_listener(server->admin, NULL, NULL);
 }

@@ -99,7 +99,8 @@ static void keep(struct attempt *attempt)
 	if (attempt->is_kept)
 		return;
 	attempt->is_kept = true;
-	attempt->sched->lost_result = true;
+	if (attempt->sched->opts.on_unrecorded)
+		attempt->sched->opts.on_unrecorded(attempt->sched->opts.data);
 	unrecorded_keep(attempt->sched->file, attempt);
 }
 

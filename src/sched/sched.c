@@ -396,11 +396,6 @@ size_t sched_cut_runs(const struct sched *sched, struct id ret_ids[static SCHED_
 	return sched->cut_count;
 }
 
-bool sched_lost_result(const struct sched *sched)
-{
-	return sched->lost_result;
-}
-
 static void on_handle_closed(uv_handle_t *handle)
 {
 	struct sched *sched = handle->data;

@@ -46,6 +46,8 @@ struct sched_opts {
 	/* An operator asked another instance to have this one drained, or undrained. May be NULL.
 	 */
 	void (*on_wish)(bool drain, void *data);
+	/* A stop cannot wait any longer for a result to be recorded. May be NULL. */
+	void (*on_unrecorded)(void *data);
 	void *data;
 };
 
@@ -94,8 +96,6 @@ bool sched_was_cut(const struct sched *sched);
 /* The runs it ended so, the first of them; returns how many were written. Each is in the log. */
 #define SCHED_CUT_RUNS_MAX 20
 size_t sched_cut_runs(const struct sched *sched, struct id ret_ids[static SCHED_CUT_RUNS_MAX]);
-/* True when a result could not be recorded. */
-bool sched_lost_result(const struct sched *sched);
 
 /* Waits for what the store still owes, then frees. Attempts must have been drained or the executor
  * is destroyed after us. No other callback of ours comes from here on. */

@@ -124,7 +124,7 @@ struct sched {
 	int recording[ACTION_KIND_COUNT]; /* ended, not yet in the ledger */
 	size_t unrecorded;                /* of these, failed at least once */
 
-	bool was_cut, lost_result;
+	bool was_cut;
 	struct id cut_runs[SCHED_CUT_RUNS_MAX];
 	size_t cut_count;
 	int hurries;

@@ -182,6 +182,26 @@ def test_kept_connections_are_told_to_close(servers):
     assert server.wait() == 0
 
 
+def test_every_kind_of_answer_says_close_while_draining(servers):
+    """Without a body, without content, for a client that speaks HTTP/1.0, or one that would like to upgrade."""
+    server = servers().start()
+    server.create(**http_action("a"))
+    assert server.post("/api/v1/instances/self/drain").status == 200
+
+    def ask(line, *fields):
+        with server.connect() as sock:
+            sock.sendall("\r\n".join([line, "Host: a", *fields, "", ""]).encode())
+            head = read_all(sock).split(b"\r\n\r\n")[0]  # to its end: the server closes
+        return int(head.split()[1]), head.count(b"\r\nConnection: close")
+
+    assert ask("HEAD /api/v1/actions HTTP/1.1") == (200, 1)
+    assert ask("DELETE /api/v1/actions/a HTTP/1.1") == (204, 1)
+    assert ask("GET /api/v1/actions HTTP/1.0", "Connection: keep-alive") == (200, 1)
+    assert ask("GET /api/v1/actions HTTP/1.1", "Connection: Upgrade", "Upgrade: websocket") == (200, 1)
+    assert ask("GET /nothing HTTP/1.1") == (404, 1)
+    server.stop()
+
+
 def test_pipelined_requests_are_all_answered_and_the_last_one_says_close(servers):
     """The signal comes while the second of five is arriving."""
     server = servers(notice_min="1s").start()

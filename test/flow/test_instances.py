@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several real servers on one real PostgreSQL: every due time once, whoever dies; what one is told, the
 others obey. (Under load: test_cluster_*.py.)"""
+import os
 import signal
 import time
 
 import pytest
 
+from gang import psql
 from harness import wait_for
 from pg import cluster, clusters  # noqa: F401 (fixtures)
 from test_scheduling import assert_every_due_time_once, shell, wait_running
@@ -27,6 +29,8 @@ def gang(servers, database):
             server.wait_listening()
         for server in made:
             wait_for(lambda: server.get("/health/startup").status == 200, f"a start\n{server.log}")
+        if "GATHERING_CLUSTER_SQL" in os.environ:  # see gang.py
+            psql(database, os.environ["GATHERING_CLUSTER_SQL"])
         return made
 
     return make
@@ -82,28 +86,38 @@ def test_a_killed_instance_is_replaced_within_its_lease(gang, targets):
 
 
 def test_pause_edit_delete_and_cancel_through_one_are_honoured_by_the_others(gang, targets):
+    """Six actions, so that either of the two looks after some of them; all are changed through b."""
     old, new = targets(), targets()
     a, b = gang(2, heartbeat="500ms")
-    a.create(name="x", kind="http", http={"url": old.url}, schedule={"every": "200ms"})
-    wait_for(lambda: len(old.requests) > 5, "it runs")
-    assert b.request("PATCH", "/api/v1/actions/x", {"http": {"url": new.url}}).status == 200
-    wait_for(lambda: len(new.requests) > 2, "the new definition")
-    asked = len(old.requests)
-    wait_for(lambda: len(new.requests) > 8, "the new definition")
-    assert len(old.requests) <= asked + 1
-    assert b.post("/api/v1/actions/x/pause").status == 200
-    wait_for(lambda: not a.runs("x", state="pending,running"), "the last run")
-    asked = len(new.requests)
-    wait_for(lambda: len(a.runs("x", state="skipped")) > 3, "rows of paused due times")
-    assert len(new.requests) == asked
+    names = [f"x{n}" for n in range(6)]
+
+    def asked(target):
+        paths = [request["path"] for request in list(target.requests)]
+        return [paths.count(f"/{name}") for name in names]
+
+    for name in names:
+        a.create(name=name, kind="http", http={"url": f"{old.url}/{name}"}, schedule={"every": "200ms"})
+    wait_for(lambda: min(asked(old)) > 2, "them to run")
+    for name in names:
+        assert b.request("PATCH", f"/api/v1/actions/{name}", {"http": {"url": f"{new.url}/{name}"}}).status == 200
+    wait_for(lambda: min(asked(new)) > 1, "the new definitions")
+    before = asked(old)
+    wait_for(lambda: min(asked(new)) > 5, "the new definitions")
+    assert all(count <= was + 1 for count, was in zip(asked(old), before))
+    for name in names:
+        assert b.post(f"/api/v1/actions/{name}/pause").status == 200
+    wait_for(lambda: not a.runs(state="pending,running"), "the last runs")
+    before = asked(new)
+    wait_for(lambda: all(len(a.runs(name, state="skipped")) > 3 for name in names), "rows of paused due times")
+    assert asked(new) == before
     a.create(name="long", **shell("sleep 300"))
     run = a.post("/api/v1/actions/long/run").json
     wait_running(a, "long")
     for server in (a, b):  # one of them is not the owner
         server.post(f"/api/v1/runs/{run['id']}/cancel")
     assert a.wait_run(run["id"])["state"] == "cancelled"
-    assert b.request("DELETE", "/api/v1/actions/x").status == 204
-    assert a.get("/api/v1/actions/x").status == 404
+    assert b.request("DELETE", "/api/v1/actions/x0").status == 204
+    assert a.get("/api/v1/actions/x0").status == 404
 
 
 def test_a_drained_instance_hands_over_at_once(gang, tmp_path):
