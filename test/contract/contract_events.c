@@ -121,6 +121,44 @@ static void test_event_obeys_pause_and_overlap(void **state)
 	store_send_event_fini(&sent);
 }
 
+static void succeed_running(struct rig *rig, const struct action *action)
+{
+	assert_int_equal(rig_succeed(rig, rig_newest_run(rig, action, 1u << RUN_RUNNING)), 0);
+}
+
+static void test_events_and_chains_obey_max_pending_and_max_concurrent(void **state)
+{
+	struct rig *rig = *state;
+	struct action *first = waits_for(rig, "first", "e",
+		"\"overlap\": \"allow\", \"max_pending\": 3, \"max_concurrent\": 2");
+	struct action *next = waits_for(rig, "next", "action.first.succeeded",
+		"\"overlap\": \"allow\", \"max_pending\": 1, \"max_concurrent\": 1");
+
+	for (int i = 0; i < 4; i++) {
+		struct store_send_event sent = sent_event(rig, "e", NULL, NULL);
+
+		assert_int_equal(sent.ret_count, 1);
+		if (i < 3)
+			assert_run(&sent.ret_runs[0], RUN_PENDING, REASON_QUEUED);
+		else
+			assert_run(&sent.ret_runs[0], RUN_SKIPPED, REASON_LIMIT);
+		store_send_event_fini(&sent);
+	}
+	assert_int_equal(rig_take(rig, 10, NULL), 2);
+	assert_int_equal(rig_take(rig, 10, NULL), 0);
+	succeed_running(rig, first);
+	succeed_running(rig, first);
+	assert_int_equal(rig_run_count(rig, next), 2);
+	assert_run(rig_newest_run(rig, next, 1u << RUN_PENDING), RUN_PENDING, REASON_QUEUED);
+	assert_run(rig_newest_run(rig, next, 1u << RUN_SKIPPED), RUN_SKIPPED, REASON_LIMIT);
+	assert_int_equal(rig_take(rig, 10, NULL), 2); /* the last of one, the first of the other */
+	succeed_running(rig, first);
+	assert_run(rig_newest_run(rig, next, 1u << RUN_PENDING), RUN_PENDING, REASON_QUEUED);
+	assert_int_equal(rig_take(rig, 10, NULL), 0);
+	succeed_running(rig, next);
+	assert_int_equal(rig_take(rig, 10, NULL), 1);
+}
+
 static void test_event_follows_a_changed_schedule(void **state)
 {
 	struct rig *rig = *state;
@@ -350,6 +388,7 @@ const struct CMUnitTest event_tests[] = {
 	RIG_TEST(test_event_without_payload_or_listener_is_fine),
 	RIG_TEST(test_event_with_a_key_is_delivered_once_within_the_window),
 	RIG_TEST(test_event_obeys_pause_and_overlap),
+	RIG_TEST(test_events_and_chains_obey_max_pending_and_max_concurrent),
 	RIG_TEST(test_event_follows_a_changed_schedule),
 	RIG_TEST(test_action_that_waits_for_an_event_is_never_completed),
 	RIG_TEST(test_end_of_a_run_starts_who_waits_for_that_end),
