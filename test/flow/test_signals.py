@@ -11,7 +11,7 @@ import pytest
 
 from harness import free_port, shell, wait_for
 from pg import cluster, clusters  # noqa: F401 (fixtures)
-from test_lifecycle import start_stubborn
+from test_lifecycle import assert_program_gone, start_stubborn
 
 HURRY_S = 3 + 2  # the promise, and what a loaded machine may add to it
 
@@ -50,6 +50,41 @@ def test_quit_does_not_wait_for_requests_or_probers(servers):
     assert ended_within(server, HURRY_S, began) == 3
     assert "requests cut requests=1" in server.log
     sock.close()
+
+
+PHASES = {  # what the stop waits for -> options that make it wait, and the last word before it does
+    "the notice": ({"notice_min": "60s", "notice_max": "60s"}, "event=shutting_down"),
+    "a request": ({"http_max": "60s"}, "event=listener_closed"),
+    "a run": ({}, "event=scheduler_stopped"),
+}
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_second_signal_ends_whatever_a_stop_waits_for_and_a_third_what_the_second_waits_for(servers, phase):
+    options, word = PHASES[phase]
+    server = start_stubborn(servers, **{**options, "total_max": "300s", "run_max": "200s"})
+    request = None
+    if phase == "a request":
+        request = server.connect()
+        request.sendall(b"POST /api/v1/actions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{")
+        wait_for(lambda: b"http_requests_in_flight 2\n" in server.get("/metrics").body, "the request to be in flight")
+    server.signal(signal.SIGTERM)
+    wait_for(lambda: word in server.log, "the phase")
+    time.sleep(0.5)  # sooner would count as the same signal
+    assert "event=executor_stopped" not in server.log
+    began = time.monotonic()
+    server.signal(signal.SIGTERM)
+    wait_for(lambda: "grade=2" in server.log, "the second signal")
+    time.sleep(0.5)
+    if server.process.poll() is None:
+        server.signal(signal.SIGTERM)
+    assert ended_within(server, HURRY_S, began) == 3
+    assert_program_gone(server)
+    if request:
+        request.close()
+    server = servers().start()
+    assert server.runs("stubborn")[0]["state"] in ("held", "running", "pending")
+    server.stop()
 
 
 def test_a_second_signal_that_finds_the_database_hanging_still_ends(servers, cluster):  # noqa: F811
