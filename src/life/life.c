@@ -43,6 +43,7 @@ struct life {
 	bool step_was_cut;
 	uv_timer_t limit; /* deadline of the drain hook that is running */
 
+	const char *drain_when_ready; /* why; NULL: nobody has asked while we start */
 	bool is_stopping;
 	bool is_hurried;
 	int64_t started_mono_ms, drain_mono_ms, stop_mono_ms, signal_mono_ms;
@@ -57,6 +58,7 @@ struct life {
 };
 
 static void walk_run(struct life *life);
+static void begin_drain(struct life *life, const char *cause);
 
 struct life *life_create(const struct life_opts *opts)
 {
@@ -149,6 +151,8 @@ static bool walk_next(struct life *life)
 			return true;
 		life->walk = WALK_NONE;
 		set_state(life, SERVICE_READY, "all parts started");
+		if (life->drain_when_ready)
+			begin_drain(life, life->drain_when_ready);
 		return false;
 	}
 	if (life->at > 0) {
@@ -271,6 +275,8 @@ void life_drain(struct life *life, enum life_drain drain, const char *cause)
 {
 	if (life->state == SERVICE_READY)
 		begin_drain(life, cause);
+	else if (life->state == SERVICE_STARTING && drain == LIFE_DRAIN_HOLD)
+		life->drain_when_ready = cause;
 	if (drain == LIFE_DRAIN_STOP && !life->is_stopping)
 		begin_stop(life, cause);
 }
@@ -283,10 +289,11 @@ void life_doors_closed(struct life *life)
 
 bool life_undrain(struct life *life)
 {
-	if (life->state == SERVICE_READY)
-		return true;
-	if (life->state != SERVICE_DRAINING || life->is_stopping)
+	if (life->is_stopping)
 		return false;
+	life->drain_when_ready = NULL;
+	if (life->state != SERVICE_DRAINING)
+		return true;
 	set_state(life, SERVICE_READY, "undrain");
 	life->event_count = 0;
 	call_all(life, offsetof(struct part, unquiet));

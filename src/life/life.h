@@ -81,7 +81,8 @@ enum service_state life_state(const struct life *life);
 const char *life_phase(const struct life *life); /* name of the part being started or drained; "" */
 
 /* Begins a drain: state draining, every part quiet in this turn. `stops` false is the operator's
- * drain: nothing is closed until undrain or a signal. Idempotent; cause is for the log. */
+ * drain: nothing is closed until undrain or a signal; while the service starts it is remembered,
+ * and begins when all parts have started. Idempotent; cause is for the log, a constant. */
 enum life_drain {
 	LIFE_DRAIN_HOLD,
 	LIFE_DRAIN_STOP
@@ -91,7 +92,7 @@ void life_drain(struct life *life, enum life_drain drain, const char *cause);
 /* The listener is closed: state stopping, no undrain from here on. */
 void life_doors_closed(struct life *life);
 
-/* Ends an operator's drain: ready again. False when nothing is draining or a stop is under way.
+/* Ends an operator's drain, or the wish for one: ready again. False when a stop is under way.
  * Setting what is set already succeeds. */
 bool life_undrain(struct life *life);
 

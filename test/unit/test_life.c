@@ -228,6 +228,45 @@ static void test_operator_drain_is_idempotent_and_can_be_taken_back(void **state
 		"a+ b+ c+ b.quiet b.unquiet b.quiet b.drain b- a- ");
 }
 
+static void undrain_and_stop(uv_idle_t *handle)
+{
+	if (life_state(fake.life) == SERVICE_STARTING)
+		return;
+	uv_close((uv_handle_t *)handle, NULL);
+	assert_int_equal(life_state(fake.life), SERVICE_DRAINING);
+	assert_true(life_undrain(fake.life));
+	assert_int_equal(life_state(fake.life), SERVICE_READY);
+	send_term();
+}
+
+static void drain_too_soon(struct fake *unused)
+{
+	(void)unused;
+	assert_int_equal(life_state(fake.life), SERVICE_STARTING);
+	life_drain(fake.life, LIFE_DRAIN_HOLD, "test");
+	assert_int_equal(life_state(fake.life), SERVICE_STARTING);
+	uv_idle_init(&fake.loop, &idle);
+	uv_idle_start(&idle, undrain_and_stop);
+}
+
+static void drain_too_soon_and_undrain(struct fake *unused)
+{
+	life_drain(fake.life, LIFE_DRAIN_HOLD, "test");
+	assert_true(life_undrain(fake.life));
+	watch_ready(unused);
+}
+
+static void test_a_drain_asked_for_while_starting_begins_when_all_parts_have_started(void **state)
+{
+	fake = (struct fake){.b_max_ms = 60000, .when_ready = drain_too_soon};
+	assert_int_equal(run(), 0);
+	assert_string_equal(fake.trace, "a+ b+ c+ b.quiet b.unquiet b.quiet b.drain b- a- ");
+	ready_then = send_term;
+	fake = (struct fake){.b_max_ms = 60000, .when_ready = drain_too_soon_and_undrain};
+	assert_int_equal(run(), 0);
+	assert_string_equal(fake.trace, "a+ b+ c+ b.quiet b.drain b- a- ");
+}
+
 static void on_second(uv_timer_t *timer)
 {
 	uv_close((uv_handle_t *)timer, NULL);
@@ -256,6 +295,8 @@ int main(void)
 		cmocka_unit_test(test_failed_start_stops_what_had_started),
 		cmocka_unit_test(test_deadline_hurries_the_part_and_exits_3),
 		cmocka_unit_test(test_operator_drain_is_idempotent_and_can_be_taken_back),
+		cmocka_unit_test(
+			test_a_drain_asked_for_while_starting_begins_when_all_parts_have_started),
 		cmocka_unit_test(test_second_signal_hurries),
 	};
 
