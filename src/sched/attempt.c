@@ -311,6 +311,7 @@ static void note_lag(struct sched *sched, const struct run *run, int64_t now_ms)
 void attempt_start(struct sched *sched, struct run *run, int64_t now_ms)
 {
 	struct attempt *attempt = xcalloc(1, sizeof(*attempt));
+	bool is_leased;
 
 	attempt->sched = sched;
 	list_init(&attempt->in_unrecorded);
@@ -318,9 +319,8 @@ void attempt_start(struct sched *sched, struct run *run, int64_t now_ms)
 	*run = (struct run){0};
 	list_push(&sched->attempts, &attempt->node);
 	metrics.runs_running = (int64_t)++sched->attempt_count;
-	if (sched->attempt_count == 1)
-		lease_work_begins(sched);
-	if (sched->is_paused || !lease_is_held(sched)) {
+	is_leased = lease_begins(sched, attempt);
+	if (sched->is_paused || !is_leased) {
 		hand_back_unstarted(attempt);
 		return;
 	}

@@ -5,7 +5,8 @@
  * lease is over, because the others take its runs over then: no run has two live owners. And each
  * looks whether somebody else has gone silent, and recovers what that one ran.
  *
- * A lease counts from the moment the heartbeat was *sent*: the database has read its clock later.
+ * A lease counts from the moment the heartbeat, or the claim, was *sent*: the database has read its
+ * clock later. What a heartbeat does not name it does not extend; ours is the oldest lease of all.
  * And by a clock that goes on while this machine sleeps, for the others' do. Programs are ended
  * even when this process stands still: the executor's keeper knows how long the lease is good for.
  * Between the end of our work and the next heartbeat that comes through, nothing is started. */
@@ -22,8 +23,9 @@
 /* So long before the lease ends, attempts get TERM; KILL follows after the executor's grace. */
 #define FENCE_MARGIN_MS 5000
 #define BEAT_AGAIN_MS   500
-#define EXPOSED_BEAT_MS 300 /* several within the grace that the others give us */
-#define LEASE_END_MS    50  /* after a lease has ended we look */
+#define EXPOSED_BEAT_MS 300  /* several within the grace that the others give us */
+#define LEASE_END_MS    50   /* after a lease has ended we look */
+#define BACK_GRACE_MS   2000 /* who was away itself accuses nobody: others have been, too */
 #define SILENT_LEASES   2 /* who has no work is gone after so many; the heartbeat counts with it */
 
 bool lease_is_held(const struct sched *sched)
@@ -99,10 +101,22 @@ static void on_reaped(struct store_req *req)
 	reap_end(sched);
 }
 
+/* When the database was away, or is another one now whose clock is ahead, all leases look old until
+ * their owners have been heard again. */
+static bool may_accuse(struct sched *sched)
+{
+	int64_t now = clock_boot_ms();
+
+	if (sched->has_missed || sched->is_exposed)
+		sched->accuse_boot_ms = now + BACK_GRACE_MS;
+	sched->has_missed = false;
+	return now >= sched->accuse_boot_ms;
+}
+
 /* As the heartbeat says there is somebody, or something. */
 static void look_for_the_dead(struct sched *sched, const struct store_heartbeat *beat)
 {
-	if (sched->is_reaping || sched->is_paused || sched->is_destroyed)
+	if (!may_accuse(sched) || sched->is_reaping || sched->is_paused || sched->is_destroyed)
 		return;
 	if (beat->ret_silent > 0) {
 		sched->is_reaping = true;
@@ -116,6 +130,23 @@ static void look_for_the_dead(struct sched *sched, const struct store_heartbeat 
 }
 
 /* --- our own --- */
+
+/* What was named in the heartbeat that has come through is leased since that was sent; what was
+ * claimed meanwhile was not in it. Returns since when the oldest lease of ours runs. */
+static int64_t note_extended(struct sched *sched)
+{
+	int64_t oldest = sched->beat_sent_boot_ms;
+
+	list_for_each (node, &sched->attempts) {
+		struct attempt *attempt = list_entry(node, struct attempt, node);
+
+		if (attempt->is_named)
+			attempt->leased_boot_ms = sched->beat_sent_boot_ms;
+		else if (attempt->leased_boot_ms < oldest)
+			oldest = attempt->leased_boot_ms;
+	}
+	return oldest;
+}
 
 static void extend(struct sched *sched, int64_t since_boot_ms)
 {
@@ -148,34 +179,23 @@ static void note_wish(struct sched *sched, const struct store_heartbeat *beat)
 		sched->opts.on_wish(beat->ret_wish % 2 == 1, sched->opts.data);
 }
 
-static void renew(struct sched *sched, const struct store_heartbeat *beat)
-{
-	extend(sched, sched->beat_sent_boot_ms);
-	for (size_t i = 0; i < beat->ret_lost_count; i++) {
-		/* one that has ended meanwhile is in the ledger, only its answer is not here yet */
-		if (exec_end(sched->opts.exec, &beat->ret_lost[i], ATTEMPT_INTERRUPTED))
-			log_warn("a run of ours was taken over; ending it",
-				kv_id("run", &beat->ret_lost[i]));
-	}
-	for (size_t i = 0; i < beat->ret_cancel_count && !RULE_IS_OFF(CHANGES_HEARD); i++)
-		sched_cancel_run(sched, &beat->ret_cancel[i]);
-	for (size_t i = 0; i < beat->ret_pause_count; i++)
-		sched_pause_run(sched, &beat->ret_pause[i]);
-	note_wish(sched, beat);
-	if (beat->ret_was_gone)
-		boot_was_gone(sched->boot);
-	look_for_the_dead(sched, beat);
-}
-
 /* --- when the next one is due --- */
 
-static void arm_beat(struct sched *sched, int64_t due_boot_ms)
+static void set_beat_timer(struct sched *sched)
 {
-	int64_t in_ms = due_boot_ms - clock_boot_ms();
+	int64_t in_ms = sched->beat_due_boot_ms - clock_boot_ms();
 
-	sched->beat_due_boot_ms = due_boot_ms;
 	if (!sched->is_beating && !sched->is_destroyed)
 		uv_timer_start(&sched->heartbeat, lease_beat, in_ms > 0 ? (uint64_t)in_ms : 0, 0);
+}
+
+/* The earliest wish counts, also of those that come while one is under way. */
+static void arm_beat(struct sched *sched, int64_t due_boot_ms)
+{
+	if (due_boot_ms >= sched->beat_due_boot_ms)
+		return;
+	sched->beat_due_boot_ms = due_boot_ms;
+	set_beat_timer(sched);
 }
 
 /* An instance without work has nothing to extend, and others see its end in its session. */
@@ -207,16 +227,25 @@ static int64_t next_beat_ms(const struct sched *sched, const struct store_heartb
 	return left < in_ms ? left : in_ms;
 }
 
-void lease_work_begins(struct sched *sched)
+/* Only work that is alone moves the fence forward. What an old answer brings moves it back, but not
+ * so far that other work would end: then it does not start. */
+bool lease_begins(struct sched *sched, struct attempt *attempt)
 {
-	int64_t due = sched->beat_sent_boot_ms + beat_every_ms(sched);
+	int64_t since = sched->asked_boot_ms;
+	int64_t fence = since + sched->opts.lease_ms - FENCE_MARGIN_MS;
+	int64_t beat = since < sched->beat_sent_boot_ms ? since : sched->beat_sent_boot_ms;
 
+	attempt->leased_boot_ms = INT64_MAX;
 	if (!store_is_shared(sched->opts.store))
-		return;
-	if (sched->asked_boot_ms + sched->opts.lease_ms - FENCE_MARGIN_MS > sched->fence_boot_ms)
-		extend(sched, sched->asked_boot_ms); /* never back to what an old answer says */
-	if (due < sched->beat_due_boot_ms)
-		arm_beat(sched, due);
+		return true;
+	if (fence <= clock_boot_ms())
+		return false;
+	attempt->leased_boot_ms = since;
+	if (fence < sched->fence_boot_ms ||
+		(fence > sched->fence_boot_ms && sched->attempt_count == 1))
+		extend(sched, since);
+	arm_beat(sched, beat + beat_every_ms(sched));
+	return lease_is_held(sched);
 }
 
 void lease_beat_soon(struct sched *sched)
@@ -236,6 +265,29 @@ void lease_exposed(struct sched *sched, bool is_exposed)
 
 /* --- heartbeats --- */
 
+static void renew(struct sched *sched, const struct store_heartbeat *beat)
+{
+	int64_t since = note_extended(sched);
+
+	extend(sched, since);
+	arm_beat(sched, sched->beat_sent_boot_ms + next_beat_ms(sched, beat));
+	arm_beat(sched, since + beat_every_ms(sched));
+	for (size_t i = 0; i < beat->ret_lost_count; i++) {
+		/* one that has ended meanwhile is in the ledger, only its answer is not here yet */
+		if (exec_end(sched->opts.exec, &beat->ret_lost[i], ATTEMPT_INTERRUPTED))
+			log_warn("a run of ours was taken over; ending it",
+				kv_id("run", &beat->ret_lost[i]));
+	}
+	for (size_t i = 0; i < beat->ret_cancel_count && !RULE_IS_OFF(CHANGES_HEARD); i++)
+		sched_cancel_run(sched, &beat->ret_cancel[i]);
+	for (size_t i = 0; i < beat->ret_pause_count; i++)
+		sched_pause_run(sched, &beat->ret_pause[i]);
+	note_wish(sched, beat);
+	if (beat->ret_was_gone)
+		boot_was_gone(sched->boot);
+	look_for_the_dead(sched, beat);
+}
+
 static void on_beat(struct store_req *req)
 {
 	struct store_heartbeat *beat = container_of(req, struct store_heartbeat, req);
@@ -244,12 +296,14 @@ static void on_beat(struct store_req *req)
 
 	sched->is_beating = false;
 	free(take_ptr(sched->leases));
-	arm_beat(sched, is_ok ? sched->beat_sent_boot_ms + next_beat_ms(sched, beat)
-			      : clock_boot_ms() + BEAT_AGAIN_MS);
-	if (is_ok)
-		renew(sched, beat); /* may want one sooner */
-	else
+	if (is_ok) {
+		renew(sched, beat);
+	} else {
 		log_warn("a heartbeat failed; trying again", kv_str("error", req->err.text));
+		sched->has_missed = true;
+		arm_beat(sched, clock_boot_ms() + BEAT_AGAIN_MS);
+	}
+	set_beat_timer(sched);
 	store_heartbeat_fini(beat);
 	sched_turn(sched);
 	drain_check(sched);
@@ -262,10 +316,11 @@ static void list_leases(struct sched *sched)
 
 	sched->leases = xcalloc(sched->attempt_count + 1, sizeof(*sched->leases));
 	list_for_each (node, &sched->attempts) {
-		const struct run *run = &list_entry(node, struct attempt, node)->run;
+		struct attempt *attempt = list_entry(node, struct attempt, node);
 
-		sched->leases[count++] =
-			(struct store_lease){.run_id = run->id, .epoch = run->epoch};
+		attempt->is_named = true;
+		sched->leases[count++] = (struct store_lease){
+			.run_id = attempt->run.id, .epoch = attempt->run.epoch};
 	}
 	sched->beat.leases = sched->leases;
 	sched->beat.count = count;
@@ -276,6 +331,7 @@ void lease_beat(uv_timer_t *timer)
 	struct sched *sched = timer->data;
 
 	sched->is_beating = true;
+	sched->beat_due_boot_ms = INT64_MAX;
 	sched->beat_sent_boot_ms = clock_boot_ms();
 	sched->beat = (struct store_heartbeat){
 		.req.data = sched, .state = sched->is_paused ? INSTANCE_DRAINING : INSTANCE_READY};

@@ -29,8 +29,10 @@ struct attempt {
 	struct list node; /* in sched.attempts */
 	struct sched *sched;
 	struct run run;
-	bool is_waiting; /* recording failed; the retry timer tries again */
-	bool has_failed; /* it failed before; counted in sched.unrecorded */
+	int64_t leased_boot_ms; /* since when its lease runs, at least; INT64_MAX: it never began */
+	bool is_named;          /* in the last heartbeat that was sent */
+	bool is_waiting;        /* recording failed; the retry timer tries again */
+	bool has_failed;        /* it failed before; counted in sched.unrecorded */
 	struct attempt_result result;
 	struct store_finish finish;
 
@@ -90,10 +92,12 @@ struct sched {
 	struct store_recover orphans;
 	int64_t wish; /* of an operator, the last that was heard */
 	bool is_beating, is_reaping;
-	bool recover_wanted; /* once more, when what is under way has ended */
-	bool is_exposed;     /* our lock of life is gone */
+	bool recover_wanted;    /* once more, when what is under way has ended */
+	bool is_exposed;        /* our lock of life is gone */
+	bool has_missed;        /* heartbeats have failed since the last that came through */
+	int64_t accuse_boot_ms; /* not before this is anybody taken for dead by his leases */
 	int64_t beat_sent_boot_ms;
-	int64_t beat_due_boot_ms; /* the next one, unless one is under way */
+	int64_t beat_due_boot_ms; /* the next one; INT64_MAX: nobody has asked for one */
 	int64_t fence_boot_ms;    /* our work ends then, unless the lease is extended */
 
 	struct unrecorded *file; /* owned; results that the store could not be told */
@@ -181,9 +185,10 @@ void lease_beat(uv_timer_t *timer);
  * always when the store is not shared. */
 bool lease_is_held(const struct sched *sched);
 
-/* Work begins where there was none: it is leased since the exchange that has just ended was asked
- * for, and our heartbeats may have been rare. */
-void lease_work_begins(struct sched *sched);
+/* An attempt that was just claimed or taken: its run is leased since that exchange was asked for,
+ * and our heartbeats may have been rare, or have gone out without it meanwhile. False: that was so
+ * long ago that it must not start. */
+bool lease_begins(struct sched *sched, struct attempt *attempt);
 
 /* Nobody but heartbeats tells that we live, or our lock of life does again. */
 void lease_exposed(struct sched *sched, bool is_exposed);

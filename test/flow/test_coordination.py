@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """How instances on one PostgreSQL divide the work, wake each other and notice each other's end, with the options
 that ship. What must never happen whoever dies is in test_instances.py; here is how soon things happen, and how quietly."""
+import datetime
 import os
 import re
 import signal
 import statistics
 import time
 
+from gang import psql
 from harness import wait_for
 from pg import cluster, clusters  # noqa: F401 (fixtures)
+from test_cluster_failover import Session
 from test_instances import database, gang, pause_all, tick_definitions  # noqa: F401 (fixtures)
 from test_scheduling import assert_every_due_time_once, at_ms, shell
 
@@ -216,6 +219,30 @@ def test_an_instance_that_hangs_keeps_its_runs_until_the_lease_ends(gang):
     print(f"taken over after {took:.1f} s")
     assert took > 8  # the lease is extended once a second
     cancel(other, run)
+
+
+def test_a_run_whose_claim_was_answered_too_late_does_not_start_on_that_lease(gang, tmp_path):
+    """The claim stands still for longer than its lease is good for, while heartbeats go on: they do not name it."""
+    (a,) = gang(1, lease="10s", heartbeat="1s")  # work ends 5 s before the lease does
+    wait_shares([a], what="all shares")
+    due = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0) + datetime.timedelta(seconds=4)
+    a.create(name="late", schedule={"every": "1h", "anchor": due.strftime("%Y-%m-%dT%H:%M:%SZ")},
+             **shell(f"touch {tmp_path}/started; exec sleep 300"))
+    obstacle = Session(a.database, """INSERT INTO gathering.run SELECT (json_populate_record(NULL::gathering.run, json_build_object(
+        'id', gathering.make_id(), 'action_id', id, 'due_at', next_due_at, 'state', 'succeeded', 'action_version', 1,
+        'definition_version', 1, 'epoch', 0, 'created_at', now(), 'missed_count', 1, 'missed_until', now(), 'output_bytes', 0,
+        'attempt', 0, 'interruptions', 0, 'priority', 0, 'max_concurrent', 0, 'is_serial', true, 'cancel_requested', false,
+        'kind', 'exec', 'triggered_by', 'schedule', 'reason', ''))).* FROM gathering.action WHERE name = 'late'""")
+    claim = "application_name = 'gathering claims' AND wait_event_type = 'Lock' AND datname = current_database()"
+    wait_for(lambda: psql(a.database, f"SELECT count(*) FROM pg_stat_activity WHERE {claim}") == "1", "the claim to wait")
+    time.sleep(6)  # the fault
+    wait_for(lambda: psql(a.database, "SELECT heartbeat_at > xact_start + interval '1 s' FROM gathering.instance, pg_stat_activity"
+                          f" WHERE {claim}") == "t", "a heartbeat meanwhile")
+    released = psql(a.database, "SELECT now()")
+    obstacle.close()
+    wait_for((tmp_path / "started").exists, "the program")
+    assert psql(a.database, f"SELECT claimed_at > timestamptz '{released}' - interval '5 s' FROM gathering.run") == "t"
+    cancel(a, a.runs("late", state="running")[0])
 
 
 # --- quietly ---
