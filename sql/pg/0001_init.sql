@@ -1283,7 +1283,9 @@ CREATE FUNCTION gathering.is_silent(in_heartbeat timestamptz, in_for interval) R
 
 -- We live, and so do the runs named. ret_lost: those that are not ours any more; ret_cancel, ret_pause: ours
 -- that somebody asked to end or to pause; ret_silent: others that may be reaped; ret_lease_end: when the first lease of all ends; ret_is_first:
--- of those that are at work and have been heard of within a lease we are the oldest.
+-- of those that are at work and have been heard of within a lease we are the oldest. A run that somebody has locked (a
+-- delete, a person) is passed over, for the others must not wait for it: the next heartbeat names it again, and one
+-- that has been passed over for half a lease is lost, while there is time to end its work.
 CREATE FUNCTION gathering.heartbeat(
 	in_me uuid, in_host text, in_pid integer, in_version text, in_state text, in_lease interval, in_ids uuid[],
 	in_epochs bigint[],
@@ -1299,17 +1301,22 @@ BEGIN
 		INSERT INTO gathering.instance VALUES (in_me, in_host, in_pid, in_version, in_state, ret_clock, ret_clock)
 		ON CONFLICT (id) DO NOTHING;
 	END IF;
-	WITH locked AS (
-		SELECT r.id FROM unnest(in_ids, in_epochs) g(id, epoch) JOIN gathering.run r ON r.id = g.id
+	WITH given AS (
+		SELECT g.id, g.epoch FROM unnest(in_ids, in_epochs) g(id, epoch)
+	), locked AS (
+		SELECT r.id FROM given g JOIN gathering.run r ON r.id = g.id
 		WHERE r.epoch = g.epoch AND r.state IS NOT DISTINCT FROM 'running' AND r.instance_id = in_me
-		ORDER BY r.id FOR NO KEY UPDATE OF r
+		ORDER BY r.id FOR NO KEY UPDATE OF r SKIP LOCKED
 	), extended AS (
 		UPDATE gathering.run r SET lease_until = ret_clock + in_lease FROM locked l WHERE r.id = l.id
 		RETURNING r.id, r.cancel_requested, r.reason
 	)
-	SELECT array_agg(g) FILTER (WHERE e.id IS NULL), array_agg(g) FILTER (WHERE e.cancel_requested),
-		array_agg(g) FILTER (WHERE NOT e.cancel_requested AND e.reason = 'paused')
-	INTO ret_lost, ret_cancel, ret_pause FROM unnest(in_ids) g LEFT JOIN extended e ON e.id = g;
+	SELECT array_agg(g.id) FILTER (WHERE e.id IS NULL AND (r.id IS NULL OR r.lease_until < ret_clock + in_lease / 2)),
+		array_agg(g.id) FILTER (WHERE e.cancel_requested),
+		array_agg(g.id) FILTER (WHERE NOT e.cancel_requested AND e.reason = 'paused')
+	INTO ret_lost, ret_cancel, ret_pause FROM given g LEFT JOIN extended e ON e.id = g.id
+	LEFT JOIN gathering.run r ON e.id IS NULL AND r.id = g.id AND r.epoch = g.epoch
+		AND r.state IS NOT DISTINCT FROM 'running' AND r.instance_id = in_me;
 	SELECT count(*), count(*) FILTER (WHERE i.id <> in_me AND gathering.is_silent(i.heartbeat_at, 2 * in_lease)),
 		in_me = (array_agg(i.id ORDER BY i.started_at, i.id) FILTER (WHERE i.state = 'ready'
 			AND i.heartbeat_at > ret_clock - in_lease))[1]
@@ -1459,7 +1466,7 @@ END
 $reap$;
 
 -- Watches the others until one that held its lock of life since this session of ours began holds it no more (io_gone, at
--- io_gone_at), for in_for at most. It was seen to hold it (io_seen), or has written that it does (session_at). Nobody to watch: returns at once. A session that ends wakes the one that waits for its lock, which is
+-- io_gone_at), or has left politely, with its row (it is in io_seen no more), for in_for at most. It was seen to hold it (io_seen), or has written that it does (session_at). Nobody to watch: returns at once. A session that ends wakes the one that waits for its lock, which is
 -- its predecessor in the ring of ids; a round of the others follows each wait. One round is a transaction and lasts
 -- less than a second: a snapshot held for longer would keep VACUUM, and the claims behind it, from forgetting dead rows,
 -- and a wait beyond deadlock_timeout would fill the log of a server with log_lock_waits.
@@ -1469,6 +1476,7 @@ LANGUAGE plpgsql AS $lookout$
 DECLARE
 	stop_at timestamptz := clock_timestamp() + in_for;
 	since timestamptz := (SELECT a.backend_start FROM pg_stat_activity a WHERE a.pid = pg_backend_pid());
+	before uuid[] := coalesce(io_seen, '{}');
 	held uuid[];
 	nearest uuid;
 BEGIN
@@ -1480,7 +1488,8 @@ BEGIN
 		io_seen := held || io_gone;
 		COMMIT;
 		io_gone_at := gathering.clock();
-		EXIT WHEN io_gone <> '{}' OR held = '{}' OR clock_timestamp() >= stop_at;
+		EXIT WHEN io_gone <> '{}' OR held = '{}' OR NOT before <@ held OR clock_timestamp() >= stop_at;
+		before := held;
 		SELECT h INTO nearest FROM unnest(held) h ORDER BY h < in_me, h LIMIT 1;
 		BEGIN
 			PERFORM set_config('lock_timeout', '900', true);

@@ -5,6 +5,7 @@
  * the sockets of the dead, so the server ends their sessions at once, and the lock is free.
  *
  *   look out -> somebody seen before holds the lock no more -> grace -> reap -> look out ...
+ *                              or has left the table, too -> balance -> look out ...
  *
  * A session that has ended is a suspicion, no more: sessions are also lost by those who live. One
  * that lives has noticed and sends heartbeats until it has its lock again. So it is dead if after
@@ -35,6 +36,14 @@ static void ids_clear(struct pg_ids *ids)
 	ids->count = 0;
 }
 
+static struct pg_ids ids_take(struct pg_ids *ids)
+{
+	struct pg_ids taken = *ids;
+
+	*ids = (struct pg_ids){0};
+	return taken;
+}
+
 static void ids_read(struct pg_row *row, struct pg_ids *ids)
 {
 	ids_clear(ids);
@@ -47,6 +56,23 @@ static void ids_put(struct pg_params *params, const struct pg_ids *ids)
 	for (size_t i = 0; i < ids->count; i++)
 		pg_array_id(params, &ids->ids[i]);
 	pg_array_end(params);
+}
+
+static bool ids_contain(const struct pg_ids *ids, const struct id *id)
+{
+	for (size_t i = 0; i < ids->count; i++)
+		if (id_equal(&ids->ids[i], id))
+			return true;
+	return false;
+}
+
+/* Are all of `some` among `ids`? */
+static bool ids_contain_all(const struct pg_ids *ids, const struct pg_ids *some)
+{
+	for (size_t i = 0; i < some->count; i++)
+		if (!ids_contain(ids, &some->ids[i]))
+			return false;
+	return true;
 }
 
 /* --- statements --- */
@@ -123,64 +149,67 @@ static void on_grace_over(uv_timer_t *timer)
 
 	if (lookout->is_closing || lookout->is_asking || !pg_conn_is_ready(lookout->conn))
 		return;
+	if (lookout->waits_for_leases) {
+		look_out(lookout);
+		return;
+	}
 	ask(lookout, &reap_gone_statement, REAP_TIMEOUT_MS, on_reaped);
 	ids_put(params, &lookout->gone);
 	pg_put_time(params, lookout->gone_at_ms + GRACE_MS / 3);
 	pg_conn_query(lookout->conn, &lookout->query);
 }
 
-/* The same ones once more live, without their lock: they are asked about less and less often. */
-static void set_grace(struct pg_lookout *lookout, const struct pg_ids *before)
+/* The same ones once more live, without their lock: they are asked about less and less often.
+ * Shards of new ones are free already: all are told before it is known what has become of them. */
+static void suspect(struct pg_lookout *lookout, const struct pg_ids *before)
 {
-	bool is_same = before->count == lookout->gone.count;
-
-	for (size_t i = 0; is_same && i < before->count; i++)
-		is_same = id_equal(&before->ids[i], &lookout->gone.ids[i]);
-	if (!is_same)
+	if (!ids_contain_all(before, &lookout->gone)) {
 		lookout->grace_ms = GRACE_MS;
-	else if (lookout->grace_ms < GRACE_MAX_MS)
+		pg_session_members_changed(lookout->pg);
+		pg_tell_instances(lookout->pg);
+	} else if (lookout->grace_ms < GRACE_MAX_MS) {
 		lookout->grace_ms *= 2;
-}
-
-/* Their shards are free already: all are told before it is known what has become of them. */
-static void suspect(struct pg_lookout *lookout)
-{
-	pg_session_members_changed(lookout->pg);
-	pg_tell_instances(lookout->pg);
+	}
 	lookout->on_timer = on_grace_over;
 	uv_timer_start(&lookout->timer, on_grace_over, (uint64_t)lookout->grace_ms, 0);
 }
 
 /* --- looking out --- */
 
-static void on_seen(struct pg_query *query)
+static void note_seen(struct pg_lookout *lookout, struct pg_query *query)
 {
-	struct pg_lookout *lookout = query->data;
-	struct pg_ids before = lookout->gone;
-	struct pg_row row;
+	struct pg_row row = pg_rows(query);
 
-	lookout->on_timer = on_look_out;
-	if (!answer_is_good(lookout))
-		return;
-	lookout->gone = (struct pg_ids){0};
-	row = pg_rows(query);
 	must(pg_row_next(&row));
 	ids_read(&row, &lookout->seen);
 	ids_read(&row, &lookout->gone);
 	lookout->gone_at_ms = pg_read_time(&row);
 	pg_query_fini(query);
-	set_grace(lookout, &before);
-	ids_clear(&before);
+}
+
+static void on_seen(struct pg_query *query)
+{
+	struct pg_lookout *lookout = query->data;
+	struct pg_ids gone, seen;
+
+	lookout->on_timer = on_look_out;
+	if (!answer_is_good(lookout))
+		return;
+	gone = ids_take(&lookout->gone);
+	seen = ids_take(&lookout->seen);
+	note_seen(lookout, query);
+	if (!ids_contain_all(&lookout->seen, &seen))
+		pg_session_members_changed(lookout->pg); /* one that may have told nobody */
 	if (lookout->gone.count > 0) {
-		suspect(lookout);
-		return;
+		suspect(lookout, &gone);
+	} else if (lookout->seen.count > 0 || lookout->is_stale) {
+		look_out(lookout); /* its time was over, or somebody has left */
+	} else {
+		lookout->is_alone = true;
+		uv_timer_start(&lookout->timer, on_look_out, ALONE_MS, 0);
 	}
-	if (lookout->seen.count > 0 || lookout->is_stale) {
-		look_out(lookout); /* its time was over */
-		return;
-	}
-	lookout->is_alone = true;
-	uv_timer_start(&lookout->timer, on_look_out, ALONE_MS, 0);
+	ids_clear(&gone);
+	ids_clear(&seen);
 }
 
 static void look_out(struct pg_lookout *lookout)

@@ -12,8 +12,9 @@
  *                                             "<sender> w<id>"   an operator wants something of
  *                                                                this instance
  *
- * Any of them together, with a space between. What does not fit, or cannot be sent because there is
- * no session, is not told: polls and heartbeats find it later. Unknown words are passed over. */
+ * Any of them together, with a space between. What does not fit is not told: polls and heartbeats
+ * find it later. What cannot be sent because there is no session, or fails, is told without ids
+ * when there is one again: others look, take and balance. Unknown words are passed over. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +24,12 @@
 #define TELL_GAP_MS     10
 #define NEWS_MAX        7500 /* bytes; the server takes 8000 */
 #define ACTIONS_MAX     16   /* more are "many": looking is cheaper than asking for each */
+
+enum {
+	NEWS_PENDING = 1,
+	NEWS_MEMBERS = 2,
+	NEWS_MANY = 4
+};
 
 static const struct pg_statement tell_statement = {
 	.name = "tell", .text = "SELECT pg_notify('" PG_NEWS_CHANNEL "', $1::text)"};
@@ -35,8 +42,14 @@ static void news_clear(struct pg_news *news)
 {
 	buf_fini(&news->words);
 	buf_init(&news->words, NEWS_MAX);
-	news->has_pending = news->has_members = news->has_many = false;
+	news->flags = 0;
 	news->actions = 0;
+}
+
+/* The same without ids. */
+static unsigned in_short(const struct pg_news *news)
+{
+	return news->flags | (news->actions > 0 ? NEWS_MANY : 0);
 }
 
 static void on_gap_over(uv_timer_t *timer)
@@ -44,7 +57,8 @@ static void on_gap_over(uv_timer_t *timer)
 	struct pg_news *news = timer->data;
 
 	news->is_telling = false;
-	tell(news);
+	if (!news->has_failed)
+		tell(news);
 	pg_store_step(news->pg);
 }
 
@@ -52,6 +66,9 @@ static void on_told(struct pg_query *query)
 {
 	struct pg_news *news = query->data;
 
+	news->has_failed = query->err.code < 0;
+	if (news->has_failed)
+		news->flags |= news->told;
 	pg_query_fini(query);
 	if (news->is_closing) {
 		news->is_telling = false;
@@ -65,26 +82,28 @@ static void put_words(const struct pg_news *news, struct buf *text)
 	char sender[ID_TEXT_SIZE];
 
 	id_format(&news->pg->store->instance_id, sender);
-	buf_printf(text, "%s%s%s%s%s", sender, news->has_pending ? " p" : "",
-		news->has_members ? " i" : "", news->has_many ? " l" : "",
+	buf_printf(text, "%s%s%s%s%s", sender, news->flags & NEWS_PENDING ? " p" : "",
+		news->flags & NEWS_MEMBERS ? " i" : "", news->flags & NEWS_MANY ? " l" : "",
 		news->words.len > 0 ? buf_text(&news->words) : "");
 }
 
 static void tell(struct pg_news *news)
 {
 	struct pg_query *query = &news->query;
+	unsigned flags = in_short(news);
 	struct buf text;
 
-	if (news->is_telling || news->is_closing ||
-		!(news->has_pending || news->has_members || news->has_many || news->words.len > 0))
+	if (news->is_telling || news->is_closing || (flags == 0 && news->words.len == 0))
 		return;
 	if (!pg_conn_is_ready(news->pg->session.conn)) {
 		news_clear(news);
+		news->flags = flags;
 		return;
 	}
 	buf_init(&text, 2 * NEWS_MAX);
 	put_words(news, &text);
 	news_clear(news);
+	news->told = flags;
 	news->is_telling = true;
 	pg_query_init(query);
 	query->statement = &tell_statement;
@@ -119,7 +138,7 @@ void pg_tell_pending(struct pg_store *pg)
 
 	if (!news)
 		return;
-	news->has_pending = true;
+	news->flags |= NEWS_PENDING;
 	tell(news);
 }
 
@@ -129,7 +148,7 @@ void pg_tell_instances(struct pg_store *pg)
 
 	if (!news)
 		return;
-	news->has_members = true;
+	news->flags |= NEWS_MEMBERS;
 	tell(news);
 }
 
@@ -140,7 +159,7 @@ void pg_tell_action(struct pg_store *pg, const struct id *action_id)
 	if (!news)
 		return;
 	if (news->actions >= ACTIONS_MAX || !put_id(news, 'a', action_id))
-		news->has_many = true;
+		news->flags |= NEWS_MANY;
 	news->actions++;
 	tell(news);
 }
@@ -174,6 +193,11 @@ void pg_tell_wish(struct pg_store *pg, const struct id *instance_id)
 		return;
 	(void)put_id(news, 'w', instance_id);
 	tell(news);
+}
+
+void pg_news_catch_up(struct pg_store *pg)
+{
+	tell(&pg->news);
 }
 
 /* --- hearing --- */

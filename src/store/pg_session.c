@@ -75,23 +75,24 @@ static void ask(struct pg_session *session, const struct pg_statement *statement
 	session->is_asking = true;
 }
 
-/* False: what came is of no use, and was dealt with. A session that cannot be asked is replaced. */
+/* False: what came is of no use, and was dealt with. Session locks outlive the statement that took
+ * them: after a balance that failed nobody knows which the session holds, so it is replaced. */
 static bool answer_is_good(struct pg_session *session)
 {
 	struct pg_query *query = &session->query;
 
 	session->is_asking = false;
-	if (session->is_closing || query->err.code < 0) {
-		bool is_ready = !session->is_closing && pg_conn_is_ready(session->conn);
-
-		if (is_ready && query->err.code == ERR_TIMEOUT)
+	if (!session->is_closing && query->err.code == 0)
+		return true;
+	if (!session->is_closing && pg_conn_is_ready(session->conn)) {
+		session->has_failed = session->is_held;
+		if (session->is_held || query->err.code == ERR_TIMEOUT)
 			pg_conn_renew(session->conn, query->err.text);
-		else if (is_ready)
+		else
 			arm(session, BALANCE_FAIL_MS);
-		pg_query_fini(query);
-		return false;
 	}
-	return true;
+	pg_query_fini(query);
+	return false;
 }
 
 /* Whether the others may now have more, or must have less. */
@@ -117,6 +118,7 @@ static void on_balanced(struct pg_query *query)
 		return;
 	has_freed = read_balance(session);
 	pg_query_fini(query);
+	session->has_failed = false;
 	publish(session);
 	if (has_freed)
 		pg_tell_instances(session->pg);
@@ -152,7 +154,11 @@ static void on_hailed(struct pg_query *query)
 	session->is_held = pg_read_bool(&row);
 	pg_query_fini(query);
 	publish(session);
-	arm(session, session->is_held ? 0 : HAIL_AGAIN_MS);
+	if (!session->is_held)
+		arm(session, HAIL_AGAIN_MS);
+	else
+		arm(session, session->has_failed ? BALANCE_FAIL_MS : 0);
+	pg_news_catch_up(session->pg);
 }
 
 static void on_timer(uv_timer_t *timer)

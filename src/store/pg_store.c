@@ -257,6 +257,7 @@ static int pg_open(
 {
 	struct pg_store *pg = pg_store_create(store, place);
 
+	pg->lookout.waits_for_leases = opts->waits_for_leases;
 	if (pg_url_check(place, err) < 0 || set_pools(pg, opts, err) < 0 ||
 		open_first_pool(pg, err) < 0) {
 		pg_store_destroy(pg);

@@ -59,7 +59,8 @@ struct pg_session {
 	uv_timer_t timer;
 	int64_t due_mono_ms; /* of the timer; INT64_MAX: not armed */
 	bool is_asking, is_closing;
-	bool is_held; /* the lock of life */
+	bool has_failed; /* the last balance: not at once again */
+	bool is_held;    /* the lock of life */
 	bool is_member, wanted;
 	int members;
 	uint64_t owned;
@@ -71,8 +72,10 @@ struct pg_news {
 	struct pg_query query;
 	uv_timer_t gap;
 	bool is_telling, is_closing;
+	bool has_failed; /* the last message: the next one waits for a reason, or for a session */
+	unsigned told;   /* what the message under way is to be replaced by if it fails */
 	/* the next message */
-	bool has_pending, has_members, has_many;
+	unsigned flags; /* NEWS_..., see pg_news.c */
 	size_t actions;
 	struct buf words;
 };
@@ -89,6 +92,7 @@ struct pg_lookout {
 	uv_timer_t timer;
 	uv_timer_cb on_timer; /* what a failed answer goes on with */
 	bool is_asking, is_closing;
+	bool waits_for_leases;    /* store_opts */
 	bool is_alone;            /* there was nobody to watch ... */
 	bool is_stale;            /* ... but somebody came while that was being found out */
 	struct pg_ids seen, gone; /* in this session */
@@ -144,6 +148,8 @@ void pg_news_open(struct pg_store *pg);
 int pg_news_close(struct pg_store *pg);
 bool pg_news_is_busy(const struct pg_store *pg);
 void pg_news_read(struct pg_store *pg, const char *payload);
+/* There is a session again: what could not be told meanwhile is. */
+void pg_news_catch_up(struct pg_store *pg);
 /* After a write that concerns the others. */
 void pg_tell_pending(struct pg_store *pg);
 void pg_tell_instances(struct pg_store *pg);

@@ -55,6 +55,8 @@ struct store_opts {
 	int lock_fd;             /* of a database file, from a predecessor (store_lock_fd) that may
 				    still have the file open; taken over; 0 or less: none */
 	int64_t lease_ms;        /* of a run, unless extended; 0: 30 s (PostgreSQL only) */
+	bool waits_for_leases;   /* who has lost its session is not taken for dead before its
+				    leases have ended (PostgreSQL only) */
 	int pool_min, pool_max;  /* connections for reads; pool_max also for changes. 0: 0 and 2
 				    (PostgreSQL only) */
 	int64_t start_max_ms;    /* for the database to come up; 0: 60 s (PostgreSQL only) */
@@ -543,8 +545,9 @@ struct store_lease {
 
 /* Says that we live, in which state, and extends the leases of the runs that we work on; one
  * statement. Those that are not running under our name and epoch any more are `lost`: their work
- * has to end, and what it would write is refused. `cancel` and `pause`: ours, and somebody asked
- * for that. */
+ * has to end, and what it would write is refused. The same when somebody has held the run's row for
+ * so long that less than half a lease is left. `cancel` and `pause`: ours, and somebody asked for
+ * that. */
 struct store_heartbeat {
 	struct store_req req;
 	enum store_instance_state state;

@@ -117,11 +117,72 @@ static void test_look_by_shard_shows_each_action_once(void **state)
 	assert_int_equal(seen, 30);
 }
 
+/* --- the watcher of one instance alone --- */
+
+struct ears {
+	struct store_held held;
+	int heard;
+};
+
+static void on_held(const struct store_held *held, void *data)
+{
+	((struct ears *)data)->held = *held;
+}
+
+static void on_id(const struct id *id, void *data)
+{
+	(void)id;
+	((struct ears *)data)->heard++;
+}
+
+static void on_word(void *data)
+{
+	((struct ears *)data)->heard++;
+}
+
+static void on_ids(const struct id *ids, size_t count, void *data)
+{
+	(void)ids;
+	((struct ears *)data)->heard += (int)count;
+}
+
+static void test_one_instance_alone_holds_everything_and_hears_nothing(void **state)
+{
+	struct rig *rig = *state;
+	struct ears ears = {.held = *store_held(rig->store)};
+	struct store_watcher watcher = {.on_held = on_held,
+		.on_action = on_id,
+		.on_pending = on_word,
+		.on_cancel = on_id,
+		.on_pause = on_id,
+		.on_wish = on_word,
+		.on_dead = on_ids,
+		.data = &ears};
+	struct store_wish wish = {.instance_id = id_make(), .drain = true};
+	struct action *action;
+
+	store_watch(rig->store, &watcher);
+	store_want_work(rig->store, true);
+	rig_await(rig, ears.held.shards == ALL_SHARDS && ears.held.members == 1);
+	rig_await(rig, ears.held.is_listening == store_is_shared(rig->store));
+	assert_false(ears.held.is_exposed || ears.held.is_pooled);
+	for (int duty = 0; duty < STORE_DUTY_COUNT; duty++)
+		assert_true((ears.held.duties >> duty) & 1);
+	assert_memory_equal(&ears.held, store_held(rig->store), sizeof(ears.held));
+	action = rig_create(rig, "a", "", T0);
+	(void)rig_start(rig, action, T0);
+	(void)rig_trigger(rig, action);
+	assert_int_equal(rig_do(rig, wish, &wish), ERR_NOT_FOUND);
+	assert_int_equal(ears.heard, 0);
+	store_unwatch(rig->store);
+}
+
 const struct CMUnitTest instance_tests[] = {
 	RIG_TEST(test_heartbeat_tells_what_is_lost_and_what_is_to_end),
 	RIG_TEST(test_heartbeat_of_an_idle_instance),
 	RIG_TEST(test_list_instances_shows_us),
 	RIG_TEST(test_reap_never_takes_us),
 	RIG_TEST(test_look_by_shard_shows_each_action_once),
+	RIG_TEST(test_one_instance_alone_holds_everything_and_hears_nothing),
 };
 const size_t instance_test_count = COUNT_OF(instance_tests);

@@ -221,6 +221,34 @@ int rig_wait(uv_loop_t *loop, struct store_req *req)
 	return req->err.code;
 }
 
+#define PATIENCE_MS 60000
+#define TURN_MS     50
+
+int64_t rig_patience(void)
+{
+	return real_mono() + PATIENCE_MS;
+}
+
+static void on_turn_over(uv_timer_t *timer)
+{
+	(void)timer;
+}
+
+void rig_turn(struct rig *rig, int64_t until_ms, const char *what)
+{
+	uv_timer_t timer;
+
+	if (real_mono() > until_ms) { /* the loop has more than the rig's own on it: no tear-down */
+		print_error("in vain waited for: %s\n", what);
+		exit(1);
+	}
+	assert_int_equal(uv_timer_init(&rig->loop, &timer), 0);
+	uv_timer_start(&timer, on_turn_over, TURN_MS, 0);
+	(void)uv_run(&rig->loop, UV_RUN_ONCE);
+	uv_close((uv_handle_t *)&timer, NULL);
+	(void)uv_run(&rig->loop, UV_RUN_NOWAIT); /* its memory is ours again */
+}
+
 /* --- shorthands --- */
 
 struct action *rig_own_action(struct rig *rig, struct action *action)

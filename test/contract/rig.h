@@ -46,6 +46,9 @@ void rig_pg_do(const char *command);
 /* One statement that goes on meanwhile, and its end. */
 void rig_pg_start(const char *sql);
 void rig_pg_end(void);
+/* A session that stays open with what `sql` has locked, and its end, which rolls back. */
+void rig_pg_hold(const char *sql);
+void rig_pg_let_go(void);
 
 /* cmocka set-up and tear-down; *state is the rig. */
 int rig_setup(void **state);
@@ -115,4 +118,15 @@ extern const struct CMUnitTest life_tests[], action_tests[], claim_tests[], take
 extern const size_t life_test_count, action_test_count, claim_test_count, take_test_count,
 	finish_test_count, note_test_count, run_test_count, event_test_count, pace_test_count,
 	instance_test_count, secret_test_count, boot_test_count, care_test_count;
+
+/* Runs the loop until `condition` holds. */
+#define rig_await(rig, condition)                                                                  \
+	do {                                                                                       \
+		int64_t rig_until = rig_patience();                                                \
+		while (!(condition))                                                               \
+			rig_turn((rig), rig_until, #condition);                                    \
+	} while (0)
+int64_t rig_patience(void);
+void rig_turn(struct rig *rig, int64_t until_ms, const char *what);
+
 #define RIG_TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)

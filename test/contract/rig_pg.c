@@ -113,6 +113,28 @@ void rig_pg_end(void)
 	PQfinish(meanwhile);
 }
 
+static PGconn *holding;
+
+void rig_pg_hold(const char *sql)
+{
+	PGresult *result;
+
+	holding = PQconnectdb(database_url);
+	assert_int_equal(PQstatus(holding), CONNECTION_OK);
+	PQclear(PQexec(holding, "SET client_min_messages = error"));
+	PQclear(PQexec(holding, "BEGIN"));
+	result = PQexec(holding, sql);
+	if (PQresultStatus(result) != PGRES_COMMAND_OK && PQresultStatus(result) != PGRES_TUPLES_OK)
+		fail_msg("%.200s: %s", sql, PQresultErrorMessage(result));
+	PQclear(result);
+}
+
+void rig_pg_let_go(void)
+{
+	PQclear(PQexec(holding, "ROLLBACK")); /* what it locked is free when we return */
+	PQfinish(holding);
+}
+
 /* --- life --- */
 
 static void stop_cluster(void)
