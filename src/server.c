@@ -89,6 +89,7 @@ static void open_store(void *data)
 		.instance_id = server->instance_id,
 		.lock_fd = server->inherited.lock_fd,
 		.lease_ms = server->conf.lease,
+		.waits_for_leases = strcmp(server->conf.recovery, "lease") == 0,
 		.pool_min = (int)server->conf.pool_min,
 		.pool_max = (int)server->conf.pool_max,
 		.opened = on_store_opened,
