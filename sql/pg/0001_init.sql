@@ -1481,8 +1481,9 @@ DECLARE
 	nearest uuid;
 BEGIN
 	LOOP
-		SELECT coalesce(array_agg(i.id) FILTER (WHERE gathering.is_held(i.id)), '{}') INTO held
-		FROM gathering.instance i WHERE i.id <> in_me;
+		-- one that leaves politely takes its row away first, and its lock goes with its session, a moment later
+		SELECT coalesce(array_agg(o.id) FILTER (WHERE gathering.is_held(o.id)), '{}') INTO held
+		FROM (SELECT i.id FROM gathering.instance i UNION SELECT unnest(before)) o WHERE o.id <> in_me;
 		io_gone := ARRAY(SELECT i.id FROM gathering.instance i WHERE i.id <> in_me AND i.id <> ALL (held)
 			AND (i.id = ANY (io_seen) OR i.session_at > since));
 		io_seen := held || io_gone;
