@@ -1466,7 +1466,7 @@ END
 $reap$;
 
 -- Watches the others until one that held its lock of life since this session of ours began holds it no more (io_gone, at
--- io_gone_at), or has left politely, with its row (it is in io_seen no more), for in_for at most. It was seen to hold it (io_seen), or has written that it does (session_at). Nobody to watch: returns at once. A session that ends wakes the one that waits for its lock, which is
+-- io_gone_at), or somebody has left politely, with its row, for in_for at most. It was seen to hold it (io_seen), or has written that it does (session_at). Nobody to watch: returns at once. A session that ends wakes the one that waits for its lock, which is
 -- its predecessor in the ring of ids; a round of the others follows each wait. One round is a transaction and lasts
 -- less than a second: a snapshot held for longer would keep VACUUM, and the claims behind it, from forgetting dead rows,
 -- and a wait beyond deadlock_timeout would fill the log of a server with log_lock_waits.

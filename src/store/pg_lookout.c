@@ -160,12 +160,11 @@ static void on_grace_over(uv_timer_t *timer)
 }
 
 /* The same ones once more live, without their lock: they are asked about less and less often.
- * Shards of new ones are free already: all are told before it is known what has become of them. */
+ * New ones' shards are free already: all are told before it is known what has become of them. */
 static void suspect(struct pg_lookout *lookout, const struct pg_ids *before)
 {
 	if (!ids_contain_all(before, &lookout->gone)) {
 		lookout->grace_ms = GRACE_MS;
-		pg_session_members_changed(lookout->pg);
 		pg_tell_instances(lookout->pg);
 	} else if (lookout->grace_ms < GRACE_MAX_MS) {
 		lookout->grace_ms *= 2;
@@ -190,16 +189,14 @@ static void note_seen(struct pg_lookout *lookout, struct pg_query *query)
 static void on_seen(struct pg_query *query)
 {
 	struct pg_lookout *lookout = query->data;
-	struct pg_ids gone, seen;
+	struct pg_ids gone;
 
 	lookout->on_timer = on_look_out;
 	if (!answer_is_good(lookout))
 		return;
 	gone = ids_take(&lookout->gone);
-	seen = ids_take(&lookout->seen);
 	note_seen(lookout, query);
-	if (!ids_contain_all(&lookout->seen, &seen))
-		pg_session_members_changed(lookout->pg); /* one that may have told nobody */
+	pg_session_members_changed(lookout->pg); /* one that has left may have told nobody */
 	if (lookout->gone.count > 0) {
 		suspect(lookout, &gone);
 	} else if (lookout->seen.count > 0 || lookout->is_stale) {
@@ -209,7 +206,6 @@ static void on_seen(struct pg_query *query)
 		uv_timer_start(&lookout->timer, on_look_out, ALONE_MS, 0);
 	}
 	ids_clear(&gone);
-	ids_clear(&seen);
 }
 
 static void look_out(struct pg_lookout *lookout)

@@ -55,8 +55,7 @@ struct store_opts {
 	int lock_fd;             /* of a database file, from a predecessor (store_lock_fd) that may
 				    still have the file open; taken over; 0 or less: none */
 	int64_t lease_ms;        /* of a run, unless extended; 0: 30 s (PostgreSQL only) */
-	bool waits_for_leases;   /* who has lost its session is not taken for dead before its
-				    leases have ended (PostgreSQL only) */
+	bool waits_for_leases;   /* nobody is dead before that (PostgreSQL only) */
 	int pool_min, pool_max;  /* connections for reads; pool_max also for changes. 0: 0 and 2
 				    (PostgreSQL only) */
 	int64_t start_max_ms;    /* for the database to come up; 0: 60 s (PostgreSQL only) */
@@ -522,14 +521,12 @@ bool store_is_shared(const struct store *store);
 
 /* --- instances and leases ---
  *
- * Several servers on one PostgreSQL. With SQLite and memory there is one instance, which never dies
- * in its own eyes: heartbeat only tells what became of its runs, list shows it alone, reap finds
- * nobody.
+ * Several servers on one PostgreSQL. With SQLite and memory there is one instance, never dead: its
+ * heartbeat only tells what became of its runs, list shows it alone, reap finds nobody.
  *
- * A run is leased until lease_until (store_opts.lease_ms from the claim or the last heartbeat that
- * named it). An owner that cannot extend ends its own work before that. A running run is an orphan,
- * for store_recover of any other instance, when its lease has ended. A polite end and reap end the
- * leases of those who are gone. */
+ * A run is leased for store_opts.lease_ms from the claim or the last heartbeat that named it. An
+ * owner that cannot extend ends its own work before. A running run whose lease has ended is an
+ * orphan, for store_recover of anybody. A polite end and reap end the leases of those gone. */
 
 enum store_instance_state {
 	INSTANCE_STARTING,
@@ -544,10 +541,9 @@ struct store_lease {
 };
 
 /* Says that we live, in which state, and extends the leases of the runs that we work on; one
- * statement. Those that are not running under our name and epoch any more are `lost`: their work
- * has to end, and what it would write is refused. The same when somebody has held the run's row for
- * so long that less than half a lease is left. `cancel` and `pause`: ours, and somebody asked for
- * that. */
+ * statement. `lost`: not running under our name and epoch any more, or less than half a lease is
+ * left because somebody has the row locked; their work has to end, and what it would write is
+ * refused. `cancel` and `pause`: ours, and somebody asked for that. */
 struct store_heartbeat {
 	struct store_req req;
 	enum store_instance_state state;
@@ -587,9 +583,9 @@ void store_list_instances(
 	struct store *store, struct store_list_instances *req, store_done_fn *done);
 void store_list_instances_fini(struct store_list_instances *req);
 
-/* Takes those without a heartbeat for dead_ms out of the table and ends the leases of their runs,
- * so that store_recover finds them. Never ourselves. Time that the database server was down counts
- * for nobody. Who dies in a session (below) is found much sooner. */
+/* Takes those without a heartbeat for dead_ms out of the table and ends the leases of their runs.
+ * Never ourselves. Time that the database server was down counts for nobody. Who dies in a session
+ * (below) is found much sooner. */
 struct store_reap {
 	struct store_req req;
 	int64_t dead_ms;
@@ -648,7 +644,7 @@ struct store_watcher {
  * the others is told them from then on. */
 void store_watch(struct store *store, const struct store_watcher *watcher);
 
-/* The watcher hears nothing more; what we hold is let go of at store_close, as always. */
+/* The watcher hears nothing more; what we hold is let go of at store_close. */
 void store_unwatch(struct store *store);
 
 /* Whether we want shards and duties; not at first. Without effect on one instance alone. */
