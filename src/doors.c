@@ -21,7 +21,6 @@
 
 /* Fixed limits that nobody has needed to change yet. */
 #define LISTEN_BACKLOG      1024
-#define IDLE_GRACE_MS       1000
 #define CUT_REQUESTS_LOGGED 20
 
 /* --- listener --- */
@@ -174,7 +173,8 @@ void http_part_drain(void *data)
 {
 	struct server *server = data;
 
-	http_drain(server->http, IDLE_GRACE_MS, server->conf.close_spread, on_http_drained, server);
+	http_drain(server->http, server->conf.idle_grace, server->conf.close_spread,
+		on_http_drained, server);
 }
 
 int64_t http_drain_max(void *data)

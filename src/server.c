@@ -92,6 +92,7 @@ static void open_store(void *data)
 		.waits_for_leases = strcmp(server->conf.recovery, "lease") == 0,
 		.pool_min = (int)server->conf.pool_min,
 		.pool_max = (int)server->conf.pool_max,
+		.start_max_ms = server->conf.start_max,
 		.opened = on_store_opened,
 		.opened_data = server,
 	};

@@ -164,6 +164,20 @@ def test_requests_on_kept_connections_are_served_at_any_moment_of_the_notice(ser
     assert len(idle) == 150 and server.wait() == 0
 
 
+def test_an_idle_connection_is_served_until_its_grace_is_over(servers):
+    """Also when the listener has been closed already."""
+    server = servers(idle_grace="50s", http_max="60s", total_max="100s").start()
+    with server.connect() as sock:
+        sock.sendall(LIST)
+        assert read_answer(sock).headers["Connection"] is None
+        server.signal(signal.SIGTERM)
+        wait_event(server, "listener_closed")
+        sock.sendall(LIST)
+        answer = read_answer(sock)
+        assert (answer.status, answer.headers["Connection"]) == (200, "close")
+    assert server.wait() == 0
+
+
 def test_kept_connections_are_told_to_close(servers):
     server = servers(notice_min="1s").start()
     used, idle = [http.client.HTTPConnection(server.host, server.port, timeout=10) for _ in range(2)]

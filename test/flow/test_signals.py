@@ -139,6 +139,16 @@ def test_term_before_the_database_answers(servers):
     assert_stops_quickly(server)
 
 
+def test_a_database_that_does_not_come_ends_the_start_after_start_max(servers):
+    port = free_port()
+    server = servers(database=f"postgresql://127.0.0.1:{port}/none", start_max="5s").spawn()
+    wait_phase(server, "store")
+    began = time.monotonic()
+    assert server.wait() == 1
+    assert f"127.0.0.1:{port}" in server.log and "cannot start part=store" in server.log
+    assert time.monotonic() - began < 25
+
+
 def test_term_while_another_migrates(servers, cluster):  # noqa: F811
     """The migration waits for a lock that somebody else holds."""
     name = f"t{time.monotonic_ns()}"
