@@ -87,14 +87,12 @@ static void read_preview(json_t *json, struct preview *preview, struct faults *f
 static json_t *due_json(const struct due *due)
 {
 	char at[RFC3339_TEXT_SIZE], local[RFC3339_TEXT_SIZE], nominal[RFC3339_TEXT_SIZE];
-	char offset[16];
-	int minutes = abs(due->utc_offset_s) / 60;
+	char offset[UTC_OFFSET_TEXT_SIZE];
 
-	(void)snprintf(offset, sizeof(offset), "%c%02d:%02d", due->utc_offset_s < 0 ? '-' : '+',
-		minutes / 60 % 24, minutes % 60);
 	return json_pack("{s:s, s:s, s:s, s:s?, s:s}", "due_at", format_rfc3339(due->at_ms, at),
 		"local", format_rfc3339_offset(due->at_ms, due->utc_offset_s, local), "utc_offset",
-		offset, "note", due->note, "nominal_at", format_rfc3339(due->nominal_ms, nominal));
+		format_utc_offset(due->utc_offset_s, offset), "note", due->note, "nominal_at",
+		format_rfc3339(due->nominal_ms, nominal));
 }
 
 static json_t *preview_json(const struct preview *preview)

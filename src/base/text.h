@@ -39,6 +39,10 @@ const char *format_rfc3339(int64_t at_ms, char ret_text[static RFC3339_TEXT_SIZE
 const char *format_rfc3339_offset(
 	int64_t at_ms, int32_t offset_s, char ret_text[static RFC3339_TEXT_SIZE]);
 
+/* "+05:45": what RFC 3339 writes of an offset. */
+#define UTC_OFFSET_TEXT_SIZE 8
+const char *format_utc_offset(int32_t offset_s, char ret_text[static UTC_OFFSET_TEXT_SIZE]);
+
 /* Well-formed UTF-8 (RFC 3629) without NUL. */
 bool utf8_is_valid(const char *bytes, size_t len);
 

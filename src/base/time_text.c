@@ -141,21 +141,29 @@ const char *format_rfc3339(int64_t at_ms, char ret_text[static RFC3339_TEXT_SIZE
 	return ret_text;
 }
 
+const char *format_utc_offset(int32_t offset_s, char ret_text[static UTC_OFFSET_TEXT_SIZE])
+{
+	int32_t minutes = offset_s / 60, size = minutes < 0 ? -minutes : minutes;
+
+	(void)snprintf(ret_text, UTC_OFFSET_TEXT_SIZE, "%c%02d:%02d", minutes < 0 ? '-' : '+',
+		size / 60 % 100, size % 60);
+	return ret_text;
+}
+
 const char *format_rfc3339_offset(
 	int64_t at_ms, int32_t offset_s, char ret_text[static RFC3339_TEXT_SIZE])
 {
 	/* RFC 3339 has no seconds in an offset; local time follows the offset as it is written. */
-	int32_t minutes = offset_s / 60;
-	int32_t size = minutes < 0 ? -minutes : minutes;
+	char offset[UTC_OFFSET_TEXT_SIZE];
 	int64_t local_ms = 0;
 	int len = 0;
 
-	if (!__builtin_add_overflow(at_ms, minutes * INT64_C(60000), &local_ms))
+	if (!__builtin_add_overflow(at_ms, offset_s / 60 * INT64_C(60000), &local_ms))
 		len = format_local(local_ms, ret_text);
 	if (len == 0)
 		(void)snprintf(ret_text, RFC3339_TEXT_SIZE, "-");
 	else
-		(void)snprintf(ret_text + len, (size_t)(RFC3339_TEXT_SIZE - len), "%c%02d:%02d",
-			minutes < 0 ? '-' : '+', size / 60 % 100, size % 60);
+		(void)snprintf(ret_text + len, (size_t)(RFC3339_TEXT_SIZE - len), "%s",
+			format_utc_offset(offset_s, offset));
 	return ret_text;
 }

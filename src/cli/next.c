@@ -60,10 +60,12 @@ static void print_due(const struct due *due, bool has_notes)
 static json_t *due_json(const struct due *due)
 {
 	char utc[RFC3339_TEXT_SIZE], local[RFC3339_TEXT_SIZE], nominal[RFC3339_TEXT_SIZE];
+	char offset[UTC_OFFSET_TEXT_SIZE];
 
-	return json_pack("{s:s, s:s, s:s?, s:s}", "due_at", format_rfc3339(due->at_ms, utc),
-		"local", format_rfc3339_offset(due->at_ms, due->utc_offset_s, local), "note",
-		due->note, "nominal_at", format_rfc3339(due->nominal_ms, nominal));
+	return json_pack("{s:s, s:s, s:s, s:s?, s:s}", "due_at", format_rfc3339(due->at_ms, utc),
+		"local", format_rfc3339_offset(due->at_ms, due->utc_offset_s, local), "utc_offset",
+		format_utc_offset(due->utc_offset_s, offset), "note", due->note, "nominal_at",
+		format_rfc3339(due->nominal_ms, nominal));
 }
 
 static int list_dues(const struct cli *cli, const struct schedule *schedule, int64_t from_ms)

@@ -147,9 +147,9 @@ def test_next_counts_from_now_and_five():
     assert len(dues("* * * * *", "-n", "1000")) == 1000
 
 
-def test_next_as_json_has_utc_local_and_note():
+def test_next_as_json_has_utc_local_offset_and_note():
     answer = json.loads(local("next", *PARIS, "--from", "2026-03-28T12:00:00Z", "-n", "1", "--json").stdout)
-    assert answer["items"] == [{"due_at": "2026-03-29T01:00:00Z", "local": "2026-03-29T03:00:00+02:00",
+    assert answer["items"] == [{"due_at": "2026-03-29T01:00:00Z", "local": "2026-03-29T03:00:00+02:00", "utc_offset": "+02:00",
                                 "note": "moved out of DST gap",
                                 "nominal_at": "2026-03-29T01:00:00Z"}]
 
