@@ -193,8 +193,9 @@ CREATE TABLE gathering.run (
 	exit_code          integer,
 	retry_of           uuid,
 	traceparent        text COLLATE "C",
+	backfill           bigint NOT NULL DEFAULT 0, -- number of the action's backfill that made it; 0: none
 	error              text,
-	CONSTRAINT run_due UNIQUE (action_id, due_at),
+	CONSTRAINT run_due UNIQUE (action_id, due_at, backfill),
 	CONSTRAINT run_owner CHECK (state <> 'running' OR (instance_id IS NOT NULL AND lease_until IS NOT NULL))
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 
@@ -206,6 +207,32 @@ CREATE INDEX run_ready ON gathering.run (kind, gathering.rank(created_at, priori
 CREATE INDEX run_later ON gathering.run (not_before) WHERE state = 'pending' AND not_before IS NOT NULL;
 -- For "what went wrong lately", which is asked of a long ledger with few such rows.
 CREATE INDEX run_trouble ON gathering.run (id) WHERE state IN ('failed','timed_out','held');
+
+CREATE INDEX run_backfill ON gathering.run (action_id, backfill, state) WHERE backfill > 0;
+
+-- Stretches of the past that are run on purpose. cursor_at: the next due time to look at; NULL: none is left.
+CREATE TABLE gathering.backfill (
+	id          uuid PRIMARY KEY,
+	action_id   uuid NOT NULL REFERENCES gathering.action (id) ON DELETE CASCADE,
+	number      bigint NOT NULL CHECK (number >= 1),
+	state       text COLLATE "C" NOT NULL CHECK (state IN ('running','done','cancelled')),
+	rerun       text COLLATE "C" NOT NULL CHECK (rerun IN ('none','failed','all')),
+	seed        text COLLATE "C" NOT NULL,
+	schedule    text NOT NULL,
+	from_at     timestamptz(3) NOT NULL,
+	to_at       timestamptz(3) NOT NULL,
+	cursor_at   timestamptz(3),
+	total       bigint NOT NULL,
+	made        bigint NOT NULL,
+	passed      bigint NOT NULL,
+	interval_ms bigint NOT NULL,
+	max_open    integer NOT NULL,
+	next_at     timestamptz(3) NOT NULL,
+	created_at  timestamptz(3) NOT NULL,
+	finished_at timestamptz(3),
+	UNIQUE (action_id, number)
+);
+CREATE UNIQUE INDEX backfill_running ON gathering.backfill (action_id) WHERE state = 'running';
 
 -- What an event brought to a run that it started. depth: how many ends of runs led here; 0 for an event from outside.
 CREATE TABLE gathering.run_event (
@@ -309,10 +336,10 @@ BEGIN
 	SELECT array_agg(f.rank ORDER BY k.n) INTO ahead
 	FROM unnest(in_kinds, in_capacity) WITH ORDINALITY k(kind, capacity, n) LEFT JOIN LATERAL (
 		SELECT q.rank FROM (SELECT *, row_number() OVER () AS place FROM (
-			SELECT gathering.rank(r.created_at, r.priority) AS rank, r.is_serial, r.max_concurrent, r.action_id, r.due_at
+			SELECT gathering.rank(r.created_at, r.priority) AS rank, r.is_serial, r.max_concurrent, r.action_id, r.due_at, r.backfill
 			FROM gathering.run r WHERE r.state = 'pending' AND r.not_before IS NULL AND r.kind = k.kind AND k.capacity > 0
 			ORDER BY gathering.rank(r.created_at, r.priority) LIMIT 100) line) q
-		WHERE q.place = 100 OR (NOT q.is_serial OR gathering.has_turn(q.action_id, q.due_at))
+		WHERE q.place = 100 OR (NOT q.is_serial OR gathering.has_turn(q.action_id, q.due_at, q.backfill))
 			AND (q.max_concurrent = 0 OR gathering.has_place(q.action_id, q.max_concurrent)) LIMIT 1) f ON true;
 	IF has_pace THEN
 		lefts := ARRAY(SELECT p.runs_left FROM unnest(in_ids) WITH ORDINALITY g(id, n)
@@ -327,16 +354,18 @@ BEGIN
 	END IF;
 
 	WITH item AS MATERIALIZED (
-		SELECT i.*, in_ids[i.n] AS id, in_versions[i.n] AS version, o.p, o.r
+		SELECT i.*, in_ids[i.n] AS id, in_versions[i.n] AS version, o.p, o.r, o.b
 		FROM unnest(w.n, w.definition_version, w.queue_limit, w.max_concurrent, w.priority, w.is_paused, w.kind, w.overlap)
 			i(n, definition_version, queue_limit, max_concurrent, priority, is_paused, kind, overlap)
 		LEFT JOIN LATERAL (
-			SELECT count(*) FILTER (WHERE q.state = 'pending') AS p, count(*) FILTER (WHERE q.state = 'running') AS r
+			SELECT count(*) FILTER (WHERE q.state = 'pending' AND q.backfill = 0) AS p,
+				count(*) FILTER (WHERE q.state = 'running' AND q.backfill = 0) AS r,
+				count(*) FILTER (WHERE q.state = 'running' AND q.backfill > 0) AS b
 			FROM gathering.run q WHERE q.action_id = in_ids[i.n] AND q.state IN ('pending','running')
 		) o ON true
 	), due AS (
 		SELECT d.*, i.id, i.version, i.definition_version, i.queue_limit, i.max_concurrent, i.priority, i.kind,
-			i.overlap, i.p, i.r,
+			i.overlap, i.p, i.r, i.b,
 			d.verdict = 0 AND i.is_paused AS is_paused,
 			d.verdict = 0 AND NOT i.is_paused AS runs,
 			count(*) FILTER (WHERE d.verdict = 0 AND NOT i.is_paused) OVER (PARTITION BY d.item ORDER BY d.n) AS k,
@@ -352,7 +381,7 @@ BEGIN
 		SELECT *, runs AND k > lefts[item] AS is_spent, runs AND (k > lefts[item]) IS NOT TRUE AND (overlap = 'allow' OR k = 1 AND r = 0 AND (p = 0 OR overlap = 'cancel_running')) AS wants
 		FROM due
 	), turn AS (
-		SELECT *, wants AND NOT in_queued[item] AND (ahead[array_position(in_kinds, kind)] IS NULL OR gathering.rank(ret_clock, priority)
+		SELECT *, wants AND NOT in_queued[item] AND (overlap = 'allow' OR b = 0) AND (ahead[array_position(in_kinds, kind)] IS NULL OR gathering.rank(ret_clock, priority)
 			<= ahead[array_position(in_kinds, kind)] + interval '100 ms') AS is_next
 		FROM wish
 	), place AS (
@@ -432,16 +461,17 @@ CREATE FUNCTION gathering.make_room(in_clock timestamptz, in_actions uuid[]) RET
 			reason = 'overlap',
 			not_before = NULL,
 			finished_at = CASE r.state WHEN 'pending' THEN in_clock END
-		WHERE r.action_id = ANY (in_actions) AND (r.state = 'pending' OR r.state = 'running' AND NOT r.cancel_requested)
+		WHERE r.action_id = ANY (in_actions) AND r.backfill = 0 AND (r.state = 'pending' OR r.state = 'running' AND NOT r.cancel_requested)
 		RETURNING r.id, r.state
 	)
 	SELECT array_agg(id) FROM cleared WHERE state = 'running'
 $room$;
 
--- May a pending run start, but for its time? The serial rule: one at a time, oldest due time first.
-CREATE FUNCTION gathering.has_turn(in_action uuid, in_due timestamptz) RETURNS boolean LANGUAGE sql STABLE AS $turn$
+-- May a pending run start, but for its time? The serial rule: one at a time, oldest due time first; those of a backfill
+-- behind all others.
+CREATE FUNCTION gathering.has_turn(in_action uuid, in_due timestamptz, in_backfill bigint) RETURNS boolean LANGUAGE sql STABLE AS $turn$
 	SELECT NOT EXISTS (SELECT 1 FROM gathering.run o WHERE o.action_id = in_action
-		AND o.state IN ('pending','running') AND (o.state = 'running' OR o.due_at < in_due))
+		AND o.state IN ('pending','running') AND (o.state = 'running' OR (o.backfill, o.due_at) < (in_backfill, in_due)))
 $turn$;
 
 -- May one more run of an action start that allows so many at a time?
@@ -481,7 +511,7 @@ BEGIN
 			SELECT l.n FROM unnest(in_limit_kinds, in_limit_tags) WITH ORDINALITY l(kind, tag, n)
 			WHERE gathering.is_counted(l.kind, l.tag, r.kind, r.action_id)) AS counted
 		FROM gathering.run r WHERE r.state = 'pending' AND r.not_before IS NULL
-			AND (NOT r.is_serial OR gathering.has_turn(r.action_id, r.due_at))
+			AND (NOT r.is_serial OR gathering.has_turn(r.action_id, r.due_at, r.backfill))
 			AND (r.max_concurrent = 0 OR gathering.has_place(r.action_id, r.max_concurrent))
 		ORDER BY gathering.rank(r.created_at, r.priority), r.due_at, r.id
 	LOOP
@@ -537,7 +567,7 @@ BEGIN
 	FROM unnest(in_kinds, in_capacity) k(kind, capacity), LATERAL (
 		SELECT r.id, r.action_id, r.is_serial, r.max_concurrent FROM gathering.run r
 		WHERE r.state = 'pending' AND r.not_before IS NULL AND r.kind = k.kind
-			AND (NOT r.is_serial OR gathering.has_turn(r.action_id, r.due_at))
+			AND (NOT r.is_serial OR gathering.has_turn(r.action_id, r.due_at, r.backfill))
 			AND (r.max_concurrent = 0 OR gathering.has_place(r.action_id, r.max_concurrent))
 		ORDER BY gathering.rank(r.created_at, r.priority), r.due_at, r.id LIMIT greatest(k.capacity, 0) FOR NO KEY UPDATE SKIP LOCKED) c;
 	END IF;
@@ -559,7 +589,7 @@ BEGIN
 		claimed_at = now_at, started_at = now_at, finished_at = NULL,
 		http_status = NULL, exit_code = NULL, error = NULL, output_bytes = 0
 	WHERE r.id = ANY (picked)
-		AND (NOT r.is_serial OR r.action_id = ANY (serial) AND gathering.has_turn(r.action_id, r.due_at))
+		AND (NOT r.is_serial OR r.action_id = ANY (serial) AND gathering.has_turn(r.action_id, r.due_at, r.backfill))
 	RETURNING r.*;
 END
 $take$;
@@ -689,7 +719,7 @@ BEGIN
 	ELSE
 		SELECT count(*) FILTER (WHERE r.state = 'pending'), count(*) FILTER (WHERE r.state = 'running')
 		INTO pending, running
-		FROM gathering.run r WHERE r.action_id = a.id AND r.state IN ('pending','running');
+		FROM gathering.run r WHERE r.action_id = a.id AND r.backfill = 0 AND r.state IN ('pending','running');
 		IF a.overlap = 'skip' AND pending + running > 0 THEN
 			fate := 'overlap';
 		ELSIF (a.overlap = 'allow' OR a.overlap = 'queue' AND pending + running > 0) AND pending >= a.queue_limit THEN
@@ -1033,6 +1063,115 @@ BEGIN
 		END IF;
 	ELSIF has_sequels THEN
 		ret_cancel := gathering.announce(ARRAY[in_run]);
+	END IF;
+	RETURN NEXT;
+END
+$cancel$;
+
+-- The verbs on backfills; see backfill.h. Each holds the lock of the action first, as whoever makes runs of it does.
+-- No row: no such action. ret_busy: another one is not over.
+CREATE FUNCTION gathering.create_backfill(
+	in_id uuid, in_action uuid, in_rerun text, in_seed text, in_schedule text, in_from timestamptz, in_to timestamptz,
+	in_cursor timestamptz, in_total bigint, in_interval_ms bigint, in_max_open integer,
+	OUT ret_number bigint, OUT ret_clock timestamptz, OUT ret_busy uuid)
+RETURNS SETOF record ROWS 10 LANGUAGE plpgsql AS $backfill$
+BEGIN
+	ret_clock := gathering.clock();
+	PERFORM 1 FROM gathering.action WHERE id = in_action FOR NO KEY UPDATE;
+	IF NOT FOUND THEN
+		RETURN;
+	END IF;
+	SELECT number, created_at INTO ret_number, ret_clock FROM gathering.backfill WHERE id = in_id;
+	IF NOT FOUND THEN -- else the answer to an earlier try was lost
+		ret_clock := gathering.clock();
+		SELECT id INTO ret_busy FROM gathering.backfill WHERE action_id = in_action AND state = 'running';
+		SELECT coalesce(max(number), 0) + 1 INTO ret_number FROM gathering.backfill WHERE action_id = in_action;
+		IF ret_busy IS NULL THEN
+			DELETE FROM gathering.backfill WHERE action_id = in_action AND number <= ret_number - 100;
+			INSERT INTO gathering.backfill VALUES (in_id, in_action, ret_number, 'running', in_rerun, in_seed, in_schedule,
+				in_from, in_to, in_cursor, in_total, 0, 0, in_interval_ms, in_max_open, ret_clock, ret_clock, NULL);
+		END IF;
+	END IF;
+	RETURN NEXT;
+END
+$backfill$;
+
+CREATE FUNCTION gathering.advance_backfill(
+	in_id uuid, in_cursor timestamptz, in_runs uuid[], in_dues timestamptz[], in_next timestamptz, in_max bigint,
+	OUT ret_won boolean, OUT ret_made bigint, OUT ret_passed bigint, OUT ret_done boolean)
+RETURNS SETOF record ROWS 10 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $advance$
+DECLARE
+	now_at timestamptz := gathering.clock();
+	a gathering.action;
+	b gathering.backfill;
+	n integer := 1;
+BEGIN
+	SELECT t.* INTO a FROM gathering.action t JOIN gathering.backfill f ON f.action_id = t.id WHERE f.id = in_id
+	FOR NO KEY UPDATE OF t;
+	IF NOT FOUND THEN
+		RETURN;
+	END IF;
+	SELECT * INTO b FROM gathering.backfill WHERE id = in_id FOR NO KEY UPDATE;
+	ret_made := 0;
+	ret_passed := 0;
+	ret_done := false;
+	ret_won := b.state = 'running' AND NOT a.is_paused AND b.cursor_at IS NOT DISTINCT FROM in_cursor;
+	IF NOT ret_won THEN
+		RETURN NEXT;
+		RETURN;
+	END IF;
+	WHILE n <= cardinality(in_dues) AND ret_made < in_max LOOP
+		IF b.rerun <> 'all' AND EXISTS (SELECT 1 FROM gathering.run r WHERE r.action_id = a.id AND r.due_at = in_dues[n]
+			AND r.state <> 'skipped' AND (b.rerun = 'none' OR r.state IN ('pending','running','held','succeeded'))) THEN
+			ret_passed := ret_passed + 1;
+		ELSE
+			INSERT INTO gathering.run (id, action_id, action_version, definition_version, due_at, epoch, created_at,
+				missed_count, missed_until, output_bytes, attempt, interruptions, priority, max_concurrent, is_serial,
+				cancel_requested, kind, triggered_by, state, reason, backfill)
+			VALUES (in_runs[n], a.id, a.version, a.definition_version, in_dues[n], 0, now_at, 1, in_dues[n], 0, 0, 0, -100,
+				a.max_concurrent, a.overlap <> 'allow', false, a.kind, 'backfill', 'pending', 'queued', b.number);
+			ret_made := ret_made + 1;
+		END IF;
+		n := n + 1;
+	END LOOP;
+	b.cursor_at := CASE WHEN n <= cardinality(in_dues) THEN in_dues[n] ELSE in_next END;
+	ret_done := b.cursor_at IS NULL AND NOT EXISTS (SELECT 1 FROM gathering.run r WHERE r.action_id = a.id
+		AND r.backfill = b.number AND r.backfill > 0 AND r.state IN ('pending','running','held'));
+	UPDATE gathering.backfill f SET cursor_at = b.cursor_at, made = f.made + ret_made, passed = f.passed + ret_passed,
+		next_at = greatest(f.next_at, now_at - interval '1 s') + ret_made * f.interval_ms * interval '1 millisecond',
+		state = CASE WHEN ret_done THEN 'done' ELSE f.state END, finished_at = CASE WHEN ret_done THEN now_at END
+	WHERE f.id = in_id;
+	RETURN NEXT;
+END
+$advance$;
+
+-- No row: no such backfill.
+CREATE FUNCTION gathering.cancel_backfill(
+	in_id uuid, in_again boolean, OUT ret_found text, OUT ret_done boolean, OUT ret_cancel uuid[])
+RETURNS SETOF record ROWS 10 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $cancel$
+DECLARE
+	b gathering.backfill;
+	r record;
+	c record;
+BEGIN
+	PERFORM 1 FROM gathering.action t JOIN gathering.backfill f ON f.action_id = t.id WHERE f.id = in_id FOR NO KEY UPDATE OF t;
+	SELECT * INTO b FROM gathering.backfill WHERE id = in_id FOR NO KEY UPDATE;
+	IF NOT FOUND THEN
+		RETURN;
+	END IF;
+	ret_found := b.state;
+	ret_done := b.state = 'running' OR in_again AND b.state = 'cancelled';
+	IF ret_done THEN
+		UPDATE gathering.backfill SET state = 'cancelled', finished_at = gathering.clock() WHERE id = in_id AND state = 'running';
+		FOR r IN SELECT o.id FROM gathering.run o WHERE o.action_id = b.action_id AND o.backfill = b.number AND o.backfill > 0
+			AND o.state IN ('pending','running','held') ORDER BY o.id
+		LOOP
+			SELECT * INTO c FROM gathering.cancel(r.id);
+			ret_cancel := ret_cancel || c.ret_cancel;
+			IF (c.ret_run).state = 'running' THEN
+				ret_cancel := ret_cancel || r.id;
+			END IF;
+		END LOOP;
 	END IF;
 	RETURN NEXT;
 END

@@ -127,7 +127,8 @@ CREATE TABLE run (
 	cancel_requested   INTEGER NOT NULL CHECK (cancel_requested IN (0, 1)),
 	retry_of           BLOB CHECK (length(retry_of) = 16),
 	traceparent        TEXT,
-	UNIQUE (action_id, due_at_ms),
+	backfill           INTEGER NOT NULL DEFAULT 0, -- number of the action's backfill that made it; 0: none
+	UNIQUE (action_id, due_at_ms, backfill),
 	CHECK (state <> 'running' OR instance_id IS NOT NULL)
 ) STRICT, WITHOUT ROWID;
 
@@ -140,6 +141,32 @@ CREATE INDEX run_ready ON run (kind, (created_at_ms - priority * 60000), due_at_
 CREATE INDEX run_later ON run (not_before_ms) WHERE state = 'pending' AND not_before_ms IS NOT NULL;
 -- For "what went wrong lately", which is asked of a long ledger with few such rows.
 CREATE INDEX run_trouble ON run (id) WHERE state IN ('failed', 'timed_out', 'held');
+
+CREATE INDEX run_backfill ON run (action_id, backfill, state) WHERE backfill > 0;
+
+-- Stretches of the past that are run on purpose. cursor_ms: the next due time to look at; NULL: none is left.
+CREATE TABLE backfill (
+	id             BLOB PRIMARY KEY CHECK (length(id) = 16),
+	action_id      BLOB NOT NULL REFERENCES action (id) ON DELETE CASCADE,
+	number         INTEGER NOT NULL CHECK (number >= 1),
+	state          TEXT NOT NULL CHECK (state IN ('running','done','cancelled')),
+	rerun          TEXT NOT NULL CHECK (rerun IN ('none','failed','all')),
+	seed           TEXT NOT NULL,
+	schedule       TEXT NOT NULL,
+	from_ms        INTEGER NOT NULL,
+	to_ms          INTEGER NOT NULL,
+	cursor_ms      INTEGER,
+	total          INTEGER NOT NULL,
+	made           INTEGER NOT NULL,
+	passed         INTEGER NOT NULL,
+	interval_ms    INTEGER NOT NULL,
+	max_open       INTEGER NOT NULL,
+	next_at_ms     INTEGER NOT NULL,
+	created_at_ms  INTEGER NOT NULL,
+	finished_at_ms INTEGER,
+	UNIQUE (action_id, number)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX backfill_running ON backfill (action_id) WHERE state = 'running';
 
 -- What an event brought to a run that it started. depth: how many ends of runs led here; 0 for an event from outside.
 CREATE TABLE run_event (

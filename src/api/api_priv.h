@@ -147,6 +147,11 @@ struct vitals_view {
 };
 struct vitals_view vitals_view(const struct vitals *vitals);
 
+/* --- preview.c --- */
+
+/* A due time as previews show it. New reference. */
+json_t *api_due_json(const struct due *due);
+
 /* --- metrics.c --- */
 
 /* The connection pools of the database, a new reference; NULL when there are none. */

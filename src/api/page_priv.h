@@ -15,8 +15,9 @@
 #define PAGE_KEY_MAX       1024 /* bytes of a key; longer cursors are refused */
 
 enum page_list {
-	PAGE_ACTIONS = 'a', /* the key is a name */
-	PAGE_RUNS = 'r'     /* the key is the 36 characters of an id */
+	PAGE_BACKFILLS = 'b', /* as runs */
+	PAGE_ACTIONS = 'a',   /* the key is a name */
+	PAGE_RUNS = 'r'       /* the key is the 36 characters of an id */
 };
 
 /* `text` NULL: the default. ERR_BAD_REQUEST. */

@@ -84,7 +84,7 @@ static void read_preview(json_t *json, struct preview *preview, struct faults *f
 	}
 }
 
-static json_t *due_json(const struct due *due)
+json_t *api_due_json(const struct due *due)
 {
 	char at[RFC3339_TEXT_SIZE], local[RFC3339_TEXT_SIZE], nominal[RFC3339_TEXT_SIZE];
 	char offset[UTC_OFFSET_TEXT_SIZE];
@@ -104,7 +104,7 @@ static json_t *preview_json(const struct preview *preview)
 	for (json_int_t i = 0; i < preview->count; i++) {
 		if (!schedule_next_due(preview->schedule, after_ms, &due))
 			break;
-		json_array_append_new(items, due_json(&due));
+		json_array_append_new(items, api_due_json(&due));
 		after_ms = due.at_ms;
 	}
 	return json_pack(

@@ -139,6 +139,24 @@ static const struct flag event_send_flags[] = {
 	{"key", .letter = 'k', .type = FLAG_TEXT, .value = "KEY", .help = "sent again with the same key it is the same event, and starts nothing"},
 	{0}};
 
+static const char *const rerun_names[] = {"none", "failed", "all", NULL};
+
+static const struct flag backfill_flags[] = {
+	{"from", .type = FLAG_TIME, .value = "TIME", .help = "the first moment of the past; 7d means a week ago"},
+	{"to", .type = FLAG_TIME, .value = "TIME", .help = "the moment before which it ends; 0s means now"},
+	{"dry-run", .type = FLAG_SWITCH, .help = "only show how many due times that are, and the first of them"},
+	{"rate", .type = FLAG_TEXT, .value = "N/s|m|h", .preset = "10/s", .help = "so many runs are begun a second, minute or hour; at most 100/s"},
+	{"max-running", .type = FLAG_INT, .value = "N", .min = 1, .max = 1000, .preset = "10", .help = "at most so many of them pending and running at a time"},
+	{"rerun", .type = FLAG_CHOICE, .value = "WHICH", .choices = rerun_names, .preset = "none", .help = "of the due times that have run: repeat none, those that failed, or all"},
+	{"wait", .letter = 'w', .type = FLAG_SWITCH, .help = "wait for its end; exit status 1 unless all of it succeeded"},
+	{0}};
+
+static const struct flag backfill_list_flags[] = {
+	{"action", .letter = 'a', .type = FLAG_TEXT, .value = "ACTION", .help = "only those of this action (name or id)"},
+	{"running", .type = FLAG_SWITCH, .help = "only those that are not over"},
+	{"limit", .letter = 'n', .type = FLAG_INT, .value = "N", .min = 0, .max = 1000000, .preset = "20", .help = "at most so many, the newest; 0: all"},
+	{0}};
+
 static const struct flag run_logs_flags[] = {
 	{"attempt", .type = FLAG_INT, .value = "N", .min = 1, .max = 1000000, .preset = "the last", .help = "which attempt"},
 	{"follow", .letter = 'f', .type = FLAG_SWITCH, .help = "go on with what comes, until the run has ended"},
@@ -220,6 +238,13 @@ const struct command cli_commands[] = {
 		.detail = "With --follow it waits for a run that has not begun, and goes on with the next attempt when one follows. When the server stops, or the connection breaks, it comes back to the same address (behind a load balancer: to another instance) and goes on where it was, for up to a minute without an answer. "
 			  "Then the exit status is 0 when the run has succeeded, 1 when it has not, 3 when there is no such run; with --attempt 0 when the output of that attempt is complete. With --json each event is a line.",
 		.examples = "gathering run logs -f backup\ngathering run logs 0193c1f6-7a2e-7000-8000-000000000000 --attempt 1"},
+	{"backfill list", "", .flags = {backfill_list_flags}, .run = cmd_backfill_list, .summary = "list backfills with their progress, newest first"},
+	{"backfill show", "BACKFILL", .min_args = 1, .max_args = 1, .run = cmd_backfill_show, .summary = "show how far a backfill is"},
+	{"backfill cancel", "BACKFILL", .min_args = 1, .max_args = 1, .run = cmd_backfill_cancel, .summary = "end a backfill: no more runs, and those of it that have not ended are cancelled"},
+	{"backfill", "ACTION", .min_args = 1, .max_args = 1, .flags = {backfill_flags}, .run = cmd_backfill,
+		.summary = "run the due times of a stretch of the past, at a bounded rate",
+		.detail = "Due times that have run are left out unless --rerun says otherwise; those that were skipped or never recorded are run. doc/schedules.md tells how it goes together with overlap, pause and blackouts.",
+		.examples = "gathering backfill nightly --from 2026-11-01T00:00:00Z --to 2026-11-08T00:00:00Z --dry-run\ngathering backfill nightly --from 7d --to 0s --rate 30/m --wait"},
 	{"event send", "NAME", .min_args = 1, .max_args = 1, .flags = {event_send_flags}, .run = cmd_event_send,
 		.summary = "send an event: starts the actions that wait for it (schedule `on`)",
 		.detail = "Prints the runs it started, one a line.",

@@ -444,6 +444,7 @@ struct run {
 	int64_t missed_count;    /* > 1: this skipped row stands for so many due times ... */
 	int64_t missed_until_ms; /* ... up to this one */
 	bool cancel_requested;
+	int64_t backfill;   /* number of the action's backfill that made it; 0: none */
 	struct id retry_of; /* the run a person repeats with this one; zero: none */
 	/* What an event brought, of a run with trigger event: its name, and JSON text. Only where
 	 * store.h says so, else NULL. */
@@ -517,8 +518,9 @@ int64_t run_rank_ms(int64_t created_at_ms, int priority);
 /* "'pending','running',..." for SQL CHECKs, generated from the table. Static. */
 const char *run_state_sql_list(void);
 
-/* `Idempotency-Key`: "<action id>/<due time>", the same for every attempt. */
-#define RUN_KEY_SIZE 80
+/* `Idempotency-Key`: "<action id>/<due time>", the same for every attempt; of a run made by the nth
+ * backfill with "/bn" behind it. */
+#define RUN_KEY_SIZE 112
 const char *run_idempotency_key(const struct run *run, char ret_text[static RUN_KEY_SIZE]);
 
 /* --- templates (doc/templates.md) --- */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The ledger row and the result of an attempt: their words, their keys, their end. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -45,14 +46,16 @@ void run_fini(struct run *run)
 	action_unref(take_ptr(run->action));
 }
 
-_Static_assert(RUN_KEY_SIZE >= ID_TEXT_SIZE + RFC3339_TEXT_SIZE, "id, '/' and time fit");
+_Static_assert(RUN_KEY_SIZE >= ID_TEXT_SIZE + RFC3339_TEXT_SIZE + 24, "id, '/' and time fit");
 
 const char *run_idempotency_key(const struct run *run, char ret_text[static RUN_KEY_SIZE])
 {
-	char id[ID_TEXT_SIZE], due[RFC3339_TEXT_SIZE];
+	char id[ID_TEXT_SIZE], due[RFC3339_TEXT_SIZE], backfill[32] = "";
 
-	(void)snprintf(ret_text, RUN_KEY_SIZE, "%s/%s", id_format(&run->action_id, id),
-		format_rfc3339(run->due_at_ms, due));
+	if (run->backfill > 0)
+		(void)snprintf(backfill, sizeof(backfill), "/b%" PRId64, run->backfill);
+	(void)snprintf(ret_text, RUN_KEY_SIZE, "%s/%s%s", id_format(&run->action_id, id),
+		format_rfc3339(run->due_at_ms, due), backfill);
 	return ret_text;
 }
 

@@ -61,6 +61,8 @@ static void put_remarks(json_t *json, const struct run *run)
 		json_put(json, "missed_count", json_integer(run->missed_count));
 		json_put(json, "missed_until", json_time(run->missed_until_ms));
 	}
+	if (run->backfill > 0)
+		json_put(json, "backfill", json_integer(run->backfill));
 	if (!id_is_zero(&run->retry_of))
 		json_put(json, "retry_of", json_id(&run->retry_of));
 	if (run_is_pausing(run))

@@ -149,6 +149,9 @@ bool schedule_next_due(const struct schedule *schedule, int64_t after_at_ms, str
 /* What its time zone's clocks are ahead of UTC at that moment (negative: behind). */
 int32_t schedule_utc_offset_s(const struct schedule *schedule, int64_t at_ms);
 
+/* How many due times [from_at_ms, to_at_ms] holds: exact, without walking through them. */
+int64_t schedule_count(const struct schedule *schedule, int64_t from_at_ms, int64_t to_at_ms);
+
 /* --- missed due times --- */
 
 enum misfire {

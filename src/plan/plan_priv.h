@@ -211,9 +211,6 @@ struct schedule {
 /* Does it follow a zone's clock, by whole seconds? */
 bool schedule_is_local(const struct schedule *schedule);
 
-/* How many due times [from_at_ms, to_at_ms] holds: exact, without walking through them. */
-int64_t schedule_count(const struct schedule *schedule, int64_t from_at_ms, int64_t to_at_ms);
-
 /* --- shared by the parsers --- */
 
 /* A piece of somebody's text made fit for a message: cut, and without control characters. */

@@ -204,6 +204,8 @@ static void on_recorded(struct store_req *req)
 			sched_note_pending(attempt->sched,
 				sched_now_ms(attempt->sched) + attempt->finish.follow_up.delay_ms);
 		start_sequels(attempt->sched, &attempt->finish);
+		if (attempt->run.trigger == TRIGGER_BACKFILL)
+			sched_backfill_soon(attempt->sched);
 	}
 	store_finish_fini(&attempt->finish);
 	if (!attempt_is_settled(attempt))

@@ -93,6 +93,12 @@ void sched_duty_done(struct sched_duty *duty, int64_t again_ms)
 	drain_check(sched);
 }
 
+void duty_soon(struct sched_duty *duty)
+{
+	duty->next_mono_ms = clock_mono_ms();
+	arm(duty->sched);
+}
+
 /* After a pause or its end. */
 void duty_turn(struct sched *sched)
 {

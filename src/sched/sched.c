@@ -77,6 +77,7 @@ int sched_create(const struct sched_opts *opts, struct sched **ret_sched, struct
 	sched->opts.unrecorded_path = NULL;
 	init_timer(sched, &sched->duty_timer);
 	init_timer(sched, &sched->look_gap);
+	sched->backfills = backfills_create(sched);
 	*ret_sched = sched;
 	return 0;
 }
@@ -405,6 +406,7 @@ static void on_handle_closed(uv_handle_t *handle)
 	unrecorded_destroy(sched->file);
 	window_destroy(sched->window);
 	free(sched->claim_items);
+	backfills_destroy(sched->backfills);
 	sched->closed(sched->closed_data);
 	free(sched);
 }

@@ -112,6 +112,9 @@ void sched_run_pending(struct sched *sched);
 /* Something made cursors move that we do not know of in detail. */
 void sched_look_again(struct sched *sched);
 
+/* A backfill was begun, or a run of one has ended. */
+void sched_backfill_soon(struct sched *sched);
+
 /* A running run is to be cancelled: ends it if it runs here. */
 void sched_cancel_run(struct sched *sched, const struct id *run_id);
 

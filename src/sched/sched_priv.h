@@ -65,6 +65,7 @@ struct sched {
 	size_t fetches;    /* of single actions, under way */
 
 	struct boot *boot; /* owned */
+	struct backfills *backfills; /* owned */
 
 	struct list duties; /* of sched_duty */
 	size_t duties_working;
@@ -220,8 +221,16 @@ void keep_start(struct sched *sched);
 
 /* --- duty.c --- */
 
+/* The next round of this duty is now, if it is ours. */
+void duty_soon(struct sched_duty *duty);
+
 /* The scheduler was paused or resumed. */
 void duty_turn(struct sched *sched);
+
+/* --- backfill.c --- */
+
+struct backfills *backfills_create(struct sched *sched);
+void backfills_destroy(struct backfills *all); /* its duty is not working any more */
 
 /* --- boot.c --- */
 

@@ -63,7 +63,9 @@ struct mem_db {
 	struct list open_runs;
 	struct mem_event_key *event_keys; /* owned */
 	size_t event_key_count, event_key_room;
-	struct sorted secrets; /* owns its items */
+	struct sorted secrets;      /* owns its items */
+	struct backfill *backfills; /* owned; oldest first */
+	size_t backfill_count, backfill_room;
 };
 
 /* One store's view: the `db` of the verbs. */
@@ -121,6 +123,13 @@ int mem_finish(void *db, struct store_finish *req, int64_t now_ms);
 int mem_list_orphans(void *db, struct store_recover *req);
 int mem_trigger(void *db, struct store_trigger *req, int64_t now_ms);
 int mem_send_event(void *db, struct store_send_event *req, int64_t now_ms);
+/* Those of an action up to that number. */
+void mem_forget_backfills(struct mem_db *rows, const struct id *action_id, int64_t number);
+void mem_backfills_fini(struct mem_db *rows);
+int mem_create_backfill(void *db, struct store_create_backfill *req, int64_t now_ms);
+int mem_list_backfills(void *db, struct store_list_backfills *req, int64_t now_ms);
+int mem_advance_backfill(void *db, struct store_advance_backfill *req, int64_t now_ms);
+int mem_cancel_backfill(void *db, struct store_cancel_backfill *req, int64_t now_ms);
 int mem_boot(void *db, struct store_boot *req, int64_t now_ms);
 int mem_get_run(void *db, struct store_get_run *req, int64_t now_ms);
 int mem_list_runs(void *db, struct store_list_runs *req, int64_t now_ms);

@@ -50,7 +50,8 @@ struct mem_run *mem_insert_run(
 	run->definition = action_ref(owner->action);
 	run->run.action_id = owner->action->id;
 	run->run.action_version = owner->action->version;
-	run->run.priority = owner->action->priority;
+	if (given->backfill == 0)
+		run->run.priority = owner->action->priority;
 	list_init(&run->of_action);
 	list_init(&run->open_of_action);
 	list_init(&run->open_of_all);
@@ -79,7 +80,11 @@ struct open_runs mem_count_open(const struct mem_action *owner)
 	struct open_runs open = {0};
 
 	list_for_each (node, &owner->open_runs) {
-		if (list_entry(node, struct mem_run, open_of_action)->run.state == RUN_PENDING)
+		const struct run *run = &list_entry(node, struct mem_run, open_of_action)->run;
+
+		if (run->backfill > 0)
+			open.backfilling += run->state == RUN_RUNNING;
+		else if (run->state == RUN_PENDING)
 			open.pending++;
 		else
 			open.running++;
@@ -107,9 +112,16 @@ static int compare_due(const void *left, const void *right)
 	return id_compare(&a->id, &b->id);
 }
 
+static int64_t count_running_of(const struct mem_action *owner)
+{
+	struct open_runs open = mem_count_open(owner);
+
+	return open.running + open.backfilling;
+}
+
 static bool has_running(const struct mem_action *owner)
 {
-	return mem_count_open(owner).running > 0;
+	return count_running_of(owner) > 0;
 }
 
 static bool has_older_pending(const struct mem_run *run)
@@ -117,7 +129,9 @@ static bool has_older_pending(const struct mem_run *run)
 	list_for_each (node, &run->owner->open_runs) {
 		const struct run *other = &list_entry(node, struct mem_run, open_of_action)->run;
 
-		if (other->state == RUN_PENDING && other->due_at_ms < run->run.due_at_ms)
+		if (other->state != RUN_PENDING || other->backfill > run->run.backfill)
+			continue;
+		if (other->backfill < run->run.backfill || other->due_at_ms < run->run.due_at_ms)
 			return true;
 	}
 	return false;
@@ -130,7 +144,7 @@ static bool may_start(const struct mem_run *run)
 		return false;
 	if (run->definition->overlap == OVERLAP_ALLOW)
 		return run->definition->max_concurrent == 0 ||
-		       mem_count_open(run->owner).running < run->definition->max_concurrent;
+		       count_running_of(run->owner) < run->definition->max_concurrent;
 	return !has_running(run->owner) && !has_older_pending(run);
 }
 
@@ -193,6 +207,8 @@ void mem_make_room(struct mem_db *rows, struct mem_action *owner, int64_t now_ms
 	list_for_each (node, &owner->open_runs) {
 		struct mem_run *run = list_entry(node, struct mem_run, open_of_action);
 
+		if (run->run.backfill > 0)
+			continue;
 		if (run->run.state == RUN_PENDING) {
 			run_end(&run->run, RUN_CANCELLED, REASON_OVERLAP, now_ms);
 			file_by_state(rows, run);

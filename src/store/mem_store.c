@@ -111,6 +111,7 @@ static void action_destroy(struct mem_db *rows, struct mem_action *row)
 {
 	list_for_each (node, &row->runs)
 		mem_run_destroy(rows, list_entry(node, struct mem_run, of_action));
+	mem_forget_backfills(rows, &row->action->id, INT64_MAX);
 	sorted_remove(&rows->actions_by_name, row->action->name);
 	sorted_remove(&rows->actions_by_id, &row->action->id);
 	action_unref(row->action);
@@ -370,6 +371,7 @@ static void mem_db_unref(struct mem_db *rows)
 	free(rows->runs.items);
 	mem_event_keys_fini(rows);
 	mem_secrets_fini(rows);
+	mem_backfills_fini(rows);
 	free(rows->name);
 	free(rows);
 }

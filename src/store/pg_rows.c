@@ -64,6 +64,7 @@ void pg_read_run(struct pg_row *row, struct run *ret_run)
 	ret_run->cancel_requested = pg_read_bool(row);
 	ret_run->retry_of = pg_read_id(row);
 	run_set_trace(ret_run, pg_read_text(row));
+	ret_run->backfill = pg_read_i64(row);
 }
 
 void pg_read_run_event(struct pg_row *row, struct run *run)

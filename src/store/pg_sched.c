@@ -16,7 +16,8 @@
  * hash that, and then asks has_turn() of the whole line for each question (measured: most of the
  * time of a backlog). */
 #define COULD_START                                                                                \
-	" AND r.kind = k.kind AND (NOT r.is_serial OR gathering.has_turn(r.action_id, r.due_at))"  \
+	" AND r.kind = k.kind AND (NOT r.is_serial OR gathering.has_turn(r.action_id, r.due_at, "  \
+	"r.backfill))"                                                                             \
 	" AND (r.max_concurrent = 0 OR gathering.has_place(r.action_id, r.max_concurrent))"
 static const struct pg_statement pending_statement = {.name = "pending",
 	.text = "SELECT c.clock, ARRAY(SELECT k.n::bigint - 1 FROM unnest($1::text[])"

@@ -250,7 +250,7 @@ void pg_finish_flush(struct pg_store *pg);
 	" r.reason, r.attempt, r.interruptions, r.epoch, r.instance_id, r.priority,"               \
 	" r.not_before, r.created_at, r.claimed_at, r.started_at, r.finished_at,"                  \
 	" r.http_status, r.exit_code, r.error, r.output_bytes, r.missed_count,"                    \
-	" r.missed_until, r.cancel_requested, r.retry_of, r.traceparent"
+	" r.missed_until, r.cancel_requested, r.retry_of, r.traceparent, r.backfill"
 /* What an event brought; read by pg_read_run_event. */
 #define PG_RUN_EVENT_FIELDS ", x.name, x.payload"
 #define PG_RUN_EVENT_JOIN   " LEFT JOIN gathering.run_event x ON x.run_id = r.id"

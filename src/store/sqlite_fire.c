@@ -19,6 +19,7 @@ int claiming_count_open(struct claiming *claiming)
 	if (status > 0) {
 		claiming->open.pending = read_i64(&st);
 		claiming->open.running = read_i64(&st);
+		claiming->open.backfilling = read_i64(&st);
 	}
 	statement_end(&st);
 	return status < 0 ? status : 0;
@@ -92,8 +93,7 @@ int claiming_due_exists(struct claiming *claiming, int64_t due_at_ms)
 
 /* --- runs that no due time asked for --- */
 
-/* 1: the action's facts are in `claiming`, its name the caller's to free; 0: no such action. */
-static int fire_row(struct claiming *claiming, int64_t *ret_cursor_ms, char **ret_name)
+int claiming_load(struct claiming *claiming, int64_t *ret_cursor_ms, char **ret_name)
 {
 	struct statement st = statement_start(claiming->conn, QUERY_TRIGGER_ROW);
 	int status;
@@ -166,7 +166,7 @@ int claiming_fire(struct claiming *claiming, const struct firing *firing, struct
 {
 	auto_free char *name = NULL;
 	int64_t cursor_ms;
-	int status = fire_row(claiming, &cursor_ms, &name);
+	int status = claiming_load(claiming, &cursor_ms, &name);
 
 	if (status <= 0)
 		return status;

@@ -190,6 +190,9 @@ struct claiming {
 	size_t *cancel_count;
 };
 
+/* 1: the facts of action_id are in `claiming`, its name is the caller's to free; 0: no such action.
+ */
+int claiming_load(struct claiming *claiming, int64_t *ret_cursor_ms, char **ret_name);
 /* Sets claiming->open. */
 int claiming_count_open(struct claiming *claiming);
 /* Cancels what waits, asks what runs to end. */

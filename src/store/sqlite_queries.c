@@ -33,7 +33,14 @@
 	" r.reason, r.attempt, r.interruptions, r.epoch, r.instance_id, r.priority,"               \
 	" r.not_before_ms, r.created_at_ms, r.claimed_at_ms, r.started_at_ms, r.finished_at_ms,"   \
 	" r.http_status, r.exit_code, r.error, r.output_bytes, r.missed_count,"                    \
-	" r.missed_until_ms, r.cancel_requested, r.retry_of, r.traceparent"
+	" r.missed_until_ms, r.cancel_requested, r.retry_of, r.traceparent, r.backfill"
+
+/* Read by read_backfill. */
+#define BACKFILL_FIELDS                                                                            \
+	"b.id, b.action_id, b.number, a.name, b.state, b.rerun, b.seed, b.schedule, b.from_ms,"    \
+	" b.to_ms, b.cursor_ms, b.total, b.made, b.passed, b.interval_ms, b.max_open,"             \
+	" b.next_at_ms, b.created_at_ms, b.finished_at_ms, a.is_paused"                            \
+	" FROM backfill b JOIN action a ON a.id = b.action_id"
 
 /* ?2 states as ",failed,held,", ?3 trigger, ?4 and ?5 the range of due times. */
 #define RUN_FILTER                                                                                 \
@@ -45,13 +52,14 @@
 #define RANK "(r.created_at_ms - r.priority * 60000)"
 _Static_assert(RUN_AGEING_MS == 60000, "the schema counts on it");
 
-/* The serial rule: one at a time, oldest due time first. And max_concurrent of the others. */
+/* The serial rule: one at a time, oldest due time first, those of a backfill last. And
+ * max_concurrent of the others. */
 #define MAY_START                                                                                  \
 	"(r.is_serial = 0 OR (NOT EXISTS (SELECT 1 FROM run o INDEXED BY run_open"                 \
 	" WHERE o.action_id = r.action_id AND o.state = 'running')"                                \
 	" AND NOT EXISTS (SELECT 1 FROM run p INDEXED BY run_open"                                 \
 	" WHERE p.action_id = r.action_id AND p.state = 'pending'"                                 \
-	" AND p.due_at_ms < r.due_at_ms)))"                                                        \
+	" AND (p.backfill, p.due_at_ms) < (r.backfill, r.due_at_ms))))"                            \
 	" AND (r.max_concurrent = 0 OR r.max_concurrent > (SELECT count(*) FROM run o"             \
 	" INDEXED BY run_open WHERE o.action_id = r.action_id AND o.state = 'running'))"
 

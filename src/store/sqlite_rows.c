@@ -56,6 +56,7 @@ void read_run(struct statement *st, struct run *run)
 	run->cancel_requested = read_i64(st) != 0;
 	run->retry_of = read_id(st);
 	read_text_into(st, run->traceparent, sizeof(run->traceparent));
+	run->backfill = read_i64(st);
 }
 
 static void put_birth(struct statement *st, const struct run *run, const struct run_origin *origin)
@@ -113,6 +114,7 @@ int insert_run(struct conn *conn, const struct run *run, const struct run_origin
 	put_id(&st, &run->retry_of);
 	put_i64(&st, origin->max_concurrent);
 	put_text(&st, run->traceparent[0] != '\0' ? run->traceparent : NULL);
+	put_i64(&st, run->backfill);
 	if (statement_run(&st, err) < 0)
 		return err->code;
 	*ret_is_new = sqlite3_changes(conn->db) > 0;

@@ -613,6 +613,7 @@ int store_shard_of(const struct id *action_id);
 enum store_duty {
 	STORE_DUTY_RETENTION,
 	STORE_DUTY_ALERTS,
+	STORE_DUTY_BACKFILL,
 	STORE_DUTY_COUNT
 };
 

@@ -17,6 +17,7 @@
  * actions afterwards. */
 #pragma once
 
+#include "store/backfill.h"
 #include "store/boot.h"
 #include "store/care.h"
 #include "store/secrets.h"
@@ -49,6 +50,10 @@ enum store_lane {
 	X(get_run)                                                                                 \
 	X(list_runs)                                                                               \
 	X(cancel_run)                                                                              \
+	X(create_backfill)                                                                         \
+	X(list_backfills)                                                                          \
+	X(advance_backfill)                                                                        \
+	X(cancel_backfill)                                                                         \
 	X(change_run)                                                                              \
 	X(get_output)                                                                              \
 	X(note)                                                                                    \
@@ -298,9 +303,10 @@ void batch_close(struct store *store);
 
 /* --- rules shared by the backends (store_rules.c; pure) --- */
 
-/* Unfinished runs of one action. */
+/* Unfinished runs of one action; those of a backfill are not among the first two. */
 struct open_runs {
 	int64_t pending, running;
+	int64_t backfilling; /* running ones of a backfill */
 };
 
 struct overlap_rules {
@@ -393,6 +399,10 @@ int chain_check(const struct action *action, chain_event_fn *event_of, void *db,
 /* Place of `name` in a table of names, or -1. */
 int name_index(const char *const names[], const char *name);
 
+/* A copy with its own strings; the next one at the end of an output (zeroed). */
+void backfill_copy(struct backfill *to, const struct backfill *from);
+struct backfill *backfills_add(struct store_list_backfills *req);
+
 /* One more id in an output. */
 void ids_add(struct id **ids, size_t *count, const struct id *id);
 
@@ -425,6 +435,9 @@ const char *alert_of_any(enum alert alert);
 /* The errors every backend words alike. */
 int err_no_action(struct err *err);
 int err_no_run(struct err *err);
+int err_no_backfill(struct err *err);
+int err_backfill_busy(struct err *err, const struct id *other);
+int err_backfill_over(struct err *err, enum backfill_state state);
 int err_no_instance(struct err *err);
 int err_run_gone(struct err *err);
 int err_run_stale(struct err *err, enum run_state state, int64_t epoch, int64_t expected);

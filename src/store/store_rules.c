@@ -67,6 +67,8 @@ struct due_fate due_decide(const struct overlap_rules *rules, enum due_verdict v
 	}
 	if (rules->is_paused)
 		return skipped(REASON_PAUSED);
+	if (rules->overlap != OVERLAP_ALLOW && open->backfilling > 0)
+		may_start = false;
 	return overlap_decide(rules, open, may_start);
 }
 

@@ -114,10 +114,11 @@ void assert_run(const struct run *run, enum run_state state, enum run_reason rea
 /* The groups of test_store_contract. */
 extern const struct CMUnitTest life_tests[], action_tests[], claim_tests[], take_tests[],
 	finish_tests[], note_tests[], run_tests[], event_tests[], pace_tests[], instance_tests[],
-	secret_tests[], boot_tests[], care_tests[];
+	secret_tests[], boot_tests[], care_tests[], backfill_tests[];
 extern const size_t life_test_count, action_test_count, claim_test_count, take_test_count,
 	finish_test_count, note_test_count, run_test_count, event_test_count, pace_test_count,
-	instance_test_count, secret_test_count, boot_test_count, care_test_count;
+	instance_test_count, secret_test_count, boot_test_count, care_test_count,
+	backfill_test_count;
 
 /* Runs the loop until `condition` holds. */
 #define rig_await(rig, condition)                                                                  \

@@ -18,6 +18,8 @@ int main(int argc, char **argv)
 	failed += _cmocka_run_group_tests("runs", run_tests, run_test_count, NULL, NULL);
 	failed += _cmocka_run_group_tests("pace", pace_tests, pace_test_count, NULL, NULL);
 	failed += _cmocka_run_group_tests("events", event_tests, event_test_count, NULL, NULL);
+	failed += _cmocka_run_group_tests(
+		"backfill", backfill_tests, backfill_test_count, NULL, NULL);
 	failed += _cmocka_run_group_tests("boot", boot_tests, boot_test_count, NULL, NULL);
 	failed += _cmocka_run_group_tests(
 		"instances", instance_tests, instance_test_count, NULL, NULL);
