@@ -99,6 +99,20 @@ static const char helpers_text[] =
 	" VALUES (spec.id(3), 1, 1, now(), now(), 1000, 0, false, false, 'http', 'allow', 'hook');"
 	" INSERT INTO gathering.care (action_id, on_failure, on_recovery, on_late, expect_ms,"
 	" deadline) VALUES (spec.id(1), 'hook', 'hook', 'hook', 3600000, gathering.clock()) $$;"
+	/* a backfill of action 1 whose next due time is ten minutes before the action's */
+	"CREATE FUNCTION spec.backfill() RETURNS void LANGUAGE sql AS $$"
+	" INSERT INTO gathering.backfill VALUES (spec.id(50), spec.id(1), 1, 'running', 'none', 'a',"
+	" '{}', spec.at(-600), spec.at(0), spec.at(-600), 10, 0, 0, 1000, 10, now(), now()) $$;"
+	"CREATE FUNCTION spec.advance(run integer) RETURNS record LANGUAGE sql AS $$"
+	" SELECT gathering.advance_backfill(spec.id(50), spec.at(-600), ARRAY[spec.id(run)],"
+	" ARRAY[spec.at(-600)], spec.at(-540), 1) $$;"
+	/* an instance that serves since start `boot`, or (0) has not been answered */
+	"CREATE FUNCTION spec.instance(n integer, boot bigint) RETURNS void LANGUAGE sql AS $$"
+	" INSERT INTO gathering.instance (id, host, pid, version, state, started_at, heartbeat_at,"
+	" boot) VALUES (spec.id(n), 'h', 1, 'v', 'ready', now(), now(), boot) $$;"
+	"CREATE FUNCTION spec.boot(me integer, run integer) RETURNS record LANGUAGE sql AS $$"
+	" SELECT gathering.boot(spec.id(me), false, ARRAY[spec.id(1)], ARRAY[spec.id(run)],"
+	" '{NULL}') $$;"
 	/* of each action one run stays, however young the others are */
 	"CREATE FUNCTION spec.retain() RETURNS record LANGUAGE sql AS $$"
 	" SELECT gathering.retain(spec.id(0), 100, 100, 0, 1, 0, interval '-1 h') $$;";
@@ -113,6 +127,27 @@ static const char helpers_text[] =
 
 /* clang-format off */
 static const struct spec specs[] = {
+	{"advance, advance: each due time of a backfill once",
+	 "SELECT spec.action('allow'), spec.backfill()",
+	 {"SELECT spec.advance(201)", "SELECT spec.advance(202)", "SELECT spec.advance(203)"},
+	 "SELECT string_agg(r.state, ' ') || ' ' || b.made FROM gathering.run r, gathering.backfill b GROUP BY b.made", {"pending 1"}},
+	{"advance, cancel: a backfill that was cancelled leaves nothing to run",
+	 "SELECT spec.action('allow'), spec.backfill()",
+	 {"SELECT spec.advance(201)", "SELECT gathering.cancel_backfill(spec.id(50), false)"},
+	 "SELECT b.state || ' ' || coalesce((SELECT string_agg(state, ' ') FROM gathering.run), '(none)') FROM gathering.backfill b",
+	 {"cancelled cancelled", "cancelled (none)"}},
+	{"claim, take of a backfill's run, serial: one at a time",
+	 "SELECT spec.action('skip'), spec.backfill(); SELECT spec.run(100, 'pending'); UPDATE gathering.run SET backfill = 1",
+	 {"SELECT spec.claim(7, 201)", "SELECT spec.take(8)"},
+	 RUNS, {"pending running", "running"}}, /* the last: the lock was skipped */
+	{"boot, boot: the service starts once",
+	 "SELECT spec.action('allow'), spec.instance(7, 0), spec.instance(8, 0), spec.instance(9, 0)",
+	 {"SELECT spec.boot(7, 201)", "SELECT spec.boot(8, 202)", "SELECT spec.boot(9, 203)"},
+	 RUNS, {"pending"}},
+	{"leave, boot: who leaves vouches for the service",
+	 "UPDATE gathering.boot SET number = 1; SELECT spec.action('allow'), spec.instance(7, 0), spec.instance(8, 0), spec.instance(77, 1)",
+	 {"SELECT gathering.leave(spec.id(77))", "SELECT spec.boot(7, 201)", "SELECT spec.boot(8, 202)"},
+	 "SELECT count(*) || ' runs, ' || (SELECT number FROM gathering.boot) FROM gathering.run", {"0 runs, 1"}},
 	{"claim, claim: one due time, one run",
 	 "SELECT spec.action('allow')",
 	 {"SELECT spec.claim(7, 201)", "SELECT spec.claim(8, 202)", "SELECT spec.claim(9, 203)"},
