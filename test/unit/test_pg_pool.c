@@ -196,6 +196,40 @@ static void test_min_is_opened_and_max_never_passed(void **state)
 	bath_close(&bath);
 }
 
+/* Room that is made is used at once; of less room the surplus goes when it has been idle. */
+static void test_max_changes_while_it_works(void **state)
+{
+	struct loan loans[3];
+	struct bath bath;
+
+	bath_init(&bath);
+	bath.opts.min = 0;
+	bath.opts.max = 1;
+	bath.opts.idle_ms = 100;
+	bath_open(&bath);
+	for (int i = 0; i < 3; i++)
+		loan_start(&bath, &loans[i]);
+	rig_until(&bath.rig, loans[0].callbacks == 1);
+	assert_int_equal(bath_stats(&bath).waiting, 2);
+	pg_pool_set_max(bath.pool, 3);
+	rig_until(&bath.rig, loans[1].callbacks == 1 && loans[2].callbacks == 1);
+	assert_int_equal(bath_stats(&bath).leased, 3);
+	pg_pool_set_max(bath.pool, 1);
+	assert_int_equal(bath_stats(&bath).leased, 3);
+	for (int i = 0; i < 3; i++)
+		pg_lease_release(&loans[i].lease);
+	rig_until(&bath.rig, bath_stats(&bath).ready == 0);
+	for (int i = 0; i < 2; i++)
+		loan_start(&bath, &loans[i]);
+	rig_until(&bath.rig, loans[0].callbacks == 1);
+	assert_int_equal(bath_stats(&bath).waiting, 1);
+	pg_lease_release(&loans[0].lease);
+	rig_until(&bath.rig, loans[1].callbacks == 1);
+	pg_lease_release(&loans[1].lease);
+	assert_int_equal(bath_stats(&bath).sessions, 4);
+	bath_close(&bath);
+}
+
 static void test_nobody_passes_the_first_waiter(void **state)
 {
 	struct bath bath;
@@ -700,6 +734,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_min_is_opened_and_max_never_passed),
+		cmocka_unit_test(test_max_changes_while_it_works),
 		cmocka_unit_test(test_nobody_passes_the_first_waiter),
 		cmocka_unit_test(test_queue_is_bounded),
 		cmocka_unit_test(test_waiting_ends),
