@@ -118,6 +118,8 @@ def test_too_few_descriptors(servers):
 def test_a_kernel_that_shortens_the_queue_is_named(servers):
     network = ["unshare", "--net", "sh", "-c", 'echo 64 > /proc/sys/net/core/somaxconn; exec "$@"', "sh"]
     server = servers(prefix=network, database="memory:").spawn().wait_listening()
+    if "Read-only file system" in server.log or "cannot create" in server.log:
+        pytest.skip("this machine's own settings cannot be changed")
     assert "somaxconn=64 wanted=1024" in server.log
     server.stop()
     server = servers(database="memory:").start()
@@ -180,11 +182,14 @@ os.waitpid(thread, 0)
 
 def test_a_loop_that_hangs_while_runs_are_awaited_cannot_keep_the_process(servers):
     """total_max has a thread of its own."""
-    server = start_stubborn(servers, total_max="6s", term_grace="500ms", db_max="200ms")
+    server = start_stubborn(servers, total_max="10s", term_grace="500ms", db_max="200ms")
     server.signal(signal.SIGTERM)
     wait_for(lambda: "claims_drained" in server.stop_events, "the drain to wait for the run")
-    freezer = subprocess.Popen([sys.executable, "-c", FREEZE_A_THREAD, str(server.pid)], stdout=subprocess.PIPE, text=True)
-    assert freezer.stdout.readline() == "frozen\n"
+    freezer = subprocess.Popen([sys.executable, "-c", FREEZE_A_THREAD, str(server.pid)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    said = freezer.stdout.readline()
+    if "not permitted" in said:
+        pytest.skip("ptrace is not allowed here")
+    assert said == "frozen\n"
     events = server.stop_events
     assert server.wait() == 3
     assert server.stop_events == events and "the stop took longer than total_max" in server.log
