@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metric.h"
+#include "base/prove.h"
 
 #define RECORD_RETRY_MS 200
 
@@ -163,6 +164,10 @@ void attempt_record_failed(struct attempt *attempt, const struct err *err)
 
 	if (attempt_is_settled(attempt))
 		return;
+	if (RULE_IS_OFF(RESULTS_KEPT)) {
+		attempt_free(attempt);
+		return;
+	}
 	sched->unrecorded += !attempt->has_failed;
 	attempt->is_waiting = attempt->has_failed = true;
 	if (uv_is_active((uv_handle_t *)&sched->retry))

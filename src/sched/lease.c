@@ -110,7 +110,7 @@ static bool may_accuse(struct sched *sched)
 	if (sched->has_missed || sched->is_exposed)
 		sched->accuse_boot_ms = now + BACK_GRACE_MS;
 	sched->has_missed = false;
-	return now >= sched->accuse_boot_ms;
+	return now >= sched->accuse_boot_ms || RULE_IS_OFF(THE_ABSENT_ACCUSE_NOBODY);
 }
 
 /* As the heartbeat says there is somebody, or something. */
@@ -238,10 +238,10 @@ bool lease_begins(struct sched *sched, struct attempt *attempt)
 	attempt->leased_boot_ms = INT64_MAX;
 	if (!store_is_shared(sched->opts.store))
 		return true;
-	if (fence <= clock_boot_ms())
+	if (fence <= clock_boot_ms() && !RULE_IS_OFF(LATE_CLAIMS_MINDED))
 		return false;
 	attempt->leased_boot_ms = since;
-	if (fence < sched->fence_boot_ms ||
+	if ((fence < sched->fence_boot_ms && !RULE_IS_OFF(LATE_CLAIMS_MINDED)) ||
 		(fence > sched->fence_boot_ms && sched->attempt_count == 1))
 		extend(sched, since);
 	arm_beat(sched, beat + beat_every_ms(sched));

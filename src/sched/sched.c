@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metric.h"
+#include "base/prove.h"
 
 #define BACKOFF_MIN_MS    100
 #define BACKOFF_MAX_MS    1000
@@ -101,6 +102,8 @@ void sched_note_clock(struct sched *sched, int64_t store_now_ms)
 		least = most;
 		most = swap;
 	}
+	if (RULE_IS_OFF(DATABASE_CLOCK))
+		return;
 	if (sched->skew_ms < least)
 		sched->skew_ms = least;
 	else if (sched->skew_ms > most)

@@ -312,7 +312,7 @@ static void put_orphans(struct pg_call *call)
 	struct pg_params *params =
 		pg_call_add(call, is_off ? &others_statement : &orphans_statement);
 
-	pg_put_i64(params, ORPHANS_MAX);
+	pg_put_i64(params, RULE_IS_OFF(THE_DEAD_RECOVERED) ? 0 : ORPHANS_MAX);
 	if (is_off)
 		pg_put_id(params, &call->pg->store->instance_id);
 }

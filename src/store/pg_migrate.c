@@ -195,7 +195,8 @@ static void on_inspected(struct pg_migration *migration)
 	server = pg_read_i64(&row);
 	is_standby = pg_read_bool(&row);
 	/* A pooler invents the process id that it gives its clients. */
-	migration->is_pooled = pg_read_i64(&row) != pg_conn_backend_pid(migration->lease.conn);
+	migration->is_pooled = pg_read_i64(&row) != pg_conn_backend_pid(migration->lease.conn) &&
+			       !RULE_IS_OFF(POOLER_RECOGNISED);
 	pg_query_fini(&migration->query);
 	migration->version = migration->min_version = 0;
 	if (check_server(is_ours, is_there, server, is_standby, &err) < 0)

@@ -398,6 +398,21 @@ static void test_one_that_waits_for_leases_takes_nobody_for_dead_before_they_end
 	close_peer(rig, &b);
 }
 
+/* A claim that came through while its caller had given up: nobody names its run in a heartbeat. */
+static void test_our_own_run_whose_lease_has_ended_is_recovered_by_ourselves(void **state)
+{
+	struct rig *rig = *state;
+	struct run *run = rig_start(rig, rig_create(rig, "a", "", T0), T0);
+	struct store_heartbeat beat = {.state = INSTANCE_READY};
+
+	rig_now_ms = T0 + 30000;
+	assert_int_equal(rig_do(rig, heartbeat, &beat), 0);
+	assert_int_equal(beat.ret_orphans, 1);
+	store_heartbeat_fini(&beat);
+	assert_int_equal(count_recovered(rig), 1);
+	assert_run(rig_get_run(rig, &run->id), RUN_PENDING, REASON_OWNER_LOST);
+}
+
 /* --- nobody waits for another one's lock --- */
 
 static char *row_of(const struct run *run, const char *format)
@@ -463,6 +478,7 @@ int main(void)
 		RIG_TEST(test_what_could_not_be_told_is_told_when_there_is_a_session_again),
 		RIG_TEST(test_one_that_dies_is_told_and_its_runs_can_be_recovered),
 		RIG_TEST(test_one_that_waits_for_leases_takes_nobody_for_dead_before_they_end),
+		RIG_TEST(test_our_own_run_whose_lease_has_ended_is_recovered_by_ourselves),
 		RIG_TEST(test_a_heartbeat_passes_over_a_run_that_is_locked_and_extends_the_others),
 	};
 

@@ -12,7 +12,8 @@ import harness
 from gang import Gang, seeded
 from pg import cluster, clusters  # noqa: F401 (fixtures)
 
-PLAIN = os.path.join(harness.ROOT, "build-clang")  # made by the checks of tools/run-tests as well
+PROVES = bool(os.environ.get("PROVE_WITHOUT"))
+PLAIN = os.path.join(harness.ROOT, "build-prove-clang" if PROVES else "build-clang")  # made by the checks of tools/run-tests as well
 SKEW_S = 90
 LOAD_S = 15
 LATE_MAX_S = 5  # on a busy machine; a clock that is believed is 90 s off
@@ -23,7 +24,7 @@ def plain_binary():
     """Without sanitizers, whose allocator and libfaketime both want to be first."""
     environ = {**os.environ, "CC": "clang"}
     if not os.path.exists(os.path.join(PLAIN, "build.ninja")):
-        subprocess.run(["meson", "setup", PLAIN, "-Dwerror=true"], cwd=harness.ROOT, env=environ, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["meson", "setup", PLAIN, "-Dwerror=true", f"-Dprove={str(PROVES).lower()}"], cwd=harness.ROOT, env=environ, check=True, stdout=subprocess.DEVNULL)
     subprocess.run(["ninja", "-C", PLAIN, "--quiet", "gathering"], cwd=harness.ROOT, env=environ, check=True)
     return os.path.join(PLAIN, "gathering")
 
