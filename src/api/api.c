@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "api/feed_priv.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -71,6 +72,7 @@ void api_destroy(struct api *api, void (*closed)(void *data), void *data)
 	api->is_closing = true;
 	api->closed = closed;
 	api->closed_data = data;
+	feed_close(api->feed);
 	vitals_close(api->vitals);
 }
 
@@ -82,6 +84,8 @@ void api_vitals_closed(struct api *api)
 
 void api_attach(struct api *api, struct store *store, struct sched *sched, struct exec *exec)
 {
+	if (!store)
+		feed_parts_gone(api->feed);
 	api->store = store;
 	api->sched = sched;
 	api->exec = exec;

@@ -32,7 +32,8 @@ struct api {
 	struct probers probers;
 	struct limiter *limiter; /* owned */
 	struct vitals *vitals;   /* owned */
-	size_t calls;            /* not answered yet */
+	struct feed *feed;       /* owned; NULL: nobody listens */
+	size_t calls;            /* not answered yet, and what else holds it */
 	bool is_closing, are_vitals_closed;
 	void (*closed)(void *data);
 	void *closed_data;
@@ -151,6 +152,11 @@ struct vitals_view vitals_view(const struct vitals *vitals);
 
 /* A due time as previews show it. New reference. */
 json_t *api_due_json(const struct due *due);
+
+/* --- instances.c --- */
+
+/* The items of the list; a new reference. */
+json_t *instances_to_json(const struct api *api, const struct store_list_instances *list);
 
 /* --- metrics.c --- */
 

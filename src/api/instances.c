@@ -32,20 +32,26 @@ static json_t *instance_json(const struct api *api, const struct store_instance 
 		"runs_running", (json_int_t)instance->running, "is_self", (int)is_self);
 }
 
+json_t *instances_to_json(const struct api *api, const struct store_list_instances *list)
+{
+	json_t *items = json_array();
+
+	for (size_t i = 0; i < list->ret_count; i++)
+		json_array_append_new(items, instance_json(api, &list->ret_instances[i]));
+	return items;
+}
+
 static void on_listed(struct store_req *req)
 {
 	struct instances_call *state = container_of(req, struct instances_call, list.req);
-	json_t *items;
 
 	if (req->err.code != 0) {
 		api_reply_err(state->call, &req->err);
 		return;
 	}
-	items = json_array();
-	for (size_t i = 0; i < state->list.ret_count; i++)
-		json_array_append_new(
-			items, instance_json(state->call->api, &state->list.ret_instances[i]));
-	api_reply_json(state->call, 200, json_pack("{s:o}", "items", items), NULL);
+	api_reply_json(state->call, 200,
+		json_pack("{s:o}", "items", instances_to_json(state->call->api, &state->list)),
+		NULL);
 }
 
 static void instances_fini(void *data)

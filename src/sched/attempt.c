@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/metric.h"
 #include "base/prove.h"
+#include "store/live.h"
 
 #define RECORD_RETRY_MS 200
 
@@ -280,6 +281,7 @@ static void on_done(const struct run *run, struct attempt_result *result, void *
 	attempt->result = *result;
 	*result = (struct attempt_result){0};
 	if (attempt->result.is_recorded) {
+		store_run_changed(attempt->sched->opts.store, &attempt->run.id);
 		attempt->sched->recording[run->action->kind]++;
 		on_recorded(&attempt->finish.req);
 		return;

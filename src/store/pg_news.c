@@ -11,6 +11,9 @@
  *   "<sender> l"      many actions were       "<sender> h<id>"   this run is to be paused
  *                                             "<sender> w<id>"   an operator wants something of
  *                                                                this instance
+ *   "<sender> s"      somebody listens        "<sender> r<id>"   this run has changed; so have
+ *                     here, for a while       "<sender> R"       others; only while somebody
+ *                                                                listens
  *
  * Any of them together, with a space between. What does not fit is not told: polls and heartbeats
  * find it later. What cannot be sent because there is no session, or fails, is told without ids
@@ -18,9 +21,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "store/pg_store_priv.h"
 
 #define TELL_TIMEOUT_MS 1000
+#define LISTENED_MS     (3 * STORE_LISTEN_MS)
 #define TELL_GAP_MS     10
 #define NEWS_MAX        7500 /* bytes; the server takes 8000 */
 #define ACTIONS_MAX     16   /* more are "many": looking is cheaper than asking for each */
@@ -28,7 +33,9 @@
 enum {
 	NEWS_PENDING = 1,
 	NEWS_MEMBERS = 2,
-	NEWS_MANY = 4
+	NEWS_MANY = 4,
+	NEWS_MANY_RUNS = 8,
+	NEWS_LISTENER = 16
 };
 
 static const struct pg_statement tell_statement = {
@@ -82,8 +89,9 @@ static void put_words(const struct pg_news *news, struct buf *text)
 	char sender[ID_TEXT_SIZE];
 
 	id_format(&news->pg->store->instance_id, sender);
-	buf_printf(text, "%s%s%s%s%s", sender, news->flags & NEWS_PENDING ? " p" : "",
+	buf_printf(text, "%s%s%s%s%s%s%s", sender, news->flags & NEWS_PENDING ? " p" : "",
 		news->flags & NEWS_MEMBERS ? " i" : "", news->flags & NEWS_MANY ? " l" : "",
+		news->flags & NEWS_MANY_RUNS ? " R" : "", news->flags & NEWS_LISTENER ? " s" : "",
 		news->words.len > 0 ? buf_text(&news->words) : "");
 }
 
@@ -200,7 +208,54 @@ void pg_news_catch_up(struct pg_store *pg)
 	tell(&pg->news);
 }
 
+void pg_news_listen(struct store *store)
+{
+	struct pg_news *news = news_of(store->impl);
+
+	if (!news)
+		return;
+	news->flags |= NEWS_LISTENER;
+	tell(news);
+}
+
+bool pg_news_others_listen(const struct store *store)
+{
+	const struct pg_store *pg = store->impl;
+
+	return pg->session.conn && clock_mono_ms() < pg->news.listened_mono_ms;
+}
+
+void pg_news_tell_run(struct store *store, const struct id *run_id)
+{
+	struct pg_news *news = news_of(store->impl);
+
+	if (!news || !pg_news_others_listen(store))
+		return;
+	if (!run_id || !put_id(news, 'r', run_id))
+		news->flags |= NEWS_MANY_RUNS;
+	tell(news);
+}
+
 /* --- hearing --- */
+
+/* Who listens hears what the watcher hears, and of runs. */
+static void hear_for_listener(struct store *store, const char *word)
+{
+	const struct store_listener *listener = &store->listener;
+	struct id id;
+	bool has_id = id_parse(word + 1, &id);
+
+	if (!listener->data)
+		return;
+	if (word[0] == 'R' || (word[0] == 'r' && has_id))
+		listener->on_run(word[0] == 'r' ? &id : NULL, listener->data);
+	else if (word[0] == 'l' || (word[0] == 'a' && has_id))
+		listener->on_action(word[0] == 'a' ? &id : NULL, listener->data);
+	else if (word[0] == 'p')
+		listener->on_run(NULL, listener->data);
+	else if (word[0] == 'i')
+		listener->on_instances(listener->data);
+}
 
 static void hear_id(const struct store *store, const char *word)
 {
@@ -223,6 +278,9 @@ static void hear(struct pg_store *pg, const char *word)
 {
 	const struct store_watcher *watcher = &pg->store->watcher;
 
+	hear_for_listener(pg->store, word);
+	if (strcmp(word, "s") == 0)
+		pg->news.listened_mono_ms = clock_mono_ms() + LISTENED_MS;
 	if (!watcher->data)
 		return; /* its scheduler is gone, and we are about to close */
 	if (strcmp(word, "p") == 0) {

@@ -409,6 +409,9 @@ const struct store_backend postgres_backend = {
 	.migrate = pg_store_migrate,
 	.watch = pg_session_open,
 	.want_work = pg_session_want_work,
+	.listen = pg_news_listen,
+	.others_listen = pg_news_others_listen,
+	.tell_run = pg_news_tell_run,
 	.put_finish = pg_put_finish,
 	.read_finish = pg_read_finish,
 };

@@ -78,6 +78,7 @@ struct pg_news {
 	unsigned flags; /* NEWS_..., see pg_news.c */
 	size_t actions;
 	struct buf words;
+	int64_t listened_mono_ms; /* somebody listens elsewhere until then */
 };
 
 struct pg_ids {
@@ -153,6 +154,10 @@ void pg_news_catch_up(struct pg_store *pg);
 /* After a write that concerns the others. */
 void pg_tell_pending(struct pg_store *pg);
 void pg_tell_instances(struct pg_store *pg);
+/* The backend's listen, others_listen and tell_run. */
+void pg_news_listen(struct store *store);
+bool pg_news_others_listen(const struct store *store);
+void pg_news_tell_run(struct store *store, const struct id *run_id);
 void pg_tell_action(struct pg_store *pg, const struct id *action_id);
 void pg_tell_pause(struct pg_store *pg, const struct id *run_id);
 void pg_tell_wish(struct pg_store *pg, const struct id *instance_id);

@@ -141,6 +141,8 @@ void store_req_finish(struct store_req *req)
 		metrics.store_errors++;
 	if (req->err.code < 0 && req->verb->fini)
 		req->verb->fini(req);
+	if (req->err.code == 0)
+		store_req_tell(req);
 	scratch_destroy(take_ptr(req->scratch));
 	req->done(req); /* the request may be gone now */
 }

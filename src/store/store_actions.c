@@ -90,7 +90,7 @@ static void create_actions_release(struct store_req *base)
 
 STORE_VERB(create_actions, .lane = LANE_WRITE, OUTPUTS(create_actions, ret_actions),
 	.fini = create_actions_release, .prepare = create_actions_prepare,
-	.complete = create_actions_complete)
+	.complete = create_actions_complete, .changes = create_actions_changes)
 
 void store_create_actions_fini(struct store_create_actions *req)
 {
@@ -163,7 +163,7 @@ static bool replace_action_complete(struct store_req *base)
 STORE_VERB_FREES(replace_action)
 STORE_VERB(replace_action, .lane = LANE_WRITE, OUTPUTS(replace_action, ret_action),
 	.fini = replace_action_release, .prepare = replace_action_prepare,
-	.complete = replace_action_complete)
+	.complete = replace_action_complete, .changes = replace_action_changes)
 
 void store_replace_action_fini(struct store_replace_action *req)
 {
@@ -184,7 +184,8 @@ static bool pause_action_complete(struct store_req *base)
 
 STORE_VERB_FREES(pause_action)
 STORE_VERB(pause_action, .lane = LANE_WRITE, OUTPUTS(pause_action, ret_action),
-	.fini = pause_action_release, .complete = pause_action_complete)
+	.fini = pause_action_release, .complete = pause_action_complete,
+	.changes = pause_action_changes)
 
 void store_pause_action_fini(struct store_pause_action *req)
 {
@@ -196,7 +197,7 @@ void store_pause_action_fini(struct store_pause_action *req)
 STORE_VERB_RUN(delete_action)
 STORE_VERB_FREES(delete_action)
 STORE_VERB(delete_action, .lane = LANE_WRITE, OUTPUTS(delete_action, ret_running),
-	.fini = delete_action_release)
+	.fini = delete_action_release, .changes = delete_action_changes)
 
 void store_delete_action_fini(struct store_delete_action *req)
 {

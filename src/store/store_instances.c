@@ -168,9 +168,14 @@ static bool held_equal(const struct store_held *a, const struct store_held *b)
 
 void store_set_held(struct store *store, const struct store_held *held)
 {
+	bool is_deaf;
+
 	if (held_equal(&store->held, held))
 		return;
+	is_deaf = store->held.is_listening != held->is_listening;
 	store->held = *held;
+	if (is_deaf && store->listener.data)
+		store->listener.on_missed(store->listener.data);
 	if (store->watcher.on_held)
 		store->watcher.on_held(held, store->watcher.data);
 }

@@ -20,6 +20,7 @@
 #include "store/backfill.h"
 #include "store/boot.h"
 #include "store/care.h"
+#include "store/live.h"
 #include "store/secrets.h"
 #include "store/store.h"
 
@@ -89,6 +90,8 @@ struct store_verb {
 	void (*prepare)(struct store_req *req); /* on the loop, before; may be NULL */
 	/* On the loop, after a success; may be NULL. Returns whether it must run once more. */
 	bool (*complete)(struct store_req *req);
+	/* Tells what it has changed, when somebody wants to know; NULL: nothing that is watched. */
+	void (*changes)(struct store_req *req);
 };
 
 /* A verb, beside its store_<verb>_fini: STORE_VERB(verb, .lane = ..., ...) defines store_<verb>()
@@ -200,6 +203,11 @@ struct store_backend {
 	/* Of a shared one: store->watcher was set; store->wants_work was. */
 	void (*watch)(struct store *store);
 	void (*want_work)(struct store *store);
+	/* Of a shared one: tells the others that somebody listens here; whether they have told us
+	 * so; tells them of a run (NULL: of some), if they have. */
+	void (*listen)(struct store *store);
+	bool (*others_listen)(const struct store *store);
+	void (*tell_run)(struct store *store, const struct id *run_id);
 };
 extern const struct store_backend sqlite_backend, memory_backend, postgres_backend;
 #define STORE_OPENING 1
@@ -228,6 +236,7 @@ struct store {
 	void *closed_data;
 	struct definition_cache *definitions; /* owned */
 	struct store_watcher watcher;
+	struct store_listener listener;
 	struct store_held held;
 	bool wants_work;
 };
@@ -245,6 +254,25 @@ void store_opened(struct store *store, const struct err *err);
 
 /* Asks for a flush on the next turn. */
 void store_turn_later(struct store *store);
+
+/* --- store_changes.c --- */
+
+void store_req_tell(struct store_req *req);
+#define X(verb) void verb##_changes(struct store_req *req);
+X(create_actions)
+X(replace_action)
+X(pause_action)
+X(delete_action)
+X(claim)
+X(take)
+X(finish)
+X(recover)
+X(trigger)
+X(send_event)
+X(cancel_run)
+X(change_run)
+X(some_runs)
+#undef X
 
 /* The way in, for the verb functions. */
 void store_submit(struct store *store, struct store_req *req, const struct store_verb *verb,

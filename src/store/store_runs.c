@@ -75,7 +75,7 @@ static void claim_release(struct store_req *base)
 }
 
 STORE_VERB(claim, .lane = LANE_WRITE, OUTPUTS(claim, ret_now_ms), .fini = claim_release,
-	.prepare = claim_prepare, .complete = claim_complete)
+	.prepare = claim_prepare, .complete = claim_complete, .changes = claim_changes)
 
 void store_claim_fini(struct store_claim *req)
 {
@@ -198,7 +198,7 @@ static void take_prepare(struct store_req *base)
 
 STORE_VERB_FREES(take)
 STORE_VERB(take, .lane = LANE_WRITE, OUTPUTS(take, ret_now_ms), .prepare = take_prepare,
-	.fini = take_release, .complete = take_complete)
+	.fini = take_release, .complete = take_complete, .changes = take_changes)
 
 void store_take_fini(struct store_take *req)
 {
@@ -210,7 +210,8 @@ void store_take_fini(struct store_take *req)
 
 STORE_VERB_RUN(finish)
 STORE_VERB_FREES(finish)
-STORE_VERB(finish, .lane = LANE_WRITE, OUTPUTS(finish, ret_state), .fini = finish_release)
+STORE_VERB(finish, .lane = LANE_WRITE, OUTPUTS(finish, ret_state), .fini = finish_release,
+	.changes = finish_changes)
 
 void store_finish_fini(struct store_finish *req)
 {
@@ -267,7 +268,8 @@ static bool recover_complete(struct store_req *base)
 	return scratch->orphan_count > 0;
 }
 
-STORE_VERB(recover, .lane = LANE_WRITE, OUTPUTS(recover, ret_count), .complete = recover_complete)
+STORE_VERB(recover, .lane = LANE_WRITE, OUTPUTS(recover, ret_count), .complete = recover_complete,
+	.changes = recover_changes)
 
 /* --- trigger --- */
 
@@ -280,7 +282,7 @@ static void trigger_prepare(struct store_req *base)
 
 STORE_VERB_FREES(trigger)
 STORE_VERB(trigger, .lane = LANE_WRITE, OUTPUTS(trigger, ret_run), .fini = trigger_release,
-	.prepare = trigger_prepare)
+	.prepare = trigger_prepare, .changes = trigger_changes)
 
 void store_trigger_fini(struct store_trigger *req)
 {
@@ -294,7 +296,7 @@ void store_trigger_fini(struct store_trigger *req)
 STORE_VERB_RUN(send_event)
 STORE_VERB_FREES(send_event)
 STORE_VERB(send_event, .lane = LANE_WRITE, OUTPUTS(send_event, ret_event_id),
-	.fini = send_event_release, .prepare = trigger_prepare)
+	.fini = send_event_release, .prepare = trigger_prepare, .changes = send_event_changes)
 
 void store_send_event_fini(struct store_send_event *req)
 {
@@ -314,7 +316,7 @@ static void boot_prepare(struct store_req *base)
 
 STORE_VERB_FREES(boot)
 STORE_VERB(boot, .lane = LANE_WRITE, OUTPUTS(boot, ret_answer), .fini = boot_release,
-	.prepare = boot_prepare)
+	.prepare = boot_prepare, .changes = some_runs_changes)
 
 void store_boot_fini(struct store_boot *req)
 {
@@ -349,7 +351,8 @@ void store_list_runs_fini(struct store_list_runs *req)
 
 STORE_VERB_RUN(cancel_run)
 STORE_VERB_FREES(cancel_run)
-STORE_VERB(cancel_run, .lane = LANE_WRITE, OUTPUTS(cancel_run, ret_run), .fini = cancel_run_release)
+STORE_VERB(cancel_run, .lane = LANE_WRITE, OUTPUTS(cancel_run, ret_run), .fini = cancel_run_release,
+	.changes = cancel_run_changes)
 
 void store_cancel_run_fini(struct store_cancel_run *req)
 {
@@ -362,7 +365,8 @@ void store_cancel_run_fini(struct store_cancel_run *req)
 
 STORE_VERB_RUN(change_run)
 STORE_VERB_FREES(change_run)
-STORE_VERB(change_run, .lane = LANE_WRITE, OUTPUTS(change_run, ret_run), .fini = change_run_release)
+STORE_VERB(change_run, .lane = LANE_WRITE, OUTPUTS(change_run, ret_run), .fini = change_run_release,
+	.changes = change_run_changes)
 
 void store_change_run_fini(struct store_change_run *req)
 {
