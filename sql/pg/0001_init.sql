@@ -264,6 +264,15 @@ CREATE TABLE gathering.attempt (
 );
 CREATE INDEX attempt_output ON gathering.attempt (finished_at) INCLUDE (output_kept) WHERE output_kept > 0;
 
+-- What an attempt that is running has written so far, while somebody follows it at another instance.
+CREATE TABLE gathering.live (
+	run_id       uuid PRIMARY KEY REFERENCES gathering.run (id) ON DELETE CASCADE,
+	epoch        bigint NOT NULL,
+	attempt      integer NOT NULL,
+	output_total bigint NOT NULL,
+	output       bytea NOT NULL
+);
+
 -- What the last attempt that wrote any has noted: progress for people, and from where to go on. A row appears with the
 -- first note; the checkpoint goes when the run has succeeded or was cancelled.
 CREATE TABLE gathering.note (

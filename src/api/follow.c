@@ -8,7 +8,7 @@
  *
  *   the attempt runs here         the executor's memory, ten times a second
  *   it has ended                  what was kept of it in the store
- *   it runs on another instance   what that instance notes down while somebody asks (store_note)
+ *   it runs on another instance   what that instance puts there while somebody asks (store/live.h)
  *
  * Bytes that the executor has forgotten before we came, or that a slow client did not read in time,
  * are replaced by the same mark as in the output that is kept. Nothing is read that the client has
@@ -25,6 +25,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "store/live.h"
 
 #define HERE_MS      100   /* between two looks at an attempt that runs here */
 #define ELSEWHERE_MS 1000  /* and at the ledger */
@@ -61,8 +62,10 @@ struct follower {
 	int64_t state_epoch;
 
 	uv_timer_t timer;
-	int64_t ask_mono_ms; /* the ledger is asked again then */
-	bool is_asking;      /* one of these is under way */
+	int64_t ask_mono_ms;    /* the ledger is asked again then */
+	int64_t wanted_mono_ms; /* another instance was asked for its output; 0: never */
+	bool is_elsewhere;      /* `kept` is what that instance has put there */
+	bool is_asking;         /* one of these is under way */
 	struct store_get_run run;
 	struct store_get_output kept;
 };
@@ -301,9 +304,9 @@ static bool tell_kept(struct follower *follower)
 	follower->attempt = kept->ret_attempt;
 	do {
 		exec_kept_from(text, kept->ret_len, kept->ret_total, follower->at, &output);
-		if (!tell_output(follower, &output, false))
+		if (!tell_output(follower, &output, kept->ret_is_live))
 			return false;
-	} while (output.len > 0);
+	} while (output.len > 0 && !kept->ret_is_live);
 	return true;
 }
 
@@ -319,21 +322,29 @@ static void on_kept(struct store_req *req)
 {
 	struct follower *follower = container_of(req, struct follower, kept.req);
 	int code = req->err.code;
+	bool is_live;
 
 	follower->is_asking = false;
-	/* not found: it was handed back before it had begun */
+	/* not found: it was handed back before it had begun, or nothing has been put there yet */
 	if (follower->stream)
 		follower->is_told = code == ERR_NOT_FOUND || (code == 0 && tell_kept(follower));
+	is_live = follower->is_elsewhere && (code == ERR_NOT_FOUND || follower->kept.ret_is_live);
 	store_get_output_fini(&follower->kept);
-	if (follower->stream && follower->is_told)
-		go_on(follower);
-	else if (follower->stream)
+	if (!follower->stream)
+		; /* nobody to tell */
+	else if (!follower->is_told)
 		come_back(follower, code == 0 ? SOON_MS : ELSEWHERE_MS);
+	else if (is_live)
+		wait_for_more(follower);
+	else
+		go_on(follower);
+	follower->is_told &= !is_live;
 	asked(follower);
 }
 
-static void ask_kept(struct follower *follower)
+static void ask_kept(struct follower *follower, bool is_elsewhere)
 {
+	follower->is_elsewhere = is_elsewhere;
 	follower->kept = (struct store_get_output){.run_id = follower->run_id,
 		.attempt = follower->is_past ? follower->only : 0,
 		.epoch = follower->is_past ? 0 : follower->epoch};
@@ -387,6 +398,17 @@ static bool has_end(const struct follower *follower, const struct run *run)
 	return run_state_is_final(run->state) || follower->is_past;
 }
 
+static void follow_elsewhere(struct follower *follower)
+{
+	int64_t now = clock_mono_ms();
+
+	if (follower->wanted_mono_ms == 0 || now - follower->wanted_mono_ms > STORE_WANT_MS) {
+		follower->wanted_mono_ms = now;
+		store_want_output(follower->api->store, &follower->run_id);
+	}
+	ask_kept(follower, true);
+}
+
 /* With the run as it has just been read. */
 static void go_on(struct follower *follower)
 {
@@ -405,9 +427,13 @@ static void go_on(struct follower *follower)
 		return;
 	}
 	if (is_over(follower, run))
-		ask_kept(follower);
-	else if (!follow_here(follower)) /* its result is being recorded, or it runs elsewhere */
-		is_here ? come_back(follower, SOON_MS) : wait_for_more(follower);
+		ask_kept(follower, false);
+	else if (follow_here(follower))
+		return;
+	else if (is_here) /* its result is being recorded */
+		come_back(follower, SOON_MS);
+	else
+		follow_elsewhere(follower);
 }
 
 static void on_run(struct store_req *req)

@@ -10,6 +10,7 @@
 
 #include "api/follow_priv.h"
 #include "base/text.h"
+#include "store/live.h"
 
 #define BINARY_TYPE  "application/octet-stream"
 #define TEXT_TYPE    "text/plain; charset=utf-8"

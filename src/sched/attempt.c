@@ -43,6 +43,7 @@ static void attempt_free(struct attempt *attempt)
 	sched->attempt_count--;
 	metrics.runs_running = (int64_t)sched->attempt_count;
 	list_remove(&attempt->node);
+	live_forget(attempt);
 	attempt_result_fini(&attempt->result);
 	note_fini(attempt);
 	run_fini(&attempt->run);

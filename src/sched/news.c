@@ -172,4 +172,5 @@ void news_begin(struct sched *sched)
 	sched->shards = held->shards;
 	metrics.shards_owned = __builtin_popcountll(held->shards);
 	store_watch(sched->opts.store, &watcher);
+	live_begin(sched);
 }

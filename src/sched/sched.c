@@ -78,6 +78,7 @@ int sched_create(const struct sched_opts *opts, struct sched **ret_sched, struct
 	sched->opts.unrecorded_path = NULL;
 	init_timer(sched, &sched->duty_timer);
 	init_timer(sched, &sched->look_gap);
+	init_timer(sched, &sched->live);
 	sched->backfills = backfills_create(sched);
 	*ret_sched = sched;
 	return 0;
@@ -428,6 +429,7 @@ static void close_handles(void *data)
 	uv_close((uv_handle_t *)&sched->give_up, on_handle_closed);
 	uv_close((uv_handle_t *)&sched->duty_timer, on_handle_closed);
 	uv_close((uv_handle_t *)&sched->look_gap, on_handle_closed);
+	uv_close((uv_handle_t *)&sched->live, on_handle_closed);
 	wake_timer_destroy(sched->wake);
 	boot_destroy(take_ptr(sched->boot));
 }

@@ -40,6 +40,9 @@ struct attempt {
 	struct run_note note;            /* what the ledger does not know yet */
 	struct run_note noting;          /* on its way: is_noting */
 	struct store_note noting_req;
+	struct showing *showing; /* of its output, under way; NULL: none is */
+	int64_t wanted_mono_ms;  /* somebody elsewhere follows it until then; 0: nobody has */
+	int64_t shown_total;     /* so much of it; 0: nothing yet */
 	bool is_fetching, is_noting;
 	bool has_ended; /* `finish` says how */
 	bool is_kept;   /* in the file of unrecorded results, or on its way */
@@ -58,11 +61,12 @@ struct sched {
 	uv_timer_t fence;     /* ends our work before our lease does */
 	uv_timer_t run_max;   /* shutdown: ends the attempts */
 	uv_timer_t duty_timer;
+	uv_timer_t live;     /* shows output to other instances */
 	uv_timer_t look_gap; /* many actions were changed elsewhere */
 
 	uint64_t shards;   /* store_held's, as of the last change; 0: others have all */
 	bool is_listening; /* the same */
-	size_t fetches;    /* of single actions, under way */
+	size_t fetches;    /* of single actions, under way; and outputs being shown */
 
 	struct boot *boot; /* owned */
 	struct backfills *backfills; /* owned */
@@ -218,6 +222,13 @@ int64_t sched_poll_ms(const struct sched *sched);
 
 /* Adds the duties of our own. */
 void keep_start(struct sched *sched);
+
+/* --- live.c --- */
+
+/* Shows output to those who ask for it from now on. */
+void live_begin(struct sched *sched);
+/* Its end is recorded, or never will be. */
+void live_forget(struct attempt *attempt);
 
 /* --- duty.c --- */
 

@@ -14,6 +14,7 @@
  *   "<sender> s"      somebody listens        "<sender> r<id>"   this run has changed; so have
  *                     here, for a while       "<sender> R"       others; only while somebody
  *                                                                listens
+ *   "<sender> o<id>"  somebody follows the output of this run here
  *
  * Any of them together, with a space between. What does not fit is not told: polls and heartbeats
  * find it later. What cannot be sent because there is no session, or fails, is told without ids
@@ -236,6 +237,16 @@ void pg_news_tell_run(struct store *store, const struct id *run_id)
 	tell(news);
 }
 
+void pg_news_want_output(struct store *store, const struct id *run_id)
+{
+	struct pg_news *news = news_of(store->impl);
+
+	if (!news)
+		return;
+	(void)put_id(news, 'o', run_id);
+	tell(news);
+}
+
 /* --- hearing --- */
 
 /* Who listens hears what the watcher hears, and of runs. */
@@ -245,6 +256,8 @@ static void hear_for_listener(struct store *store, const char *word)
 	struct id id;
 	bool has_id = id_parse(word + 1, &id);
 
+	if (word[0] == 'o' && has_id && store->output_wanted)
+		store->output_wanted(&id, store->output_wanted_data);
 	if (!listener->data)
 		return;
 	if (word[0] == 'R' || (word[0] == 'r' && has_id))

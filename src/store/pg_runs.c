@@ -274,11 +274,14 @@ int pg_change_run(void *db, struct store_change_run *req, int64_t now_ms)
 
 /* A run without that attempt has a row too, with NULLs. */
 static const struct pg_statement output_statement = {.name = "output",
-	.text = "SELECT t.run_id IS NOT NULL, t.output, t.output_total, t.attempt FROM "
-		"gathering.run r"
+	.text = "SELECT t.run_id IS NOT NULL OR l.run_id IS NOT NULL,"
+		" coalesce(t.output, l.output), coalesce(CASE WHEN t.output IS NULL"
+		" THEN l.output_total END, t.output_total),"
+		" coalesce(t.attempt, l.attempt), t.run_id IS NULL FROM gathering.run r"
 		" LEFT JOIN LATERAL (SELECT * FROM gathering.attempt t WHERE t.run_id = r.id"
 		" AND ($2::integer = 0 OR t.attempt = $2) AND ($3::bigint = 0 OR t.epoch = $3)"
 		" ORDER BY t.epoch DESC LIMIT 1) t ON true"
+		" LEFT JOIN gathering.live l ON l.run_id = r.id AND l.epoch = $3"
 		" WHERE r.id = $1::uuid"};
 
 static void put_output(struct pg_call *call)
@@ -305,6 +308,7 @@ static int read_output(struct pg_call *call)
 	req->ret_output = req->ret_len > 0 ? xmemdup(bytes, req->ret_len) : NULL;
 	req->ret_total = pg_read_i64(&row);
 	req->ret_attempt = pg_read_int(&row, 0);
+	req->ret_is_live = pg_read_bool(&row);
 	return 0;
 }
 

@@ -48,6 +48,7 @@ static const struct sync_verbs pg_verbs = {
 	.list_instances = pg_list_instances,
 	.reap = pg_reap,
 	.wish = pg_wish,
+	.put_live = pg_put_live,
 };
 
 static void pg_submit(struct store *store, struct store_req *req)
@@ -412,6 +413,7 @@ const struct store_backend postgres_backend = {
 	.listen = pg_news_listen,
 	.others_listen = pg_news_others_listen,
 	.tell_run = pg_news_tell_run,
+	.want_output = pg_news_want_output,
 	.put_finish = pg_put_finish,
 	.read_finish = pg_read_finish,
 };

@@ -158,6 +158,7 @@ void pg_tell_instances(struct pg_store *pg);
 void pg_news_listen(struct store *store);
 bool pg_news_others_listen(const struct store *store);
 void pg_news_tell_run(struct store *store, const struct id *run_id);
+void pg_news_want_output(struct store *store, const struct id *run_id);
 void pg_tell_action(struct pg_store *pg, const struct id *action_id);
 void pg_tell_pause(struct pg_store *pg, const struct id *run_id);
 void pg_tell_wish(struct pg_store *pg, const struct id *instance_id);
@@ -221,6 +222,7 @@ int pg_list_orphans(void *db, struct store_recover *req);
 /* The second round of recover and take. */
 int pg_move_orphans(struct pg_store *pg, struct store_req *req);
 int pg_wish(void *db, struct store_wish *req, int64_t now_ms);
+int pg_put_live(void *db, struct store_put_live *req, int64_t now_ms);
 int pg_heartbeat(void *db, struct store_heartbeat *req, int64_t now_ms);
 int pg_list_instances(void *db, struct store_list_instances *req, int64_t now_ms);
 int pg_reap(void *db, struct store_reap *req, int64_t now_ms);

@@ -470,20 +470,6 @@ struct store_change_run {
 void store_change_run(struct store *store, struct store_change_run *req, store_done_fn *done);
 void store_change_run_fini(struct store_change_run *req);
 
-/* The captured output of the last attempt that ended, of those with that number and that epoch. */
-struct store_get_output {
-	struct store_req req;
-	struct id run_id;
-	int attempt;   /* 0: any; an interrupted one shares its number with the next */
-	int64_t epoch; /* 0: any */
-	int ret_attempt;
-	char *ret_output;
-	size_t ret_len;
-	int64_t ret_total; /* bytes the attempt produced */
-};
-void store_get_output(struct store *store, struct store_get_output *req, store_done_fn *done);
-void store_get_output_fini(struct store_get_output *req);
-
 /* Notes down what a running attempt has written: progress and checkpoint, what of the two is there.
  * Kept as long as the run; the checkpoint until it succeeds or is cancelled. Fenced: ERR_STALE
  * unless the run is running with this epoch. */

@@ -79,6 +79,7 @@ struct sync_verbs {
 	int (*list_instances)(void *db, struct store_list_instances *req, int64_t now_ms);
 	int (*reap)(void *db, struct store_reap *req, int64_t now_ms);
 	int (*wish)(void *db, struct store_wish *req, int64_t now_ms);
+	int (*put_live)(void *db, struct store_put_live *req, int64_t now_ms);
 };
 
 struct store_verb {
@@ -208,6 +209,7 @@ struct store_backend {
 	void (*listen)(struct store *store);
 	bool (*others_listen)(const struct store *store);
 	void (*tell_run)(struct store *store, const struct id *run_id);
+	void (*want_output)(struct store *store, const struct id *run_id);
 };
 extern const struct store_backend sqlite_backend, memory_backend, postgres_backend;
 #define STORE_OPENING 1
@@ -237,6 +239,8 @@ struct store {
 	struct definition_cache *definitions; /* owned */
 	struct store_watcher watcher;
 	struct store_listener listener;
+	store_output_wanted_fn *output_wanted; /* NULL: nobody cares */
+	void *output_wanted_data;
 	struct store_held held;
 	bool wants_work;
 };

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "rig.h"
+#include "store/live.h"
 
 #define T0 RIG_EPOCH_MS
 

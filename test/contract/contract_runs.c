@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "rig.h"
+#include "store/live.h"
 
 /* RUNS() gives defaults that a row of a test may replace. */
 #pragma GCC diagnostic ignored "-Woverride-init"

@@ -8,6 +8,7 @@
 
 #include "rig.h"
 #include "seed.h"
+#include "store/live.h"
 
 #define STEPS       1200
 #define NAMES       6
