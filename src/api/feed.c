@@ -28,13 +28,14 @@
 #include "base/text.h"
 #include "store/live.h"
 
-#define TICK_MS   250
-#define HINTS_MAX 128  /* runs, and actions, that are read in one tick */
-#define KEPT_MAX  1000 /* events that can be told again */
-#define LINGER_MS 30000
-#define DEAF_MS   5000 /* between two `reset` while others cannot tell us */
-#define SETTLE_MS 1000 /* until all the others know that we listen */
-#define ID_SIZE   64
+#define TICK_MS      250
+#define HINTS_MAX    128  /* runs, and actions, that are read in one tick */
+#define KEPT_MAX     1000 /* events that can be told again */
+#define INSTANCES_MS 5000 /* one that leaves tells nobody: their list is read so often */
+#define LINGER_MS    30000
+#define DEAF_MS      5000 /* between two `reset` while others cannot tell us */
+#define SETTLE_MS    1000 /* until all the others know that we listen */
+#define ID_SIZE      64
 
 enum kind {
 	KIND_RUN,
@@ -67,6 +68,8 @@ struct feed {
 	bool has_instances, has_missed, is_closing;
 	struct store_list_instances list;
 	bool is_listing;
+	int64_t listed_mono_ms;
+	char *instances; /* owned; what was told of them last, in short; NULL: nothing yet */
 	size_t fetches;
 	enum service_state state; /* of this instance, as it was told */
 	int64_t listened_mono_ms, reset_mono_ms;
@@ -237,14 +240,40 @@ static struct fetch *fetch_create(struct feed *feed, const struct id *id)
 	return fetch;
 }
 
+/* What would be worth telling: who is there, in which state; not each heartbeat. */
+static char *sum_up(const json_t *items)
+{
+	json_t *sum = json_array(), *item;
+	char *text;
+	size_t i;
+
+	json_array_foreach(items, i, item) json_array_append_new(sum,
+		json_pack("[O, O]", json_object_get(item, "id"), json_object_get(item, "state")));
+	text = json_dumps(sum, JSON_COMPACT);
+	json_decref(sum);
+	return text;
+}
+
+static void publish_instances(struct feed *feed)
+{
+	json_t *items = instances_to_json(feed->api, &feed->list);
+	auto_free char *sum = sum_up(items);
+
+	if (!feed->instances || strcmp(sum, feed->instances) != 0)
+		publish(feed, KIND_INSTANCE, NULL, "instances.changed",
+			json_pack("{s:O}", "items", items));
+	json_decref(items);
+	free(feed->instances);
+	feed->instances = take_ptr(sum);
+}
+
 static void on_listed(struct store_req *req)
 {
 	struct feed *feed = container_of(req, struct feed, list.req);
 
 	feed->is_listing = false;
 	if (req->err.code == 0 && !feed->is_closing)
-		publish(feed, KIND_INSTANCE, NULL, "instances.changed",
-			json_pack("{s:o}", "items", instances_to_json(feed->api, &feed->list)));
+		publish_instances(feed);
 	store_list_instances_fini(&feed->list);
 	free_if_done(feed);
 }
@@ -346,7 +375,8 @@ static void on_tick(uv_timer_t *timer)
 	if (now - feed->listened_mono_ms > STORE_LISTEN_MS)
 		listen_on(feed);
 	reset_if_missed(feed, now);
-	feed->has_instances |= feed->state != life_state(feed->api->opts.life);
+	feed->has_instances |= feed->state != life_state(feed->api->opts.life) ||
+			       now - feed->listed_mono_ms > INSTANCES_MS;
 	feed->state = life_state(feed->api->opts.life);
 	if (feed->fetches > 0) /* the store is slow: more hints gather meanwhile */
 		return;
@@ -355,6 +385,7 @@ static void on_tick(uv_timer_t *timer)
 	if (feed->has_instances && !feed->is_listing) {
 		feed->has_instances = false;
 		feed->is_listing = true;
+		feed->listed_mono_ms = now;
 		store_list_instances(feed->store, &feed->list, on_listed);
 	}
 }
@@ -368,6 +399,7 @@ static void on_timer_closed(uv_handle_t *handle)
 
 	for (size_t i = 0; i < KEPT_MAX; i++)
 		free(feed->kept[i].data);
+	free(feed->instances);
 	free(feed);
 	api_let_go(api);
 }

@@ -208,3 +208,28 @@ def test_a_reader_that_never_reads_is_cut_off_and_disturbs_nobody(servers, tmp_p
     go(tmp_path, 1)
     other.wait_end()
     assert other.broke is None
+
+
+def test_events_tell_what_changes_and_who_comes_back_misses_none(running):
+    stream = Stream(running, "/api/v1/stream")
+    assert stream.wait("hello") == {}
+    running.create(name="job", **shell("true"))
+    running.create(name="other", **shell("true"))
+    stream.wait("action.changed", 2)
+    here = stream.events[-1][2]
+    stream.leave()
+    run = running.wait_run(run_now(running))
+    running.wait_run(run_now(running, "other"))
+    running.post("/api/v1/actions/job/pause")
+    back = Stream(running, "/api/v1/stream?action=job", last_id=here)
+    wait_for(lambda: run in back.named("run.finished"), f"the run as it ended; {back.events}")
+    assert back.wait("action.changed")["state"] == "paused"
+    assert not back.named("reset") and not back.named("hello")
+    assert {data["action"] for name in ("run.started", "run.pending", "run.finished") for data in back.named(name)} == {"job"}
+    lost = Stream(running, "/api/v1/stream", last_id=here.split(".")[0] + ".99999")
+    lost.wait("reset")
+    for bad, status in (("kind=nothing", 400), ("action=nobody", 404)):
+        assert running.get(f"/api/v1/stream?{bad}").status == status
+    running.stop()
+    back.wait_end()
+    assert back.events[-1][:2] == ("closing", {"reason": "shutting_down"})
