@@ -109,14 +109,14 @@ static void advance_backfill_prepare(struct store_req *base)
 }
 
 STORE_VERB(advance_backfill, .lane = LANE_WRITE, OUTPUTS(advance_backfill, ret_won),
-	.prepare = advance_backfill_prepare)
+	.prepare = advance_backfill_prepare, .changes = some_runs_changes)
 
 /* --- cancel --- */
 
 STORE_VERB_RUN(cancel_backfill)
 STORE_VERB_FREES(cancel_backfill)
 STORE_VERB(cancel_backfill, .lane = LANE_WRITE, OUTPUTS(cancel_backfill, ret_cancel),
-	.fini = cancel_backfill_release)
+	.fini = cancel_backfill_release, .changes = some_runs_changes)
 
 void store_cancel_backfill_fini(struct store_cancel_backfill *req)
 {
