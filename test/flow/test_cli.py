@@ -124,9 +124,10 @@ SQL_FLAGS = [
 NOOP_FLAGS = [
     (["--noop"], "kind", "noop"),
     (["--on", "order.created"], "schedule/on", "order.created"),
+    (["--run-on-start"], "schedule/run_on_start", True),
     (["--retention-age", "30d"], "retention/age", "30d"),
     (["--retention-count", "7"], "retention/count", 7),
-    (["--expect-success-within", "90s"], "expect_success_within", "90s"),
+    (["--expect-success-within", "90s"], "expect_success_within", "1m30s"),
     (["--on-failure", "page"], "on_failure", "page"),
     (["--on-recovery", "page"], "on_recovery", "page"),
     (["--on-late", "page"], "on_late", "page"),
@@ -171,7 +172,7 @@ def test_add_once_at_a_moment(shared):
     (["x", "--noop", "--retry-jitter", "1.5"], "--retry-jitter '1.5': a share from 0 to 1, such as 0.2"),
     (["x", "--noop", "--pause-records", "no"], "--pause-records 'no': one of false, true"),
     (["x", "--noop", "--blackout", "nights"], "--blackout 'nights': written 'CRON for DURATION'"),
-    (["x", "--cron", "@daily", "--every", "1m", "--", "b"], "--cron, --every, --at, --on and --manual: only one of them"),
+    (["x", "--cron", "@daily", "--every", "1m", "--", "b"], "--cron, --every, --every-after, --at, --rrule, --on and --manual: only one of them"),
     (["x", "/bin/true"], "'/bin/true' is one argument too many; the program goes behind `--`"),
     (["x", "--env", "A", "--", "b"], "--env 'A': written NAME=VALUE"),
     (["x", "--header", ": v", "--url", "http://a"], "--header ': v': written 'NAME: VALUE'"),
@@ -354,7 +355,7 @@ def test_edit_from_a_file_replaces_the_definition(shared, tmp_path):
 @pytest.mark.parametrize("arguments, said", [
     (["steady"], "what shall be changed? flags, or --file FILE"),
     (["steady", "--file", "x", "--cron", "@daily"], "either --file or flags that describe the change"),
-    (["steady", "--cron", "@daily", "--manual"], "--cron, --every, --at, --on and --manual: only one of them"),
+    (["steady", "--cron", "@daily", "--manual"], "--cron, --every, --every-after, --at, --rrule, --on and --manual: only one of them"),
     (["steady", "--cron", "61 * * * *"], "cron field 'minute': 61 is above 59"),
     ([], "action edit needs ACTION"),
 ])
