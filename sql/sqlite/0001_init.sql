@@ -96,6 +96,8 @@ CREATE INDEX event_key_sent ON event_key (sent_at_ms);
 
 -- The ledger: one row for each due time, manual trigger or event. No reference to the action: the ledger of a deleted one
 -- goes later (removed).
+-- Here and in `attempt`, which every run writes, words are compared one by one: for an IN of more than two SQLite builds a
+-- table, at each row written.
 CREATE TABLE run (
 	id                 BLOB PRIMARY KEY CHECK (length(id) = 16),
 	action_id          BLOB NOT NULL CHECK (length(action_id) = 16),
@@ -104,9 +106,9 @@ CREATE TABLE run (
 	kind               TEXT NOT NULL,
 	is_serial          INTEGER NOT NULL CHECK (is_serial IN (0, 1)),
 	max_concurrent     INTEGER NOT NULL DEFAULT 0, -- 0: any number
-	triggered_by       TEXT NOT NULL CHECK (triggered_by IN ('schedule','manual','event','backfill','retry','start')),
+	triggered_by       TEXT NOT NULL CHECK (triggered_by = 'schedule' OR triggered_by = 'manual' OR triggered_by = 'event' OR triggered_by = 'backfill' OR triggered_by = 'retry' OR triggered_by = 'start'),
 	due_at_ms          INTEGER NOT NULL,
-	state              TEXT NOT NULL CHECK (state IN ('pending','running','succeeded','failed','timed_out','cancelled','skipped','held')),
+	state              TEXT NOT NULL CHECK (state = 'pending' OR state = 'running' OR state = 'succeeded' OR state = 'failed' OR state = 'timed_out' OR state = 'cancelled' OR state = 'skipped' OR state = 'held'),
 	reason             TEXT NOT NULL,
 	attempt            INTEGER NOT NULL CHECK (attempt >= 0),
 	interruptions      INTEGER NOT NULL CHECK (interruptions >= 0),
@@ -140,7 +142,7 @@ CREATE INDEX run_running ON run (instance_id) WHERE state = 'running';
 CREATE INDEX run_ready ON run (kind, (created_at_ms - priority * 60000), due_at_ms) WHERE state = 'pending' AND not_before_ms IS NULL;
 CREATE INDEX run_later ON run (not_before_ms) WHERE state = 'pending' AND not_before_ms IS NOT NULL;
 -- For "what went wrong lately", which is asked of a long ledger with few such rows.
-CREATE INDEX run_trouble ON run (id) WHERE state IN ('failed', 'timed_out', 'held');
+CREATE INDEX run_trouble ON run (id) WHERE state = 'failed' OR state = 'timed_out' OR state = 'held';
 
 CREATE INDEX run_backfill ON run (action_id, backfill, state) WHERE backfill > 0;
 
@@ -184,7 +186,7 @@ CREATE TABLE attempt (
 	epoch          INTEGER NOT NULL,
 	attempt        INTEGER NOT NULL,
 	instance_id    BLOB,
-	outcome        TEXT NOT NULL CHECK (outcome IN ('succeeded','failed','timed_out','cancelled','interrupted')),
+	outcome        TEXT NOT NULL CHECK (outcome = 'succeeded' OR outcome = 'failed' OR outcome = 'timed_out' OR outcome = 'cancelled' OR outcome = 'interrupted'),
 	started_at_ms  INTEGER,
 	finished_at_ms INTEGER NOT NULL,
 	http_status    INTEGER,

@@ -515,8 +515,9 @@ bool run_is_pausing(const struct run *run);
  * and an index can hold it. Equal places: by due time, then id. */
 int64_t run_rank_ms(int64_t created_at_ms, int priority);
 
-/* "'pending','running',..." for SQL CHECKs, generated from the table. Static. */
-const char *run_state_sql_list(void);
+/* "state = 'pending' OR state = 'running' OR ..." for the CHECK of SQLite, generated from the
+ * table. Static. */
+const char *run_state_sql_check(void);
 
 /* `Idempotency-Key`: "<action id>/<due time>", the same for every attempt; of a run made by the nth
  * backfill with "/bn" behind it. */

@@ -15,6 +15,8 @@
  *
  * One row a state: its name and where it may go. Everything else that knows the
  * states (names in JSON, the CHECK of the SQL column) is made from these rows. */
+#include <string.h>
+
 #include "model/model_priv.h"
 
 #define TO(state) (1u << RUN_##state)
@@ -68,10 +70,10 @@ int64_t run_rank_ms(int64_t created_at_ms, int priority)
 	return created_at_ms - (int64_t)priority * RUN_AGEING_MS;
 }
 
-const char *run_state_sql_list(void)
+const char *run_state_sql_check(void)
 {
-#define X(state, name, moves) ",'" name "'"
-	static const char list[] = RUN_STATES(X);
+#define X(state, name, moves) " OR state = '" name "'"
+	static const char check[] = RUN_STATES(X);
 #undef X
-	return list + 1;
+	return check + strlen(" OR ");
 }

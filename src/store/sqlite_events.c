@@ -14,6 +14,8 @@ struct delivery {
 	struct err *err;
 	struct id event_id;
 	const char *name, *payload;
+	const struct run
+		*ended; /* whose end it is: its payload, once somebody waits; NULL: given */
 	const char *traceparent; /* NULL: none */
 	int depth;
 	/* of an alert: who waits for it from any action, who is named for it, whom it is about */
@@ -123,10 +125,13 @@ static int deliver_to(struct delivery *delivery, const struct id *action_id)
 
 static int deliver(struct delivery *delivery)
 {
+	auto_free char *payload = NULL;
 	struct id *subscribers = NULL;
 	size_t count = 0;
 	int status = list_subscribers(delivery, &subscribers, &count);
 
+	if (count > 0 && delivery->ended)
+		delivery->payload = payload = run_event_payload(delivery->ended);
 	for (size_t i = 0; i < count && status == 0; i++)
 		status = deliver_to(delivery, &subscribers[i]);
 	free(subscribers);
@@ -345,14 +350,13 @@ int announce_end(struct sqlite_db *db, const struct run *run, const struct seque
 	int64_t now_ms, struct err *err)
 {
 	auto_free char *name = run->action_name ? run_event_name(run) : NULL;
-	auto_free char *payload = name ? run_event_payload(run) : NULL;
 	struct delivery delivery = {
 		.db = db,
 		.now_ms = now_ms,
 		.err = err,
 		.event_id = id_derive(&run->id, &run->action_id, now_ms),
 		.name = name,
-		.payload = payload,
+		.ended = run,
 		.traceparent = run->traceparent,
 	};
 

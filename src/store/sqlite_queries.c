@@ -48,6 +48,9 @@
 	" AND (?3 IS NULL OR r.triggered_by = ?3)"                                                 \
 	" AND (?4 IS NULL OR r.due_at_ms >= ?4) AND (?5 IS NULL OR r.due_at_ms < ?5)"
 
+/* As the index run_trouble has it. */
+#define TROUBLE "(r.state = 'failed' OR r.state = 'timed_out' OR r.state = 'held')"
+
 /* run_rank_ms(), as the index run_ready has it. */
 #define RANK "(r.created_at_ms - r.priority * 60000)"
 _Static_assert(RUN_AGEING_MS == 60000, "the schema counts on it");

@@ -65,10 +65,12 @@ static void test_final_states_are_those_without_a_way_out(void **state)
 	assert_true(run_state_is_final(RUN_SKIPPED));
 }
 
-static void test_sql_list_has_every_state_once(void **state)
+static void test_sql_check_has_every_state_once(void **state)
 {
-	assert_string_equal(run_state_sql_list(), "'pending','running','succeeded','failed','timed_"
-						  "out','cancelled','skipped','held'");
+	assert_string_equal(run_state_sql_check(),
+		"state = 'pending' OR state = 'running' OR state = 'succeeded' OR state = 'failed' "
+		"OR state = 'timed_out' OR state = 'cancelled' OR state = 'skipped' OR "
+		"state = 'held'");
 }
 
 static void check_names(const char *const *names, int last, const char *last_name)
@@ -83,7 +85,7 @@ static void test_name_tables_end_where_their_enums_do(void **state)
 {
 	check_names(run_state_names, RUN_HELD, "held");
 	check_names(run_reason_names, REASON_SHUTDOWN, "shutdown");
-	check_names(run_trigger_names, TRIGGER_RETRY, "retry");
+	check_names(run_trigger_names, TRIGGER_START, "start");
 	check_names(action_kind_names, ACTION_KIND_COUNT - 1, "noop");
 	check_names(overlap_names, OVERLAP_CANCEL_RUNNING, "cancel_running");
 	check_names(on_interrupt_names, ON_INTERRUPT_HOLD, "hold");
@@ -233,7 +235,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_run_move_allows_the_pairs_of_the_table_and_no_other),
 		cmocka_unit_test(test_final_states_are_those_without_a_way_out),
-		cmocka_unit_test(test_sql_list_has_every_state_once),
+		cmocka_unit_test(test_sql_check_has_every_state_once),
 		cmocka_unit_test(test_name_tables_end_where_their_enums_do),
 		cmocka_unit_test(test_run_to_json_when_pending_writes_nulls),
 		cmocka_unit_test(test_run_to_json_when_finished_writes_times_and_result),
