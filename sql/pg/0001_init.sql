@@ -489,6 +489,14 @@ CREATE FUNCTION gathering.has_place(in_action uuid, in_max integer) RETURNS bool
 		AND o.state IN ('pending','running')) < in_max
 $place$;
 
+-- Actions of which as many run as their max_concurrent allows. has_place() decides; this spares asking it for each of the
+-- thousands that may wait behind such an action.
+CREATE FUNCTION gathering.at_max() RETURNS TABLE (ret_action uuid, ret_max integer) ROWS 100 LANGUAGE sql STABLE
+SET enable_seqscan = off AS $at_max$
+	SELECT r.action_id, r.max_concurrent FROM gathering.run r WHERE r.state = 'running' AND r.max_concurrent > 0
+	GROUP BY r.action_id, r.max_concurrent HAVING count(*) >= r.max_concurrent
+$at_max$;
+
 -- Does a limit count the runs of this kind and action? NULL: any.
 CREATE FUNCTION gathering.is_counted(in_limit_kind text, in_limit_tag text, in_kind text, in_action uuid) RETURNS boolean
 LANGUAGE sql STABLE AS $counted$
@@ -498,15 +506,21 @@ $counted$;
 
 -- Of those that may start, in line, as many as capacity and limits allow; locked. Whoever else would start a run that one
 -- of the limits counts waits until we are done, so what is running is counted after that lock, in a statement of its own.
+-- Those that a limit keeps waiting are passed over at the price of an index entry: a kind that is full is not asked for, the
+-- actions of a full tag are left out by a hash (NOT IN), and when a limit becomes full the line is begun anew without them.
+-- Of each kind's line only as many are looked at as can be taken, and 100 more for such as somebody holds.
 CREATE FUNCTION gathering.pick_limited(
 	in_kinds text[], in_capacity integer[], in_limit_kinds text[], in_limit_tags text[], in_limit_max integer[])
 RETURNS uuid[] LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $pick$
 DECLARE
 	names text[] := ARRAY(SELECT coalesce(l.kind, '') || '/' || coalesce(l.tag, '') FROM unnest(in_limit_kinds, in_limit_tags) l(kind, tag));
 	capacity integer[] := in_capacity;
+	kinds text[]; -- NULL in the place of one that can have no more
+	full_tags text[];
 	room integer[];
 	picked uuid[] := '{}';
 	actions uuid[] := '{}';
+	is_full boolean;
 	c record;
 BEGIN
 	IF EXISTS (SELECT 1 FROM unnest(names) n WHERE NOT EXISTS (SELECT 1 FROM gathering.limit_lock l WHERE l.name = n)) THEN
@@ -516,24 +530,41 @@ BEGIN
 	room := ARRAY(SELECT l.max - (SELECT count(*) FROM gathering.run r WHERE r.state = 'running'
 			AND gathering.is_counted(l.kind, l.tag, r.kind, r.action_id))
 		FROM unnest(in_limit_kinds, in_limit_tags, in_limit_max) WITH ORDINALITY l(kind, tag, max, n) ORDER BY l.n);
-	FOR c IN SELECT r.id, r.action_id, r.max_concurrent, array_position(in_kinds, r.kind) AS kind, ARRAY(
-			SELECT l.n FROM unnest(in_limit_kinds, in_limit_tags) WITH ORDINALITY l(kind, tag, n)
-			WHERE gathering.is_counted(l.kind, l.tag, r.kind, r.action_id)) AS counted
-		FROM gathering.run r WHERE r.state = 'pending' AND r.not_before IS NULL
-			AND (NOT r.is_serial OR gathering.has_turn(r.action_id, r.due_at, r.backfill))
-			AND (r.max_concurrent = 0 OR gathering.has_place(r.action_id, r.max_concurrent))
-		ORDER BY gathering.rank(r.created_at, r.priority), r.due_at, r.id
 	LOOP
-		CONTINUE WHEN capacity[c.kind] <= 0 OR EXISTS (SELECT 1 FROM unnest(c.counted) n WHERE room[n] <= 0);
-		CONTINUE WHEN c.max_concurrent > 0 AND NOT gathering.has_place(
-			c.action_id, c.max_concurrent - cardinality(array_positions(actions, c.action_id)));
-		PERFORM 1 FROM gathering.run r WHERE r.id = c.id AND r.state = 'pending' FOR NO KEY UPDATE SKIP LOCKED;
-		CONTINUE WHEN NOT FOUND;
-		picked := picked || c.id;
-		actions := actions || c.action_id;
-		capacity[c.kind] := capacity[c.kind] - 1;
-		room := ARRAY(SELECT room[n] - (n = ANY (c.counted))::integer FROM generate_subscripts(room, 1) n ORDER BY n);
-		EXIT WHEN 0 >= ALL (capacity);
+		kinds := ARRAY(SELECT CASE WHEN capacity[k.n] > 0 AND NOT EXISTS (
+				SELECT 1 FROM unnest(in_limit_kinds, in_limit_tags, room) l(kind, tag, room)
+				WHERE l.tag IS NULL AND (l.kind IS NULL OR l.kind = k.kind) AND l.room <= 0) THEN k.kind END
+			FROM unnest(in_kinds) WITH ORDINALITY k(kind, n) ORDER BY k.n);
+		full_tags := ARRAY(SELECT l.tag FROM unnest(in_limit_kinds, in_limit_tags, room) l(kind, tag, room)
+			WHERE l.kind IS NULL AND l.tag IS NOT NULL AND l.room <= 0);
+		is_full := false;
+		FOR c IN SELECT r.id, r.action_id, r.max_concurrent, k.n AS kind, ARRAY(
+				SELECT l.n FROM unnest(in_limit_kinds, in_limit_tags) WITH ORDINALITY l(kind, tag, n)
+				WHERE gathering.is_counted(l.kind, l.tag, k.kind, r.action_id)) AS counted
+			FROM unnest(kinds, capacity) WITH ORDINALITY k(kind, capacity, n), LATERAL (
+				SELECT r.id, r.action_id, r.max_concurrent, r.due_at, gathering.rank(r.created_at, r.priority) AS rank FROM gathering.run r
+				WHERE r.state = 'pending' AND r.not_before IS NULL AND r.kind = k.kind
+					AND r.action_id NOT IN (SELECT t.action_id FROM gathering.action_tag t WHERE t.tag = ANY (full_tags))
+					AND (NOT r.is_serial OR gathering.has_turn(r.action_id, r.due_at, r.backfill))
+					AND (r.max_concurrent = 0 OR (r.action_id, r.max_concurrent) NOT IN (SELECT * FROM gathering.at_max())
+						AND gathering.has_place(r.action_id, r.max_concurrent))
+				ORDER BY gathering.rank(r.created_at, r.priority), r.due_at, r.id
+				LIMIT greatest(k.capacity, 0) + cardinality(picked) + 100) r
+			ORDER BY r.rank, r.due_at, r.id
+		LOOP
+			CONTINUE WHEN capacity[c.kind] <= 0 OR c.id = ANY (picked) OR EXISTS (SELECT 1 FROM unnest(c.counted) n WHERE room[n] <= 0);
+			CONTINUE WHEN c.max_concurrent > 0 AND NOT gathering.has_place(
+				c.action_id, c.max_concurrent - cardinality(array_positions(actions, c.action_id)));
+			PERFORM 1 FROM gathering.run r WHERE r.id = c.id AND r.state = 'pending' FOR NO KEY UPDATE SKIP LOCKED;
+			CONTINUE WHEN NOT FOUND;
+			picked := picked || c.id;
+			actions := actions || c.action_id;
+			capacity[c.kind] := capacity[c.kind] - 1;
+			room := ARRAY(SELECT room[n] - (n = ANY (c.counted))::integer FROM generate_subscripts(room, 1) n ORDER BY n);
+			is_full := capacity[c.kind] <= 0 OR EXISTS (SELECT 1 FROM unnest(c.counted) n WHERE room[n] <= 0);
+			EXIT WHEN is_full;
+		END LOOP;
+		EXIT WHEN NOT is_full;
 	END LOOP;
 	RETURN picked;
 END
@@ -577,7 +608,8 @@ BEGIN
 		SELECT r.id, r.action_id, r.is_serial, r.max_concurrent FROM gathering.run r
 		WHERE r.state = 'pending' AND r.not_before IS NULL AND r.kind = k.kind
 			AND (NOT r.is_serial OR gathering.has_turn(r.action_id, r.due_at, r.backfill))
-			AND (r.max_concurrent = 0 OR gathering.has_place(r.action_id, r.max_concurrent))
+			AND (r.max_concurrent = 0 OR (r.action_id, r.max_concurrent) NOT IN (SELECT * FROM gathering.at_max())
+				AND gathering.has_place(r.action_id, r.max_concurrent))
 		ORDER BY gathering.rank(r.created_at, r.priority), r.due_at, r.id LIMIT greatest(k.capacity, 0) FOR NO KEY UPDATE SKIP LOCKED) c;
 	END IF;
 	IF picked IS NULL THEN

@@ -3,12 +3,13 @@
 others obey. (Under load: test_cluster_*.py.)"""
 import os
 import signal
+import statistics
 import time
 
 import pytest
 
 from gang import psql
-from harness import wait_for
+from harness import wait_for, wait_lines
 from pg import cluster, clusters  # noqa: F401 (fixtures)
 from test_scheduling import assert_every_due_time_once, shell, wait_running
 
@@ -183,3 +184,24 @@ def test_the_due_times_of_a_frozen_instance_are_claimed_by_the_other(gang, targe
     pause_all(a, [d["name"] for d in definitions])
     for definition in definitions:
         assert_every_due_time_once(a.runs(definition["name"]), 1000)
+
+
+HEARS_TERM = 'trap "date +%s.%N > {0}/$GATHERING_RUN_ID; exit 1" TERM; echo ready > {0}/$GATHERING_RUN_ID.began; while :; do sleep 0.02; done'
+
+
+def test_what_is_asked_of_another_instance_is_heard_at_once(gang, tmp_path):  # noqa: F811
+    """Heartbeats are rare here: only the owner's being told ends a run in time."""
+    one, two = gang(2, lease="10m", heartbeat="2m")
+    one.create(name="long", overlap="allow", **shell(HEARS_TERM.format(tmp_path)))
+    took = []
+    for n in range(8):
+        run = one.post("/api/v1/actions/long/run").json["id"]
+        owner = one.wait_run(run, states=["running"])["instance_id"]
+        wait_lines(tmp_path / f"{run}.began", "the trap")
+        other, verb = (two if owner == one.id else one), ("cancel", "pause")[n % 2]
+        asked = time.time()
+        assert other.post(f"/api/v1/runs/{run}/{verb}").status == 202
+        took.append(float(wait_lines(tmp_path / run, "TERM")[0]) - asked)
+        assert other.wait_run(run)["state"] == ("cancelled", "held")[n % 2]
+    print(f"heard after {statistics.median(took) * 1000:.0f} ms (median of {len(took)}, worst {max(took) * 1000:.0f} ms)")
+    assert statistics.median(took) < 5

@@ -23,7 +23,7 @@ def fill(cluster):
         JOIN gathering.action s ON s.name = 'seed' JOIN gathering.definition d ON d.action_id = s.id WHERE a.name <> 'seed'""")
     cluster.sql("""INSERT INTO gathering.action_tag SELECT a.id, a.name FROM gathering.action a""")
     cluster.sql(f"""INSERT INTO gathering.run SELECT (jsonb_populate_record(r, jsonb_build_object(
-        'id', gen_random_uuid(), 'action_id', a.id, 'due_at', r.due_at - n * interval '1 minute'))).*
+        'id', gen_random_uuid(), 'action_id', a.id, 'finished_at', now() - interval '1 hour', 'due_at', r.due_at - n * interval '1 minute'))).*
         FROM gathering.run r, gathering.action a, generate_series(1, {RUNS_EACH}) n WHERE a.name <> 'seed'""")
     cluster.sql("""INSERT INTO gathering.attempt SELECT (jsonb_populate_record(t, jsonb_build_object('run_id', r.id))).*
         FROM gathering.attempt t, gathering.run r WHERE r.id <> t.run_id""")
@@ -43,6 +43,10 @@ def use_everything(server):
     server.create(name="told", schedule={"on": "order.created"}, **shell("true"))
     assert server.post("/api/v1/events/order.created", {"id": 1}).status in (200, 201, 202)
     wait_for(lambda: server.runs("told", state="succeeded"), "the run of an event")
+    server.create(name="bad", on_failure="told", expect_success_within="100ms", **shell("false"))
+    server.wait_run(server.post("/api/v1/actions/bad/run").json["id"])
+    wait_for(lambda: len(server.runs("told")) == 2, "an alert")
+    wait_for(lambda: "gathering_actions_late_total 1\n" in server.get("/metrics").body.decode(), "a deadline")
     run = server.post("/api/v1/actions/a80/run").json["id"]
     server.wait_run(run)
     assert server.get(f"/api/v1/runs/{run}/output").status == 200
@@ -52,7 +56,8 @@ def use_everything(server):
     assert server.post(f"/api/v1/runs/{slow}/cancel").status == 202
     server.wait_run(slow, states=["cancelled"])
     definition = server.get("/api/v1/actions/a81").json
-    assert server.request("PUT", "/api/v1/actions/a81", {**definition, "priority": 3}).status == 200
+    assert server.request("PUT", "/api/v1/actions/a81", {**definition, "priority": 3, "retention": {"count": 4}}).status == 200
+    wait_for(lambda: len(server.runs("a81")) == 4, "the retention")
     for verb in ("pause", "resume"):
         assert server.post(f"/api/v1/actions/a82/{verb}").status == 200
     assert server.request("DELETE", "/api/v1/actions/a83").status == 204
@@ -81,7 +86,7 @@ def test_no_statement_walks_a_table_of_a_long_ledger(servers, clusters):  # noqa
     fill(cluster)
     with open(cluster.folder + "/log", encoding="utf-8", errors="replace") as log:
         log.seek(0, 2)
-        server = servers(database=cluster.url, exec_enabled=True).start()
+        server = servers(database=cluster.url, exec_enabled=True, retention_every="3s").start()
         use_everything(server)
         server.stop()
         text = log.read()
