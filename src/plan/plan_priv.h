@@ -85,11 +85,12 @@ struct rrule;
 struct zone;
 
 /* Reads `rrule` of the spec, which counts from start_at_ms (0: start_at is not given) on the zone's
- * clock. *ret_until_ms is the end that UNTIL names, DUE_MAX_MS when there is none. `warning` gets
- * remarks, "" when there are none. ERR_INVALID on "/rrule". *ret_rule is the caller's (free). */
+ * clock. `warning` gets remarks. ERR_INVALID on "/rrule". *ret_rule is the caller's (free). */
 int rrule_parse(const struct schedule_spec *spec, const struct zone *zone, int64_t start_at_ms,
-	struct rrule **ret_rule, int64_t *ret_until_ms, char warning[static CRON_WARNING_SIZE],
-	struct err *err);
+	struct rrule **ret_rule, char warning[static CRON_WARNING_SIZE], struct err *err);
+
+/* The end that UNTIL names; DUE_MAX_MS when there is none. */
+int64_t rrule_until_ms(const struct rrule *rule);
 
 /* Every minute, hour or second, or some of them: keeps its rhythm through changes of the clock. */
 bool rrule_is_interval_like(const struct rrule *rule);

@@ -19,6 +19,9 @@
 #define ALL_HOURS ((UINT32_C(1) << 24) - 1)
 #define THURSDAY  4 /* 1970-01-01 */
 
+const int64_t rrule_freq_s[FREQ_YEARLY + 1] = {1, 60, 3600, SECONDS_PER_DAY, 7 * SECONDS_PER_DAY,
+	INT64_C(30) * SECONDS_PER_DAY, INT64_C(365) * SECONDS_PER_DAY};
+
 static int64_t floor_div(int64_t a, int64_t b)
 {
 	return a / b - (a % b < 0);
@@ -367,10 +370,6 @@ int64_t rrule_base_count(const struct rrule *rule, int64_t from_local_s, int64_t
 void rrule_period(
 	const struct rrule *rule, int64_t local_s, int64_t *ret_from_s, int64_t *ret_limit_s)
 {
-	static const int lengths[] = {[FREQ_SECONDLY] = 1,
-		[FREQ_MINUTELY] = 60,
-		[FREQ_HOURLY] = 3600,
-		[FREQ_DAILY] = SECONDS_PER_DAY};
 	int64_t number = unit_number(rule, local_s);
 
 	if (rule->freq == FREQ_YEARLY) {
@@ -386,8 +385,8 @@ void rrule_period(
 		*ret_from_s = (number * 7 - THURSDAY + rule->week_start) * SECONDS_PER_DAY;
 		*ret_limit_s = *ret_from_s + INT64_C(7) * SECONDS_PER_DAY;
 	} else {
-		*ret_from_s = number * lengths[rule->freq];
-		*ret_limit_s = *ret_from_s + lengths[rule->freq];
+		*ret_from_s = number * rrule_freq_s[rule->freq];
+		*ret_limit_s = *ret_from_s + rrule_freq_s[rule->freq];
 	}
 }
 
@@ -436,7 +435,6 @@ static void set_clock(struct rrule *rule)
 
 bool rrule_finish(struct rrule *rule, const char **ret_why)
 {
-	static const int seconds[] = {1, 60, 3600};
 	const struct times *times = &rule->times;
 
 	rule->origin = unit_number(rule, rule->origin_s);
@@ -448,7 +446,7 @@ bool rrule_finish(struct rrule *rule, const char **ret_why)
 	if (!times->hours || !times->minutes || !times->seconds)
 		return false;
 	if (rule->clock == CLOCK_SAME ||
-		SECONDS_PER_DAY % (seconds[rule->freq] * rule->interval) == 0) {
+		SECONDS_PER_DAY % (rrule_freq_s[rule->freq] * rule->interval) == 0) {
 		rule->times_a_day = time_count(rule, 0, SECONDS_PER_DAY);
 		return rule->times_a_day > 0;
 	}

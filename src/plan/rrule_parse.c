@@ -62,11 +62,9 @@ static const struct {
 	[PART_BYSETPOS] = {"BYSETPOS", 1, RRULE_NUMBERS_MAX, true, ALL_FREQS},
 };
 
-/* In the order of enum rrule_freq, and their lengths at least. */
+/* In the order of enum rrule_freq. */
 static const char *const freq_names[] = {
 	"SECONDLY", "MINUTELY", "HOURLY", "DAILY", "WEEKLY", "MONTHLY", "YEARLY"};
-static const int64_t freq_lengths_s[] = {1, 60, 3600, SECONDS_PER_DAY, 7 * SECONDS_PER_DAY,
-	INT64_C(30) * SECONDS_PER_DAY, INT64_C(365) * SECONDS_PER_DAY};
 static const char day_names[] = "SUMOTUWETHFRSA";
 
 struct piece {
@@ -355,7 +353,7 @@ static int64_t last_instant(const struct zone *zone, int64_t local_s)
 	return last_s;
 }
 
-static int read_until(const struct reader *reader, const struct zone *zone, int64_t *ret_until_ms)
+static int read_until(const struct reader *reader, const struct zone *zone)
 {
 	const struct piece *value = &reader->values[PART_UNTIL];
 	char shown[EXCERPT_SIZE];
@@ -368,7 +366,8 @@ static int read_until(const struct reader *reader, const struct zone *zone, int6
 			"'%s' is not a time such as 20261231T235959Z, or 20261231 on the zone's "
 			"clock",
 			excerpt(value->at, value->len, shown));
-	*ret_until_ms = (value->len == 16 ? until_s : last_instant(zone, until_s)) * 1000 + 999;
+	reader->rule->until_ms =
+		(value->len == 16 ? until_s : last_instant(zone, until_s)) * 1000 + 999;
 	return ERR_NONE;
 }
 
@@ -523,7 +522,7 @@ static int read_rule(struct reader *reader, const char *text, bool *ret_is_deriv
 
 	rule->interval = 1;
 	if (split_parts(reader, text) < 0 || read_freq(reader) < 0 || check_parts(reader) < 0 ||
-		read_amount(reader, PART_INTERVAL, INTERVAL_MAX_S / freq_lengths_s[rule->freq],
+		read_amount(reader, PART_INTERVAL, INTERVAL_MAX_S / rrule_freq_s[rule->freq],
 			&rule->interval) < 0 ||
 		read_amount(reader, PART_COUNT, RRULE_COUNT_MAX, &reader->count) < 0 ||
 		read_week_start(reader) < 0 || read_times(reader, &start) < 0 ||
@@ -558,28 +557,27 @@ static int settle(struct reader *reader, bool has_start)
 }
 
 int rrule_parse(const struct schedule_spec *spec, const struct zone *zone, int64_t start_at_ms,
-	struct rrule **ret_rule, int64_t *ret_until_ms, char warning[static CRON_WARNING_SIZE],
-	struct err *err)
+	struct rrule **ret_rule, char warning[static CRON_WARNING_SIZE], struct err *err)
 {
 	auto_free struct rrule *rule = xcalloc(1, sizeof(*rule));
 	struct reader reader = {.rule = rule, .err = err};
-	int64_t start_s = start_at_ms / 1000, until_ms = DUE_MAX_MS;
+	int64_t start_s = start_at_ms / 1000;
 	bool is_derived = false;
 
 	rule->first_s = INT64_MIN;
 	rule->last_s = DUE_MAX_S;
+	rule->until_ms = DUE_MAX_MS;
 	if (spec->start_at) {
 		rule->origin_s = start_s + zone_find(zone, start_s).offset_s;
 		rule->first_s = rule->origin_s + (start_at_ms % 1000 > 0);
 	}
-	if (read_rule(&reader, spec->rrule, &is_derived) < 0 ||
-		read_until(&reader, zone, &until_ms) < 0 || settle(&reader, spec->start_at) < 0)
+	if (read_rule(&reader, spec->rrule, &is_derived) < 0 || read_until(&reader, zone) < 0 ||
+		settle(&reader, spec->start_at) < 0)
 		return ERR_INVALID;
 	if (!spec->start_at && (is_derived || rule->interval > 1))
 		cron_warn(warning,
 			"without start_at the rule counts from 1970-01-01T00:00:00, a Thursday, on "
 			"the zone's clock");
-	*ret_until_ms = until_ms;
 	*ret_rule = take_ptr(rule);
 	return ERR_NONE;
 }
@@ -587,4 +585,9 @@ int rrule_parse(const struct schedule_spec *spec, const struct zone *zone, int64
 bool rrule_is_interval_like(const struct rrule *rule)
 {
 	return rule->freq < FREQ_DAILY;
+}
+
+int64_t rrule_until_ms(const struct rrule *rule)
+{
+	return rule->until_ms;
 }

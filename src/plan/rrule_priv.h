@@ -25,6 +25,9 @@ enum rrule_freq {
 #define RRULE_NUMBER_WORDS 6
 #define RRULE_ORDINAL_MAX  53 /* of a weekday in a year */
 
+/* How long the periods are at least, in seconds. */
+extern const int64_t rrule_freq_s[FREQ_YEARLY + 1];
+
 /* A list of numbers, each counted from the first (bits of `up`) or from the last (`down`). */
 struct numbers {
 	uint64_t up[RRULE_NUMBER_WORDS], down[RRULE_NUMBER_WORDS];
@@ -49,6 +52,7 @@ struct rrule {
 	int64_t origin;   /* the number of the year, month, ... that it lies in: INTERVAL's phase */
 	int64_t first_s;  /* where COUNT begins, and nothing is before; INT64_MIN: no COUNT */
 	int64_t last_s;   /* nor after */
+	int64_t until_ms; /* UNTIL; DUE_MAX_MS: none */
 	struct times times;
 	uint16_t months;
 	uint32_t month_days, month_days_from_last; /* bits 1 to 31; both 0: all */

@@ -64,12 +64,13 @@ static int parse_cron(const struct schedule_spec *spec, struct schedule *schedul
 static int parse_rrule(const struct schedule_spec *spec, struct schedule *schedule, struct err *err)
 {
 	struct local_times *local = &schedule->local;
-	int64_t until_ms = DUE_MAX_MS, start_ms = schedule->start_at_ms;
-	int code = rrule_parse(
-		spec, schedule->zone, start_ms, &local->rrule, &until_ms, schedule->warning, err);
+	int64_t until_ms, start_ms = schedule->start_at_ms;
+	int code =
+		rrule_parse(spec, schedule->zone, start_ms, &local->rrule, schedule->warning, err);
 
 	if (code != ERR_NONE)
 		return code;
+	until_ms = rrule_until_ms(local->rrule);
 	local->is_interval_like = rrule_is_interval_like(local->rrule);
 	code = check_gaps(
 		spec, schedule, spec->start_at ? (start_ms + 999) / 1000 : BORN_AT_S, err);

@@ -335,7 +335,7 @@ static void add_part(struct expression *expr, struct seed *seed, const char *nam
 
 		expr->sets[field][value] = true;
 		if (field == 5)
-			add(expr, "%s%.2s", i ? "," : "", "SUMOTUWETHFRSA" + (size_t)value * 2);
+			add(expr, "%s%.2s", i ? "," : "", &"SUMOTUWETHFRSA"[(size_t)value * 2]);
 		else
 			add(expr, "%s%d", i ? "," : "", value);
 	}
