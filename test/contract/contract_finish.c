@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "rig.h"
-#include "store/live.h"
 
 #define T0 RIG_EPOCH_MS
 

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "rig.h"
-#include "store/live.h"
 
 /* RUNS() gives defaults that a row of a test may replace. */
 #pragma GCC diagnostic ignored "-Woverride-init"
@@ -545,6 +544,15 @@ static void test_output_of_each_attempt(void **state)
 	assert_output(rig, run, 0, "");
 	assert_output(rig, run, 2, ""); /* the number was given back and used again */
 	assert_output(rig, run, 1, "one");
+	get.epoch = 2;
+	assert_int_equal(rig_do(rig, get_output, &get), 0); /* the one that was interrupted */
+	assert_memory_equal(get.ret_output, "cut", get.ret_len);
+	assert_int_equal(get.ret_attempt, 2);
+	assert_false(get.ret_is_live);
+	store_get_output_fini(&get);
+	get.epoch = 4;
+	assert_int_equal(rig_do(rig, get_output, &get), ERR_NOT_FOUND);
+	get.epoch = 0;
 	get.attempt = 3;
 	assert_int_equal(rig_do(rig, get_output, &get), ERR_NOT_FOUND);
 	assert_int_equal(rig_do(rig, get_output, &unknown), ERR_NOT_FOUND);

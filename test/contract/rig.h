@@ -13,6 +13,7 @@
 /* needs the ones above */
 #include <cmocka.h>
 
+#include "store/live.h"
 #include "store/store.h"
 
 #define RIG_EPOCH_MS INT64_C(1800000000000) /* where the clock of each test begins */

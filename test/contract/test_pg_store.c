@@ -249,6 +249,48 @@ static void test_close_while_opening(void **state)
 	}
 }
 
+/* --- output while it comes --- */
+
+static void assert_live(struct rig *rig, const struct run *run, int64_t epoch, const char *expected)
+{
+	struct store_get_output get = {.run_id = run->id, .epoch = epoch};
+
+	assert_int_equal(rig_do(rig, get_output, &get), expected ? 0 : ERR_NOT_FOUND);
+	if (expected) {
+		assert_true(get.ret_is_live);
+		assert_int_equal(get.ret_total, 100);
+		assert_int_equal(get.ret_attempt, run->attempt);
+		assert_int_equal(get.ret_len, strlen(expected));
+		assert_memory_equal(get.ret_output, expected, get.ret_len);
+	}
+	store_get_output_fini(&get);
+}
+
+static void test_output_put_while_it_runs_is_read_by_its_epoch_until_it_goes(void **state)
+{
+	struct rig *rig = *state;
+	struct run *run = rig_start(rig, rig_create(rig, "a", "", T0), T0);
+	struct store_put_live put = {
+		.run_id = run->id, .epoch = run->epoch, .output = "one", .len = 3, .total = 100};
+
+	assert_live(rig, run, run->epoch, NULL);
+	assert_int_equal(rig_do(rig, put_live, &put), 0);
+	assert_live(rig, run, run->epoch, "one");
+	assert_live(rig, run, run->epoch + 1, NULL);
+	assert_live(rig, run, 0, NULL); /* of those that ended */
+	put.output = "three";
+	put.len = 5;
+	put.epoch++; /* not ours any more: nothing is written */
+	assert_int_equal(rig_do(rig, put_live, &put), 0);
+	assert_live(rig, run, put.epoch, NULL);
+	put.epoch--;
+	assert_int_equal(rig_do(rig, put_live, &put), 0);
+	assert_live(rig, run, run->epoch, "three");
+	put.output = NULL;
+	assert_int_equal(rig_do(rig, put_live, &put), 0);
+	assert_live(rig, run, run->epoch, NULL);
+}
+
 /* --- several instances --- */
 
 /* Asks as another instance. */
@@ -487,6 +529,7 @@ int main(void)
 		RIG_TEST(test_failed_migration_leaves_nothing),
 		RIG_TEST(test_nobody_there_is_unavailable),
 		RIG_TEST(test_close_while_opening),
+		RIG_TEST(test_output_put_while_it_runs_is_read_by_its_epoch_until_it_goes),
 		RIG_TEST(test_lease_holds_while_it_is_extended),
 		RIG_TEST(test_reap_lets_a_dead_ones_runs_be_recovered),
 		RIG_TEST(test_lost_connections_lose_and_double_nothing),

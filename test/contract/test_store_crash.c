@@ -15,7 +15,6 @@
 #include "base/clock.h"
 #include "rig.h"
 #include "seed.h"
-#include "store/live.h"
 
 #define ACTIONS   12
 #define ROUNDS    15

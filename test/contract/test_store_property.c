@@ -8,7 +8,6 @@
 
 #include "rig.h"
 #include "seed.h"
-#include "store/live.h"
 
 #define STEPS       1200
 #define NAMES       6

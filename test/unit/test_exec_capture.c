@@ -146,6 +146,86 @@ static void test_random_writes_agree_with_a_model(void **state)
 		try_random(&seed);
 }
 
+/* --- from somewhere on --- */
+
+/* What is read from `from` on is what was written there, or from the first byte behind it that is
+ * still there. Returns how many bytes were read. */
+static size_t assert_part(const char *all, size_t total, int64_t from, int64_t got_from,
+	const char *bytes, size_t len)
+{
+	assert_true(got_from >= from && got_from + (int64_t)len <= (int64_t)total);
+	assert_memory_equal(bytes, all + got_from, len);
+	return len;
+}
+
+/* A reader that begins anywhere and goes on to the end has every byte once, but those of one hole.
+ */
+static void assert_readable_from(
+	const struct capture *capture, const char *all, size_t total, int64_t from, size_t piece)
+{
+	size_t read = 0, missing = 0, len;
+	int holes = 0;
+
+	for (int64_t at = from; at < (int64_t)total; at += (int64_t)len) {
+		int64_t got_from = at;
+		auto_free char *bytes = capture_from(capture, &got_from, piece, &len);
+
+		assert_true(len > 0 && len <= piece);
+		read += assert_part(all, total, at, got_from, bytes, len);
+		missing += (size_t)(got_from - at);
+		holes += got_from > at;
+		at = got_from;
+	}
+	assert_true(holes <= 1);
+	assert_int_equal(read + missing, total - (size_t)from);
+}
+
+static void assert_kept_readable_from(
+	const struct capture *capture, const char *all, size_t total, int64_t from)
+{
+	size_t len, read = 0, missing = 0;
+	auto_free char *text = capture_copy(capture, &len);
+	struct exec_output output = {.len = 1};
+
+	for (int64_t at = from; output.len > 0; at = output.from + (int64_t)output.len) {
+		exec_kept_from(text, len, capture->total, at, &output);
+		read += assert_part(all, total, at, output.from, output.bytes, output.len);
+		missing += output.len > 0 ? (size_t)(output.from - at) : 0;
+	}
+	assert_int_equal(read + missing, total - (size_t)from);
+}
+
+/* The program writes lines that look like our mark, too. */
+static void test_output_is_read_on_from_anywhere_while_it_runs_and_when_it_has_ended(void **state)
+{
+	static const char *const lines[] = {"[... 12 bytes left out ...]\n", "[... ", "x",
+		"a line\n", "[... 99999999999999999999 bytes left out ...]\n"};
+	static char all[20000];
+	struct seed seed = seed_start("capture-from");
+
+	for (int i = 0; i < 100; i++) {
+		struct capture capture;
+		size_t total = 0;
+
+		capture_init(&capture, 8 + seed_below(&seed, 3000));
+		for (size_t n = seed_below(&seed, 300); n > 0; n--) {
+			const char *line = lines[seed_below(&seed, COUNT_OF(lines))];
+
+			capture_write(&capture, line, strlen(line));
+			memcpy(all + total, line, strlen(line));
+			total += strlen(line);
+		}
+		for (int n = 0; n < 10; n++) {
+			int64_t from = (int64_t)seed_below(&seed, total + 1);
+
+			assert_readable_from(
+				&capture, all, total, from, 1 + seed_below(&seed, 500));
+			assert_kept_readable_from(&capture, all, total, from);
+		}
+		capture_fini(&capture);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -156,6 +236,8 @@ int main(void)
 		cmocka_unit_test(test_a_line_that_ends_at_the_cut_gets_no_empty_one),
 		cmocka_unit_test(test_nothing_kept_still_counts),
 		cmocka_unit_test(test_random_writes_agree_with_a_model),
+		cmocka_unit_test(
+			test_output_is_read_on_from_anywhere_while_it_runs_and_when_it_has_ended),
 	};
 
 	return cmocka_run_group_tests_name("exec_capture", tests, NULL, NULL);
