@@ -101,7 +101,7 @@ static const char helpers_text[] =
 	" deadline) VALUES (spec.id(1), 'hook', 'hook', 'hook', 3600000, gathering.clock()) $$;"
 	/* a backfill of action 1 whose next due time is ten minutes before the action's */
 	"CREATE FUNCTION spec.backfill() RETURNS void LANGUAGE sql AS $$"
-	" INSERT INTO gathering.backfill VALUES (spec.id(50), spec.id(1), 1, 'running', 'none', 'a',"
+	" INSERT INTO gathering.backfill VALUES (spec.id(50), spec.id(1), 1, 'running', 'all', 'a',"
 	" '{}', spec.at(-600), spec.at(0), spec.at(-600), 10, 0, 0, 1000, 10, now(), now()) $$;"
 	"CREATE FUNCTION spec.advance(run integer) RETURNS record LANGUAGE sql AS $$"
 	" SELECT gathering.advance_backfill(spec.id(50), spec.at(-600), ARRAY[spec.id(run)],"
@@ -137,7 +137,7 @@ static const struct spec specs[] = {
 	 "SELECT b.state || ' ' || coalesce((SELECT string_agg(state, ' ') FROM gathering.run), '(none)') FROM gathering.backfill b",
 	 {"cancelled cancelled", "cancelled (none)"}},
 	{"claim, take of a backfill's run, serial: one at a time",
-	 "SELECT spec.action('skip'), spec.backfill(); SELECT spec.run(100, 'pending'); UPDATE gathering.run SET backfill = 1",
+	 "SELECT spec.action('skip'), spec.backfill(); SELECT spec.run(100, 'pending'); UPDATE gathering.run SET backfill = 1, priority = -100",
 	 {"SELECT spec.claim(7, 201)", "SELECT spec.take(8)"},
 	 RUNS, {"pending running", "running"}}, /* the last: the lock was skipped */
 	{"boot, boot: the service starts once",
