@@ -33,11 +33,10 @@ def date_parts(dice, freq):
     if chance() < 0.35:
         parts["BYMONTH"] = text(some(dice, 1, 12, 5))
     if freq == "YEARLY" and chance() < 0.2:
-        # never alone: dateutil and rrule then take the whole week instead of the start's weekday
-        parts["BYWEEKNO"] = text(n if n <= 40 else n - 93 for n in some(dice, 1, 92, 4) if n not in range(52, 54))
+        # never alone: dateutil and rrule then take the whole week instead of the start's weekday; and week -52, in
+        # December the first of the next year, is unknown to them there
+        parts["BYWEEKNO"] = text(n if n <= 40 else 40 - n for n in some(dice, 1, 80, 4))
         parts["BYDAY"] = weekdays(dice, 0)
-        if not parts["BYWEEKNO"]:
-            parts["BYWEEKNO"] = "20"
         return parts
     if freq in ("YEARLY", "HOURLY", "MINUTELY", "SECONDLY") and chance() < 0.2:
         parts["BYYEARDAY"] = text(either_end(dice, some(dice, 1, 366, 8)))
@@ -99,6 +98,14 @@ def shift_elsewhere(dice):
     start, from_s = moments(dice, (11, 20))  # on every clock of these zones between 5 and 22
     freq = dice.choice(["YEARLY", "MONTHLY", "WEEKLY", "DAILY"])
     return rule_text(dice, freq, (5, 22)), dice.choice(SHIFTING_ZONES), from_s, start.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def is_beyond(ours, theirs):
+    """We take a rule that is not due for 400 years for over; they go on to the year 9999."""
+    ours, theirs = ours.split(), theirs.split()
+    then = theirs[len(ours):][:1]
+    return (ours and ours == theirs[:len(ours)] and then and then[0].isdigit() and
+            int(then[0]) - int(ours[-1]) > 400 * 365 * 86400)
 
 
 def agrees(peer, line):
