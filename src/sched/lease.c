@@ -110,7 +110,7 @@ static bool may_accuse(struct sched *sched)
 	if (sched->has_missed || sched->is_exposed)
 		sched->accuse_boot_ms = now + BACK_GRACE_MS;
 	sched->has_missed = false;
-	return now >= sched->accuse_boot_ms || RULE_IS_OFF(THE_ABSENT_ACCUSE_NOBODY);
+	return now >= sched->accuse_boot_ms;
 }
 
 /* As the heartbeat says there is somebody, or something. */
