@@ -167,7 +167,7 @@ static void test_one_instance_alone_holds_everything_and_hears_nothing(void **st
 	rig_await(rig, ears.held.is_listening == store_is_shared(rig->store));
 	assert_false(ears.held.is_exposed || ears.held.is_pooled);
 	for (int duty = 0; duty < STORE_DUTY_COUNT; duty++)
-		assert_true((ears.held.duties >> duty) & 1);
+		rig_await(rig, (ears.held.duties >> duty) & 1);
 	assert_memory_equal(&ears.held, store_held(rig->store), sizeof(ears.held));
 	action = rig_create(rig, "a", "", T0);
 	(void)rig_start(rig, action, T0);
