@@ -45,15 +45,19 @@ static int64_t rank_at(const struct rrule *rule, const struct period *period, in
 				       : rrule_base_count(rule, period->from_s, at_s);
 }
 
+/* How many times [from_s, limit_s) has: of the rule without BYSETPOS, or with it. */
+typedef int64_t count_fn(const struct rrule *rule, int64_t from_s, int64_t limit_s);
+
 /* The local time of number `rank` (from 0) of those in [from_s, limit_s), which has so many. */
-static int64_t time_at_rank(const struct rrule *rule, int64_t from_s, int64_t limit_s, int64_t rank)
+static int64_t time_at_rank(
+	const struct rrule *rule, count_fn *count, int64_t from_s, int64_t limit_s, int64_t rank)
 {
 	int64_t low_s = from_s, high_s = limit_s;
 
 	while (high_s - low_s > 1) {
 		int64_t middle_s = low_s + (high_s - low_s) / 2;
 
-		if (rrule_base_count(rule, from_s, middle_s) <= rank)
+		if (count(rule, from_s, middle_s) <= rank)
 			low_s = middle_s;
 		else
 			high_s = middle_s;
@@ -134,10 +138,36 @@ static bool picked_next(
 
 		if (pick >= period.total)
 			continue;
-		*ret_local_s = time_at_rank(rule, period.from_s, period.limit_s, pick);
+		*ret_local_s =
+			time_at_rank(rule, rrule_base_count, period.from_s, period.limit_s, pick);
 		return *ret_local_s < limit_s;
 	}
 	return false;
+}
+
+/* How many of the period's times before rank `end` BYSETPOS picks. */
+static int64_t picks_below(const struct rrule *rule, const struct period *period, int64_t end)
+{
+	int64_t count = 0;
+
+	for (int64_t pick = next_pick(rule, period, 0); pick < end;
+		pick = next_pick(rule, period, pick + 1))
+		count++;
+	return count;
+}
+
+/* Up to DAILY all periods have the same number of times: whole ones need no look. */
+static int64_t even_count(const struct rrule *rule, int64_t from_s, int64_t limit_s)
+{
+	struct period period;
+	int64_t times;
+
+	if (!find_period(rule, from_s, limit_s, &period))
+		return 0;
+	times = rrule_base_count(rule, period.from_s, limit_s);
+	return times / period.total * picks_below(rule, &period, period.total) +
+	       picks_below(rule, &period, times % period.total) -
+	       picks_below(rule, &period, rank_at(rule, &period, from_s));
 }
 
 static int64_t picked_count(const struct rrule *rule, int64_t from_s, int64_t limit_s)
@@ -145,14 +175,12 @@ static int64_t picked_count(const struct rrule *rule, int64_t from_s, int64_t li
 	struct period period;
 	int64_t count = 0;
 
+	if (rule->freq <= FREQ_DAILY)
+		return even_count(rule, from_s, limit_s);
 	for (int64_t at_s = from_s; find_period(rule, at_s, limit_s, &period);
-		at_s = period.limit_s) {
-		int64_t end = rank_at(rule, &period, limit_s);
-
-		for (int64_t pick = next_pick(rule, &period, rank_at(rule, &period, from_s));
-			pick < end; pick = next_pick(rule, &period, pick + 1))
-			count++;
-	}
+		at_s = period.limit_s)
+		count += picks_below(rule, &period, rank_at(rule, &period, limit_s)) -
+			 picks_below(rule, &period, rank_at(rule, &period, from_s));
 	return count;
 }
 
@@ -165,21 +193,23 @@ static bool picked_nth(const struct rrule *rule, int64_t count, int64_t limit_s,
 		for (int64_t pick = next_pick(rule, &period, rank_at(rule, &period, rule->first_s));
 			pick < period.total; pick = next_pick(rule, &period, pick + 1))
 			if (--count == 0) {
-				*ret_s = time_at_rank(rule, period.from_s, period.limit_s, pick);
+				*ret_s = time_at_rank(rule, rrule_base_count, period.from_s,
+					period.limit_s, pick);
 				return true;
 			}
 	return false;
 }
 
 /* Far enough from the start, doubling the distance, then back by bisection. */
-static bool base_nth(const struct rrule *rule, int64_t count, int64_t limit_s, int64_t *ret_s)
+static bool counted_nth(const struct rrule *rule, count_fn *count_times, int64_t count,
+	int64_t limit_s, int64_t *ret_s)
 {
 	int64_t end_s = rule->first_s;
 
 	for (int64_t span_s = SECONDS_PER_DAY; end_s < limit_s; span_s *= 2) {
 		end_s = min_i64(rule->first_s + span_s, limit_s);
-		if (rrule_base_count(rule, rule->first_s, end_s) >= count) {
-			*ret_s = time_at_rank(rule, rule->first_s, end_s, count - 1);
+		if (count_times(rule, rule->first_s, end_s) >= count) {
+			*ret_s = time_at_rank(rule, count_times, rule->first_s, end_s, count - 1);
 			return true;
 		}
 	}
@@ -190,8 +220,10 @@ bool rrule_nth(const struct rrule *rule, int64_t count, int64_t *ret_local_s)
 {
 	int64_t limit_s = min_i64(rule->first_s + HORIZON_S, DUE_MAX_S + 1);
 
-	return rule->positions.is_given ? picked_nth(rule, count, limit_s, ret_local_s)
-					: base_nth(rule, count, limit_s, ret_local_s);
+	if (rule->positions.is_given && rule->freq > FREQ_DAILY)
+		return picked_nth(rule, count, limit_s, ret_local_s);
+	return counted_nth(rule, rule->positions.is_given ? even_count : rrule_base_count, count,
+		limit_s, ret_local_s);
 }
 
 bool rrule_next(

@@ -55,6 +55,7 @@ static const struct row rows[] = {
 	{"rule: 29 Feb and Monday, Paris", {.rrule = "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=29;BYDAY=MO", .timezone = "Europe/Paris"}},
 	{"rule: every 6 years, 29 Feb, Monday", {.rrule = "FREQ=YEARLY;INTERVAL=6;BYMONTH=2;BYMONTHDAY=29;BYDAY=MO"}},
 	{"rule: every 1439 min, 13th at 5:07", {.rrule = "FREQ=MINUTELY;INTERVAL=1439;BYHOUR=5;BYMINUTE=7;BYMONTHDAY=13"}},
+	{"rule: BYSETPOS and a long COUNT", {.rrule = "FREQ=HOURLY;BYMINUTE=1,2;BYSETPOS=1;COUNT=100000", .start_at = "2026-01-01T00:00:00Z"}},
 	{"every minute, jitter 30 s", {.cron = "* * * * *", .jitter = "30s", .name = "backup"}},
 	{"daily, jitter 1 h, Paris", {.cron = "30 2 * * *", .timezone = "Europe/Paris", .jitter = "1h", .name = "backup"}},
 	{"every second, jitter 7 d, Paris", {.cron = "* * * * * *", .timezone = "Europe/Paris", .jitter = "7d", .name = "backup"}},
@@ -207,6 +208,8 @@ int main(int argc, char **argv)
 	bench_outage("a year of every 90 s missed, rule, 9 to 16 h",
 		&(struct schedule_spec){
 			.rrule = "FREQ=SECONDLY;INTERVAL=90;BYHOUR=9,10,11,12,13,14,15,16"});
+	bench_outage("a year of hours missed, rule with BYSETPOS",
+		&(struct schedule_spec){.rrule = "FREQ=HOURLY;BYMINUTE=1,2;BYSETPOS=1"});
 	bench_outage("a year of days missed, New York",
 		&(struct schedule_spec){.cron = "0 9 * * *", .timezone = "America/New_York"});
 	bench_refusal("refusing 30 February", &(struct schedule_spec){.cron = "0 0 30 2 *"});
