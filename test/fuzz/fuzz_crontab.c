@@ -61,7 +61,7 @@ static void check_env(const struct crontab_job *job)
 
 static void check_job(const struct crontab *crontab, const struct crontab_job *job)
 {
-	must(job->schedule[0] != '\0' && strcmp(job->schedule, "@reboot") != 0);
+	must(job->schedule[0] != '\0');
 	must(strlen(job->schedule) + strlen(job->command) <= CRONTAB_LINE_MAX);
 	must(job->command[strspn(job->command, " \t")] != '\0');
 	must(is_text(job->schedule) && is_text(job->command));
