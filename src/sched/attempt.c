@@ -49,7 +49,7 @@ static void attempt_free(struct attempt *attempt)
 	run_fini(&attempt->run);
 	free(attempt);
 	if (sched->has_pending)
-		sched->take_wanted = true;
+		take_want(sched);
 	if (sched->is_paused)
 		exec_drop_connections(sched->opts.exec);
 	sched_turn(sched);
@@ -186,7 +186,7 @@ static void start_sequels(struct sched *sched, const struct store_finish *finish
 		sched_cancel_run(sched, &finish->ret_cancel[i]);
 	if (!finish->ret_has_sequels)
 		return;
-	sched->take_wanted = true;
+	take_want(sched);
 	sched_look_again(sched); /* the end may be what a due time counts from */
 }
 

@@ -91,8 +91,10 @@ static void start_won(struct sched *sched, struct store_claim *claim)
 	for (size_t i = 0; i < claim->ret_cancel_count; i++)
 		sched_cancel_run(sched, &claim->ret_cancel[i]);
 	metrics.due_skipped += (int64_t)claim->ret_skipped;
-	if (claim->ret_queued > 0)
-		sched->has_pending = sched->take_wanted = true;
+	if (claim->ret_queued > 0) {
+		sched->has_pending = true;
+		take_want(sched);
+	}
 }
 
 static void on_claimed(struct store_req *req)

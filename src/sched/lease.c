@@ -65,7 +65,8 @@ static void on_orphans_recovered(struct store_req *req)
 		metrics.runs_recovered += (int64_t)sched->orphans.ret_count;
 		log_info("recovered runs of an instance that is gone",
 			kv_i64("runs", (int64_t)sched->orphans.ret_count));
-		sched->has_pending = sched->take_wanted = true;
+		sched->has_pending = true;
+		take_want(sched);
 		sched_turn(sched);
 	}
 	reap_end(sched);

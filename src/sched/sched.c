@@ -280,7 +280,8 @@ void sched_resume(struct sched *sched)
 	if (!sched->is_paused)
 		return;
 	sched->is_paused = sched->is_backing_off = false; /* pausing has stopped the poll timer */
-	sched->look_wanted = sched->take_wanted = true;
+	sched->look_wanted = true;
+	take_want(sched);
 	duty_turn(sched);
 	store_want_work(sched->opts.store, true);
 	lease_beat_soon(sched);
@@ -484,7 +485,7 @@ void sched_action_gone(struct sched *sched, const struct id *action_id)
 
 void sched_run_pending(struct sched *sched)
 {
-	sched->take_wanted = true;
+	take_want(sched);
 	sched_turn(sched);
 }
 

@@ -68,7 +68,7 @@ struct sched {
 	bool is_listening; /* the same */
 	size_t fetches;    /* of single actions, under way; and outputs being shown */
 
-	struct boot *boot; /* owned */
+	struct boot *boot;           /* owned */
 	struct backfills *backfills; /* owned */
 
 	struct list duties; /* of sched_duty */
@@ -118,11 +118,11 @@ struct sched {
 	enum exchange failing; /* failed last, and nothing that proves as much went well since */
 	bool look_wanted;
 	bool take_wanted;
-	bool take_was_cut;        /* the take under way offers some kind less than is free of it */
-	int take_first;           /* the kind that is served first; they take turns */
-	int empty_takes;          /* cut ones in a row that found nothing */
-	bool has_pending;         /* the ledger may hold pending runs */
-	bool window_is_cut;       /* more lay within the horizon than the window took */
+	bool take_was_cut;  /* the take under way offers some kind less than is free of it */
+	int take_first;     /* the kind that is served first; they take turns */
+	int empty_takes;    /* cut ones in a row that found nothing, of this round; -1: before it */
+	bool has_pending;   /* the ledger may hold pending runs */
+	bool window_is_cut; /* more lay within the horizon than the window took */
 	int64_t covered_until_ms; /* the window is complete up to here */
 	int64_t pending_at_ms;    /* a pending run may start then; NO_TIME: none known */
 	int64_t skew_ms;          /* database clock - wall clock */
@@ -177,6 +177,8 @@ void drain_check(struct sched *sched);
 
 bool look_try(struct sched *sched);
 bool take_try(struct sched *sched);
+/* There is more room, or more that waits: every kind is to be offered everything once more. */
+void take_want(struct sched *sched);
 bool claim_try(struct sched *sched);
 
 /* --- lease.c --- */

@@ -31,6 +31,13 @@ static bool is_more_likely(struct sched *sched, const struct store_take *take)
 	       has_capacity(capacity, room);
 }
 
+void take_want(struct sched *sched)
+{
+	sched->take_wanted = true;
+	/* the take under way knows nothing of it, and is not the first of the new round */
+	sched->empty_takes = sched->exchange == EXCHANGE_TAKE ? -1 : 0;
+}
+
 static void on_taken(struct store_req *req)
 {
 	struct store_take *take = container_of(req, struct store_take, req);
@@ -76,7 +83,7 @@ bool take_try(struct sched *sched)
 	int room = attempt_capacity(sched, take.capacity);
 
 	if (sched->pending_at_ms != NO_TIME && sched->pending_at_ms <= sched_now_ms(sched)) {
-		sched->take_wanted = true;
+		take_want(sched);
 		sched->pending_at_ms = NO_TIME; /* else the timer would fire until there is room */
 	}
 	if (!sched->take_wanted || !has_capacity(take.capacity, room))

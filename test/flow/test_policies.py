@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a person does to runs (pause, resume, retry), limits on what runs and waits, and who goes first."""
 import threading
+import time
 
 from harness import has_ended, shell, wait_for, wait_lines
 from pg import cluster, clusters  # noqa: F401 (fixtures)
@@ -73,3 +74,13 @@ def test_limits_hold_for_all_instances_together(gang):  # noqa: F811
     stop.set()
     watcher.join()
     assert 1 <= most["one"] <= 2 and most["two"] == 1, most
+
+
+def test_what_waits_for_a_slot_starts_when_all_are_free_again(servers):
+    """Kinds that share room are offered it in turns; one that was passed over while it had no slot must get its turn again."""
+    server = servers(exec_enabled=True).start()
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 2))
+    items = [{"name": f"p{n}", "kind": "exec", "exec": {"command": ["/bin/true"]}, "schedule": {"at": at}} for n in range(80)]
+    assert server.post("/api/v1/actions", {"items": items}).status == 201
+    # without that they would wait for the poll, most of a minute later
+    wait_for(lambda: len(server.runs(state="succeeded")) == 80, "all of them", timeout=40)
