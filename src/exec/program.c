@@ -401,6 +401,16 @@ static int launch(
 	return code;
 }
 
+/* What it may read is there before it begins. */
+static int open_notes(struct program *program, const struct account *as, struct err *err)
+{
+	if (notes_open(&program->attempt, as, &program->folder, err) != 0)
+		return err->code;
+	if (program->finish_by_ms != NO_TIME)
+		folder_finish_by(&program->folder, program->finish_by_ms);
+	return 0;
+}
+
 /* `account`: of the other user it becomes; NULL: it stays ours. */
 static void start_as(struct program *program, const struct account *account)
 {
@@ -408,8 +418,7 @@ static void start_as(struct program *program, const struct account *account)
 	const struct account *as = account != NULL ? account : &attempt->exec->own;
 	struct err err = {0};
 
-	if (notes_open(attempt, as, &program->folder, &err) != 0 ||
-		launch(program, as, account != NULL, &err) != 0) {
+	if (open_notes(program, as, &err) != 0 || launch(program, as, account != NULL, &err) != 0) {
 		attempt_set_error(attempt, "%s", err.text);
 		program_finish(program);
 		return;
@@ -418,8 +427,6 @@ static void start_as(struct program *program, const struct account *account)
 	program->input_len = attempt->target.exec.stdin_text != NULL
 				     ? strlen(attempt->target.exec.stdin_text)
 				     : 0;
-	if (program->finish_by_ms != NO_TIME)
-		folder_finish_by(&program->folder, program->finish_by_ms);
 	if (watch_child(program))
 		return;
 	attempt_set_error(attempt, "cannot watch %s: the event loop takes no more descriptors",
