@@ -185,53 +185,74 @@ char *capture_from(const struct capture *capture, int64_t *io_from, size_t max, 
 	return copy_ring(capture, skip, *ret_len);
 }
 
-/* Where the mark stands. The program may write such lines too: ours is the one whose number is that
- * of the bytes that are missing. False: nothing is. */
-static bool find_mark(
-	const char *text, size_t len, int64_t total, size_t *ret_head, size_t *ret_tail)
+/* Where the mark stands: `tail` behind it, `head` bytes of the output before it. */
+struct mark {
+	size_t head, tail;
+};
+
+/* Is this the mark, or a line of the program that looks like it? Ours has the number of the bytes
+ * that are missing. The line before it may have been ended for its sake. */
+static bool read_mark(const char *text, size_t len, int64_t total, size_t at, struct mark *ret_mark)
 {
-	size_t begin_len = strlen(MARK_BEGIN), end_len = strlen(MARK_END);
+	size_t tail = at + strlen(MARK_BEGIN), end_len = strlen(MARK_END);
+	int64_t left_out = 0, kept;
+
+	for (; tail < len && text[tail] >= '0' && text[tail] <= '9' && left_out < total; tail++)
+		left_out = left_out * 10 + (text[tail] - '0');
+	if (len - tail < end_len || memcmp(text + tail, MARK_END, end_len) != 0)
+		return false;
+	tail += end_len;
+	kept = total - left_out - (int64_t)(len - tail);
+	*ret_mark = (struct mark){.head = (size_t)kept, .tail = tail};
+	return kept == (int64_t)at || (at > 0 && kept == (int64_t)at - 1);
+}
+
+/* How far it is from where the beginning gets its share; a line of the program's can have the right
+ * number by chance, but not the place. */
+static size_t mark_distance(const struct mark *mark, size_t len)
+{
+	size_t share = (mark->head + len - mark->tail) / HEAD_SHARE;
+
+	return mark->head > share ? mark->head - share : share - mark->head;
+}
+
+/* False: nothing is missing. */
+static bool find_mark(const char *text, size_t len, int64_t total, struct mark *ret_mark)
+{
+	size_t begin_len = strlen(MARK_BEGIN);
+	bool is_found = false;
 
 	for (const char *at = text, *end = text + len;
 		at < end && (at = memmem(at, (size_t)(end - at), MARK_BEGIN, begin_len)) != NULL;
 		at++) {
-		size_t head = (size_t)(at - text), tail = head + begin_len;
-		int64_t left_out = 0;
+		struct mark mark;
 
-		for (; tail < len && text[tail] >= '0' && text[tail] <= '9' && left_out < total;
-			tail++)
-			left_out = left_out * 10 + (text[tail] - '0');
-		if (len - tail < end_len || memcmp(text + tail, MARK_END, end_len) != 0)
+		if (!read_mark(text, len, total, (size_t)(at - text), &mark) ||
+			(is_found && mark_distance(&mark, len) >= mark_distance(ret_mark, len)))
 			continue;
-		tail += end_len;
-		/* the line before it may have been ended for its sake */
-		for (size_t cut = 0; cut <= 1 && cut <= head; cut++) {
-			if ((int64_t)(head - cut + len - tail) + left_out != total)
-				continue;
-			*ret_head = head - cut;
-			*ret_tail = tail;
-			return true;
-		}
+		*ret_mark = mark;
+		is_found = true;
 	}
-	return false;
+	return is_found;
 }
 
 void exec_kept_from(
 	const char *text, size_t len, int64_t total, int64_t from, struct exec_output *ret_output)
 {
-	size_t head = len, tail = len, skip;
-	bool is_cut = total > (int64_t)len && find_mark(text, len, total, &head, &tail);
-	int64_t tail_from = total - (int64_t)(len - tail);
+	struct mark mark = {.head = len, .tail = len};
+	bool is_cut = find_mark(text, len, total, &mark);
+	int64_t tail_from = total - (int64_t)(len - mark.tail);
+	size_t skip;
 
 	ret_output->from = from;
 	ret_output->total = total;
-	if (from < (int64_t)head) {
+	if (from < (int64_t)mark.head) {
 		skip = (size_t)from;
-		ret_output->len = head - skip;
+		ret_output->len = mark.head - skip;
 	} else if (is_cut) {
 		if (ret_output->from < tail_from)
 			ret_output->from = tail_from;
-		skip = tail + (size_t)(ret_output->from - tail_from);
+		skip = mark.tail + (size_t)(ret_output->from - tail_from);
 		ret_output->len = len - (skip < len ? skip : len);
 	} else {
 		skip = len;
