@@ -6,7 +6,8 @@
  * its runs are open; what has not been made is not in anybody's way. Nothing is remembered between
  * two rounds, so whoever does the next one goes on where this one stopped.
  *
- * A round is early when a run of a backfill has ended here: it may have been waited for. */
+ * A round is early when a run of a backfill has ended here: it may have been waited for. With no
+ * backfill there are few rounds; who asks for one tells it as a change of its action. */
 #include "sched/sched_priv.h"
 
 #include <stdlib.h>
@@ -18,7 +19,7 @@
 #include "base/metric.h"
 #include "store/backfill.h"
 
-#define PERIOD_MS     5000 /* how soon one that was asked for elsewhere is seen */
+#define PERIOD_MS     5000 /* while there is one: its action may be resumed, a blackout end */
 #define WAITING_MS    500  /* the same for a run that has ended elsewhere */
 #define SOON_MS       10
 #define ROUND_MS      100 /* a high rate makes several runs in a round */
@@ -34,6 +35,7 @@ struct backfills {
 	int64_t dues[DUES_MAX];
 	int64_t again_ms;     /* until the next round; NO_TIME: nobody needs one */
 	bool is_wanted_again; /* hinted at while working */
+	bool has_failed;      /* the list is not known */
 };
 
 static void step(struct backfills *all);
@@ -50,6 +52,8 @@ static void end_round(struct backfills *all)
 {
 	if (all->is_wanted_again)
 		want_in(all, SOON_MS);
+	want_in(all,
+		all->list.ret_count > 0 || all->has_failed ? PERIOD_MS : duty_rest_ms(all->sched));
 	store_list_backfills_fini(&all->list);
 	sched_duty_done(&all->duty, all->again_ms);
 }
@@ -176,7 +180,8 @@ static void on_listed(struct store_req *req)
 {
 	struct backfills *all = req->data;
 
-	if (req->err.code != 0)
+	all->has_failed = req->err.code != 0;
+	if (all->has_failed)
 		log_warn("backfills cannot be listed now", kv_str("error", req->err.text));
 	else
 		metrics.backfills_running = (int64_t)all->list.ret_count;
@@ -200,8 +205,11 @@ struct backfills *backfills_create(struct sched *sched)
 	struct backfills *all = xcalloc(1, sizeof(*all));
 
 	all->sched = sched;
-	all->duty = (struct sched_duty){
-		.duty = STORE_DUTY_BACKFILL, .period_ms = PERIOD_MS, .work = work, .data = all};
+	all->duty = (struct sched_duty){.duty = STORE_DUTY_BACKFILL,
+		.period_ms = PERIOD_MS,
+		.minds_actions = true,
+		.work = work,
+		.data = all};
 	sched_duty_add(sched, &all->duty);
 	return all;
 }

@@ -11,6 +11,8 @@
 
 #define FIRST_MS 5000  /* a new holder waits so long at most before its first round */
 #define AGAIN_MS 10000 /* who does not hold it looks again */
+#define HINT_MS  1000  /* of many actions that change, one round hears */
+#define RARE_MS  300000
 
 static void arm(struct sched *sched);
 
@@ -40,6 +42,7 @@ static void try_duty(struct sched_duty *duty, int64_t now)
 		return;
 	}
 	duty->is_working = true;
+	duty->was_hinted = false;
 	duty->sched->duties_working++;
 	duty->work(duty);
 }
@@ -87,8 +90,11 @@ void sched_duty_done(struct sched_duty *duty, int64_t again_ms)
 	must(duty->is_working);
 	duty->is_working = false;
 	sched->duties_working--;
-	duty->next_mono_ms =
-		clock_mono_ms() + (again_ms == NO_TIME ? jitter(duty->period_ms) : again_ms);
+	if (again_ms == NO_TIME)
+		again_ms = jitter(duty->period_ms);
+	if (duty->was_hinted) /* while it worked */
+		again_ms = least(again_ms, HINT_MS);
+	duty->next_mono_ms = clock_mono_ms() + again_ms;
 	arm(sched);
 	drain_check(sched);
 }
@@ -97,6 +103,28 @@ void duty_soon(struct sched_duty *duty)
 {
 	duty->next_mono_ms = clock_mono_ms();
 	arm(duty->sched);
+}
+
+void duties_hint(struct sched *sched)
+{
+	int64_t at = clock_mono_ms() + HINT_MS;
+
+	list_for_each (node, &sched->duties) {
+		struct sched_duty *duty = list_entry(node, struct sched_duty, node);
+
+		duty->was_hinted = duty->minds_actions;
+		if (duty->minds_actions)
+			duty->next_mono_ms = least(duty->next_mono_ms, at);
+	}
+	arm(sched);
+}
+
+/* Who can be told of a change need not ask. */
+int64_t duty_rest_ms(const struct sched *sched)
+{
+	int64_t poll_ms = sched_poll_ms(sched);
+
+	return poll_ms < sched->opts.poll_ms ? poll_ms : RARE_MS;
 }
 
 /* After a pause or its end. */

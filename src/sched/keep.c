@@ -8,8 +8,8 @@
  * is cut by a drain, an error or the loss of the duty is gone on with, or begun again by another:
  * no step depends on the one before.
  *
- * Deadlines are looked for when the next one passes, as far as known, and every LAPSE_MS at least:
- * there may be new ones. */
+ * Deadlines are looked for when the next one passes, and when an action was changed: it may have a
+ * new one. */
 #include "sched/sched_priv.h"
 
 #include <stdlib.h>
@@ -18,12 +18,12 @@
 #include "base/log.h"
 #include "base/metric.h"
 
-#define RETAIN_ACTIONS  500 /* looked at in one step */
-#define RETAIN_ROWS     500 /* removed in one step */
-#define RETAIN_PAUSE_MS 50  /* after a step */
-#define LAPSE_LIMIT     100 /* told in one transaction */
-#define LAPSE_MS        5000
-#define LAPSE_LEAST_MS  20 /* between two looks */
+#define RETAIN_ACTIONS  500  /* looked at in one step */
+#define RETAIN_ROWS     500  /* removed in one step */
+#define RETAIN_PAUSE_MS 50   /* after a step */
+#define LAPSE_LIMIT     100  /* told in one transaction */
+#define LAPSE_AGAIN_MS  5000 /* after an error */
+#define LAPSE_LEAST_MS  20   /* between two looks */
 
 /* --- retention --- */
 
@@ -67,14 +67,16 @@ static void retain_work(struct sched_duty *duty)
 
 /* --- deadlines --- */
 
-static int64_t next_look_ms(const struct store_lapse *lapse)
+static int64_t next_look_ms(const struct sched *sched, const struct store_lapse *lapse)
 {
-	int64_t wait_ms =
-		lapse->ret_next_ms == NO_TIME ? LAPSE_MS : lapse->ret_next_ms - lapse->ret_now_ms;
+	int64_t rest_ms = duty_rest_ms(sched), wait_ms;
 
+	if (lapse->ret_next_ms == NO_TIME)
+		return rest_ms;
+	wait_ms = lapse->ret_next_ms - lapse->ret_now_ms;
 	if (wait_ms < LAPSE_LEAST_MS)
 		return LAPSE_LEAST_MS;
-	return wait_ms < LAPSE_MS ? wait_ms : LAPSE_MS;
+	return wait_ms < rest_ms ? wait_ms : rest_ms;
 }
 
 static void on_lapsed(struct store_req *req)
@@ -96,7 +98,7 @@ static void on_lapsed(struct store_req *req)
 		sched_run_pending(sched);
 	}
 	store_lapse_fini(lapse);
-	sched_duty_done(&sched->lapse_duty, next_look_ms(lapse));
+	sched_duty_done(&sched->lapse_duty, next_look_ms(sched, lapse));
 }
 
 static void lapse_work(struct sched_duty *duty)
@@ -123,7 +125,8 @@ void keep_start(struct sched *sched)
 		.work = retain_work,
 		.data = sched};
 	sched->lapse_duty = (struct sched_duty){.duty = STORE_DUTY_ALERTS,
-		.period_ms = LAPSE_MS,
+		.period_ms = LAPSE_AGAIN_MS,
+		.minds_actions = true,
 		.work = lapse_work,
 		.data = sched};
 	sched_duty_add(sched, &sched->retain_duty);

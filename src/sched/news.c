@@ -117,6 +117,7 @@ static void on_action(const struct id *action_id, void *data)
 
 	if (sched->is_paused || sched->is_destroyed || RULE_IS_OFF(CHANGES_HEARD))
 		return;
+	duties_hint(sched);
 	if (action_id && sched_owns(sched, action_id))
 		fetch(sched, action_id);
 	else if (!action_id)

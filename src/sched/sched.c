@@ -475,6 +475,7 @@ void sched_put(struct sched *sched, struct action *action, int64_t due_ms)
 void sched_action_changed(struct sched *sched, struct action *action)
 {
 	sched_put(sched, action, action->next_due_ms);
+	duties_hint(sched);
 	sched_turn(sched);
 }
 

@@ -131,6 +131,7 @@ void sched_pause_run(struct sched *sched, const struct id *run_id);
 struct sched_duty {
 	enum store_duty duty;
 	int64_t period_ms;
+	bool minds_actions; /* a round follows soon after any action was changed, by whomever */
 	/* Begins a round; sched_duty_done must follow, also after an error, and may be called at
 	 * once. */
 	void (*work)(struct sched_duty *duty);
@@ -138,7 +139,7 @@ struct sched_duty {
 	/* private to sched/ */
 	struct list node;
 	struct sched *sched;
-	bool is_working;
+	bool is_working, was_hinted;
 	int64_t next_mono_ms;
 };
 

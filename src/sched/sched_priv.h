@@ -237,6 +237,13 @@ void live_forget(struct attempt *attempt);
 /* The next round of this duty is now, if it is ours. */
 void duty_soon(struct sched_duty *duty);
 
+/* An action was changed: those that mind have their next round within a moment. */
+void duties_hint(struct sched *sched);
+
+/* How long a duty rests that has nothing to do: for minutes when changes are told, else for a poll.
+ */
+int64_t duty_rest_ms(const struct sched *sched);
+
 /* The scheduler was paused or resumed. */
 void duty_turn(struct sched *sched);
 

@@ -58,6 +58,7 @@ static int read_create(struct pg_call *call)
 	made->state = BACKFILL_RUNNING;
 	made->next_at_ms = made->created_at_ms = now_ms;
 	made->finished_at_ms = NO_TIME;
+	pg_tell_action(call->pg, &req->backfill->action_id);
 	return 0;
 }
 
