@@ -102,7 +102,9 @@ def test_what_is_forgotten_before_it_is_read_has_a_mark(servers, tmp_path):
 def test_a_run_that_has_not_begun_is_awaited_and_every_attempt_is_told(running, tmp_path):
     running.create(name="job", overlap="queue", retry={"max_attempts": 2, "initial": "100ms"},
                    **shell(STEP.format(f"{tmp_path}/go1") + "echo attempt $GATHERING_ATTEMPT; [ $GATHERING_ATTEMPT = 2 ]"))
-    first, second = run_now(running), run_now(running)
+    first = run_now(running)
+    wait_for(lambda: running.runs("job", state="running"), "the first to run")  # while it waits there is no room for another
+    second = run_now(running)
     stream = Stream(running, follow_path(second))
     assert stream.wait("state")["state"] == "pending"
     only = Stream(running, follow_path(second, "&attempt=2"))
