@@ -56,11 +56,14 @@ static int64_t time_at_rank(
 
 	while (high_s - low_s > 1) {
 		int64_t middle_s = low_s + (high_s - low_s) / 2;
+		int64_t before = count(rule, low_s, middle_s);
 
-		if (count(rule, from_s, middle_s) <= rank)
+		if (before <= rank) {
+			rank -= before; /* counts add up: what was counted is not counted again */
 			low_s = middle_s;
-		else
+		} else {
 			high_s = middle_s;
+		}
 	}
 	return low_s;
 }
@@ -200,18 +203,23 @@ static bool picked_nth(const struct rrule *rule, int64_t count, int64_t limit_s,
 	return false;
 }
 
-/* Far enough from the start, doubling the distance, then back by bisection. */
+/* Far enough from the start, doubling the distance, then back by bisection. No time is counted
+ * twice on the way there: a sparse rule reaches over centuries. */
 static bool counted_nth(const struct rrule *rule, count_fn *count_times, int64_t count,
 	int64_t limit_s, int64_t *ret_s)
 {
-	int64_t end_s = rule->first_s;
+	int64_t low_s = rule->first_s;
 
-	for (int64_t span_s = SECONDS_PER_DAY; end_s < limit_s; span_s *= 2) {
-		end_s = min_i64(rule->first_s + span_s, limit_s);
-		if (count_times(rule, rule->first_s, end_s) >= count) {
-			*ret_s = time_at_rank(rule, count_times, rule->first_s, end_s, count - 1);
+	for (int64_t span_s = SECONDS_PER_DAY; low_s < limit_s; span_s *= 2) {
+		int64_t high_s = min_i64(rule->first_s + span_s, limit_s);
+		int64_t times = count_times(rule, low_s, high_s);
+
+		if (times >= count) {
+			*ret_s = time_at_rank(rule, count_times, low_s, high_s, count - 1);
 			return true;
 		}
+		count -= times;
+		low_s = high_s;
 	}
 	return false;
 }
