@@ -335,6 +335,8 @@ static void on_action_found(struct action_find *find)
 		reply_preview(begin);
 	else if (begin->range.total == 0)
 		api_reply_problem(call, ERR_INVALID, "no due time lies in this range");
+	else if (!call->api->store)
+		api_reply_problem(call, ERR_UNAVAILABLE, "the service is stopping");
 	else
 		begin_it(begin, action);
 }
@@ -408,8 +410,14 @@ static void on_listed(struct store_req *req)
 
 static void start_list(struct listing *listing)
 {
+	struct api_call *call = listing->find.call;
+
+	if (!call->api->store) {
+		api_reply_problem(call, ERR_UNAVAILABLE, "the service is stopping");
+		return;
+	}
 	listing->is_started = true;
-	store_list_backfills(listing->find.call->api->store, &listing->list, on_listed);
+	store_list_backfills(call->api->store, &listing->list, on_listed);
 }
 
 static void on_filter_found(struct action_find *find)

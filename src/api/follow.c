@@ -426,7 +426,9 @@ static void go_on(struct follower *follower)
 			come_back(follower, SOON_MS);
 		return;
 	}
-	if (is_over(follower, run))
+	if (!follower->api->store) /* taken away while it read the run: the stop closes us */
+		come_back(follower, ELSEWHERE_MS);
+	else if (is_over(follower, run))
 		ask_kept(follower, false);
 	else if (follow_here(follower))
 		return;
