@@ -64,6 +64,7 @@ struct follower {
 	uv_timer_t timer;
 	int64_t ask_mono_ms;    /* the ledger is asked again then */
 	int64_t wanted_mono_ms; /* another instance was asked for its output; 0: never */
+	int64_t pause_ms;       /* the last one for a client that has to read first; 0: none */
 	bool is_elsewhere;      /* `kept` is what that instance has put there */
 	bool is_asking;         /* one of these is under way */
 	struct store_get_run run;
@@ -318,10 +319,21 @@ static void asked(struct follower *follower)
 	free_if_over(follower);
 }
 
+/* The client has to read first. Each look reads all that was kept: they become rare while nothing
+ * can be told. */
+static void let_it_read(struct follower *follower, bool has_moved)
+{
+	int64_t pause_ms = follower->pause_ms == 0 || has_moved ? SOON_MS : follower->pause_ms * 2;
+
+	follower->pause_ms = pause_ms < ELSEWHERE_MS ? pause_ms : ELSEWHERE_MS;
+	come_back(follower, follower->pause_ms);
+}
+
 static void on_kept(struct store_req *req)
 {
 	struct follower *follower = container_of(req, struct follower, kept.req);
 	int code = req->err.code;
+	int64_t before = follower->at;
 	bool is_live;
 
 	follower->is_asking = false;
@@ -332,8 +344,10 @@ static void on_kept(struct store_req *req)
 	store_get_output_fini(&follower->kept);
 	if (!follower->stream)
 		; /* nobody to tell */
+	else if (!follower->is_told && code == 0)
+		let_it_read(follower, follower->at > before);
 	else if (!follower->is_told)
-		come_back(follower, code == 0 ? SOON_MS : ELSEWHERE_MS);
+		come_back(follower, ELSEWHERE_MS);
 	else if (is_live)
 		wait_for_more(follower);
 	else
