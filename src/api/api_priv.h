@@ -33,6 +33,7 @@ struct api {
 	struct limiter *limiter; /* owned */
 	struct vitals *vitals;   /* owned */
 	struct feed *feed;       /* owned; NULL: nobody listens */
+	int64_t feed_next;       /* no feed had this number or a later one; 0: there was none */
 	size_t calls;            /* not answered yet, and what else holds it */
 	bool is_closing, are_vitals_closed;
 	void (*closed)(void *data);

@@ -77,7 +77,7 @@ struct feed {
 				  */
 	int64_t left_mono_ms;    /* since then nobody is here; NO_TIME: somebody is */
 	struct event kept[KEPT_MAX]; /* of number n: [n % KEPT_MAX] */
-	int64_t next;                /* number */
+	int64_t first, next;         /* numbers; none is used again by the feed after this one */
 };
 
 struct listener {
@@ -425,6 +425,7 @@ void feed_close(struct feed *feed)
 		return;
 	feed_parts_gone(feed);
 	feed->api->feed = NULL;
+	feed->api->feed_next = feed->next;
 	feed->is_closing = true;
 	list_for_each (node, &feed->listeners)
 		close_listener(list_entry(node, struct listener, node), "shutting_down");
@@ -441,7 +442,7 @@ static struct feed *feed_of(struct api *api)
 	api->feed = feed = xcalloc(1, sizeof(*feed));
 	feed->api = api;
 	feed->store = api->store;
-	feed->next = 1;
+	feed->first = feed->next = api->feed_next + 1;
 	feed->state = life_state(api->opts.life);
 	feed->reset_mono_ms = now;
 	feed->settled_mono_ms = store_is_shared(api->store) ? now + SETTLE_MS : NO_TIME;
@@ -476,7 +477,8 @@ static int64_t read_place(const struct feed *feed, const char *text)
 
 	if (len < 38 || text[36] != '.' || !id_parse(instance, &id) ||
 		!id_equal(&id, &feed->api->opts.instance_id) ||
-		!parse_i64(text + 37, 0, feed->next - 1, &number) || feed->next - number > KEPT_MAX)
+		!parse_i64(text + 37, feed->first - 1, feed->next - 1, &number) ||
+		feed->next - number > KEPT_MAX)
 		return -1;
 	return number;
 }
