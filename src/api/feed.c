@@ -33,9 +33,9 @@
 #define KEPT_MAX     1000 /* events that can be told again */
 #define INSTANCES_MS 5000 /* one that leaves tells nobody: their list is read so often */
 #define LINGER_MS    30000
-#define DEAF_MS      5000 /* between two `reset` while others cannot tell us */
-#define SETTLE_MS    1000 /* until all the others know that we listen */
-#define ID_SIZE      64
+#define DEAF_MS      5000  /* between two `reset` while others cannot tell us */
+#define SETTLE_MS    1000  /* until all the others know that we listen */
+#define DATA_MAX     32768 /* bytes of one event: more tells in brief what to read */
 
 enum kind {
 	KIND_RUN,
@@ -137,6 +137,29 @@ static bool write_event(const struct listener *listener, const struct event *eve
 
 /* --- events --- */
 
+/* The data as text. An action may be larger than what is kept for a listener: that would end every
+ * stream, again and again, and what is kept for those who come back would be boundless. Consumes
+ * `data`. */
+static char *write_data(json_t *data)
+{
+	char *text = json_dumps(data, JSON_WRITE_FLAGS);
+	json_t *brief;
+
+	must(text);
+	if (strlen(text) > DATA_MAX) {
+		free(text);
+		brief = json_pack("{s:O*, s:O*, s:O*, s:O*, s:b}", "id",
+			json_object_get(data, "id"), "name", json_object_get(data, "name"),
+			"action", json_object_get(data, "action"), "state",
+			json_object_get(data, "state"), "is_brief", 1);
+		text = json_dumps(brief, JSON_WRITE_FLAGS);
+		must(text);
+		json_decref(brief);
+	}
+	json_decref(data);
+	return text;
+}
+
 /* Consumes `data`. */
 static void publish(struct feed *feed, enum kind kind, const struct id *action_id, const char *name,
 	json_t *data)
@@ -145,9 +168,7 @@ static void publish(struct feed *feed, enum kind kind, const struct id *action_i
 
 	free(event->data);
 	*event = (struct event){.kind = kind, .name = name};
-	event->data = json_dumps(data, JSON_WRITE_FLAGS);
-	must(event->data);
-	json_decref(data);
+	event->data = write_data(data);
 	if (action_id)
 		event->action_id = *action_id;
 	list_for_each (node, &feed->listeners) {

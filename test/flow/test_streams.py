@@ -235,3 +235,15 @@ def test_events_tell_what_changes_and_who_comes_back_misses_none(running):
     running.stop()
     back.wait_end()
     assert back.events[-1][:2] == ("closing", {"reason": "shutting_down"})
+
+
+def test_what_is_too_large_for_an_event_is_told_in_brief(servers):
+    """Also when it is larger than all that may wait for a listener."""
+    server = servers(exec_enabled=True, stream_buffer="128KiB", notice_max="0s").start()
+    stream = Stream(server, "/api/v1/stream")
+    stream.wait("hello")
+    large = server.create(name="large", kind="http", http={"url": "http://127.0.0.1:9/", "body": "x" * 200 * 1024})
+    assert stream.wait("action.changed") == {"id": large["id"], "name": "large", "state": "active", "is_brief": True}
+    small = server.create(name="small", **shell("true"))
+    assert stream.wait("action.changed", 2)["exec"] == small["exec"]
+    assert not stream.named("closing") and not stream.has_ended
