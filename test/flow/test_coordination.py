@@ -225,7 +225,7 @@ def test_a_run_whose_claim_was_answered_too_late_does_not_start_on_that_lease(ga
     """The claim stands still for longer than its lease is good for, while heartbeats go on: they do not name it."""
     (a,) = gang(1, lease="10s", heartbeat="1s")  # work ends 5 s before the lease does
     wait_shares([a], what="all shares")
-    due = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0) + datetime.timedelta(seconds=4)
+    due = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0) + datetime.timedelta(seconds=15)
     a.create(name="late", schedule={"every": "1h", "anchor": due.strftime("%Y-%m-%dT%H:%M:%SZ")},
              **shell(f"touch {tmp_path}/started; exec sleep 300"))
     a.create(name="other", kind="noop")
