@@ -79,7 +79,7 @@ def test_limits_hold_for_all_instances_together(gang):  # noqa: F811
 def test_what_waits_for_a_slot_starts_when_all_are_free_again(servers):
     """Kinds that share room are offered it in turns; one that was passed over while it had no slot must get its turn again."""
     server = servers(exec_enabled=True).start()
-    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 2))
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 6))
     items = [{"name": f"p{n}", "kind": "exec", "exec": {"command": ["/bin/true"]}, "schedule": {"at": at}} for n in range(80)]
     assert server.post("/api/v1/actions", {"items": items}).status == 201
     # without that they would wait for the poll, most of a minute later
