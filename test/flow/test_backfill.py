@@ -7,8 +7,9 @@ from gang import Gang, psql
 from harness import shell, wait_for
 from pg import cluster, clusters  # noqa: F401 (fixtures)
 
-# Without an end: a due time of now may come while a test runs, at each full ten minutes.
-NOOP = {"kind": "noop", "overlap": "allow", "schedule": {"cron": "*/10 * * * *", "start_at": "2020-01-01T00:00:00Z"}}
+# It has ended: nothing is due now, at a full ten minutes either.
+NOOP = {"kind": "noop", "overlap": "allow",
+        "schedule": {"cron": "*/10 * * * *", "start_at": "2020-01-01T00:00:00Z", "end_at": "2026-06-01T00:00:00Z"}}
 DAY = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}  # 144 due times
 FAST = {"rate": "100/s", "max_running": 200}
 
