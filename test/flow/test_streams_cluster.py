@@ -96,6 +96,7 @@ def test_who_follows_through_a_balancer_goes_on_at_the_other_instance(pair, tmp_
         left = pair[1] if serving is pair[0] else pair[0]
         serving.signal(signal.SIGTERM)
         wait_for(lambda: open_streams(left) == 1, "the client to come to the other one")
+        serving.wait()  # it has handed back the run, if it had it: else the program might end there yet
         go(tmp_path, 1)
         follower.wait(0)
         # handed back, when it ran on the one that was stopped
@@ -122,5 +123,6 @@ def test_events_tell_what_another_instance_does(pair):
     only.wait("action.deleted")
     first.stop()
     wait_for(lambda: any(len(data["items"]) == 1 for data in stream.named("instances.changed")), "the other to be gone")
+    only.wait_end()
     assert only.events[-1][0] == "closing"
     assert {name.split(".")[0] for name, *_ in runs.events} <= {"hello", "reset", "run", "runs"}
