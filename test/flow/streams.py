@@ -16,7 +16,7 @@ class Stream(threading.Thread):
     def __init__(self, server, path, last_id=None, accept="text/event-stream", port=None):
         super().__init__(daemon=True)
         headers = {"Accept": accept, **({"Last-Event-ID": last_id} if last_id else {})}
-        self.events, self.text, self.has_ended, self.broke = [], "", False, None
+        self.events, self.pieces, self.has_ended, self.broke = [], [], False, None
         self.connection = http.client.HTTPConnection("127.0.0.1", port or server.port, timeout=WAIT_S * 2)
         self.connection.request("GET", path, headers=headers)
         self.socket = self.connection.sock
@@ -38,13 +38,13 @@ class Stream(threading.Thread):
     def read_text(self):
         decoder = codecs.getincrementaldecoder("utf-8")()
         while piece := self.answer.read1(1 << 20):
-            self.text += decoder.decode(piece)
+            self.pieces.append(decoder.decode(piece))
 
     def read_events(self):
         event, data, last = None, None, None
         for raw in self.answer:
             line = raw.decode()
-            self.text += line
+            self.pieces.append(line)
             name, _, value = line.rstrip("\n").partition(": ")
             if name == "event":
                 event = value
@@ -55,6 +55,11 @@ class Stream(threading.Thread):
             elif line == "\n" and data is not None:
                 self.events.append((event, data, last, time.monotonic()))
                 event, data = None, None
+
+    @property
+    def text(self):
+        """All that came, put together only when asked for: to add piece by piece to megabytes takes its time."""
+        return "".join(self.pieces)
 
     def named(self, name):
         return [data for event, data, _, _ in list(self.events) if event == name]

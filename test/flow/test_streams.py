@@ -175,7 +175,7 @@ def test_the_command_line_goes_on_at_the_next_server_and_after_its_death(servers
 
 def test_a_stop_closes_streams_with_a_last_event_one_after_the_other(servers, tmp_path):
     """200 of them."""
-    server = servers(exec_enabled=True, notice_max="0s", close_spread="3s", run_max="0s").start()
+    server = servers(exec_enabled=True, notice_max="0s", close_spread="3s", run_max="0s", http_max="100s", total_max="200s").start()
     server.create(name="job", **shell(steps(tmp_path, "one\\n", "never\\n")))
     path = follow_path(run_now(server))
     streams = [Stream(server, path) for _ in range(200)]
@@ -197,7 +197,7 @@ def test_a_stop_closes_streams_with_a_last_event_one_after_the_other(servers, tm
 
 
 def test_a_reader_that_never_reads_is_cut_off_and_disturbs_nobody(servers, tmp_path):
-    server = servers(exec_enabled=True, output_max="16MiB", stream_heartbeat="1s", notice_max="0s", run_max="0s").start()
+    server = servers(exec_enabled=True, output_max="16MiB", stream_heartbeat="3s", notice_max="0s", run_max="0s").start()
     server.create(name="job", **shell("seq 1 1200000; " + STEP.format(f"{tmp_path}/go1")))
     path = follow_path(run_now(server))
     with socket.socket() as deaf:
