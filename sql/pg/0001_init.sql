@@ -100,7 +100,7 @@ CREATE TABLE gathering.care (
 ) WITH (fillfactor = 80);
 CREATE INDEX care_deadline ON gathering.care (deadline) WHERE deadline IS NOT NULL;
 CREATE INDEX care_watched ON gathering.care (action_id)
-	WHERE expect_ms IS NOT NULL OR on_failure IS NOT NULL OR on_recovery IS NOT NULL;
+	WHERE expect_ms IS NOT NULL OR on_failure IS NOT NULL OR on_recovery IS NOT NULL OR failing_since IS NOT NULL;
 
 -- Deleted actions whose ledger is still to be removed, batch by batch (retain). Nobody sees those runs any more.
 CREATE TABLE gathering.removed (
@@ -963,7 +963,7 @@ CREATE FUNCTION gathering.lock_sequels(in_runs uuid[], in_states text[]) RETURNS
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $sequels$
 DECLARE
 	has_care boolean := EXISTS (SELECT 1 FROM gathering.care c
-		WHERE c.expect_ms IS NOT NULL OR c.on_failure IS NOT NULL OR c.on_recovery IS NOT NULL);
+		WHERE c.expect_ms IS NOT NULL OR c.on_failure IS NOT NULL OR c.on_recovery IS NOT NULL OR c.failing_since IS NOT NULL);
 	has_alerts boolean := EXISTS (SELECT 1 FROM gathering.subscription s WHERE s.event LIKE 'action.%');
 	locked boolean;
 	cared uuid[];
@@ -1439,6 +1439,9 @@ BEGIN
 		RETURN;
 	END IF;
 	ret_is_done := true;
+	-- what an owner that died was showing
+	DELETE FROM gathering.live l WHERE NOT EXISTS (SELECT 1 FROM gathering.run r
+		WHERE r.id = l.run_id AND r.epoch = l.epoch AND r.state = 'running');
 	IF in_output_bytes > 0 THEN
 		SELECT sum(t.output_kept) - in_output_bytes INTO excess FROM gathering.attempt t WHERE t.output_kept > 0;
 		IF excess > 0 THEN
@@ -1464,14 +1467,15 @@ CREATE FUNCTION gathering.is_silent(in_heartbeat timestamptz, in_for interval) R
 -- We live, and so do the runs named. ret_lost: those that are not ours any more; ret_cancel, ret_pause: ours
 -- that somebody asked to end or to pause; ret_silent: others that may be reaped; ret_lease_end: when the first lease of all ends; ret_is_first:
 -- of those that are at work and have been heard of within a lease we are the oldest. A run that somebody has locked (a
--- delete, a person) is passed over, for the others must not wait for it: the next heartbeat names it again, and one
--- that has been passed over for half a lease is lost, while there is time to end its work.
+-- delete, a person) is passed over, for the others must not wait for it: ret_lease_until says how long all of them are
+-- leased, the next heartbeat names it again, and one that has been passed over for half a lease is lost, while there is
+-- time to end its work.
 CREATE FUNCTION gathering.heartbeat(
 	in_me uuid, in_host text, in_pid integer, in_version text, in_state text, in_lease interval, in_ids uuid[],
 	in_epochs bigint[],
 	OUT ret_clock timestamptz, OUT ret_instances bigint, OUT ret_silent bigint, OUT ret_is_first boolean,
 	OUT ret_orphans bigint, OUT ret_lease_end timestamptz, OUT ret_was_gone boolean, OUT ret_lost uuid[],
-	OUT ret_cancel uuid[], OUT ret_pause uuid[], OUT ret_wish bigint)
+	OUT ret_cancel uuid[], OUT ret_pause uuid[], OUT ret_wish bigint, OUT ret_lease_until timestamptz)
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $heartbeat$
 BEGIN
 	ret_clock := gathering.clock();
@@ -1493,8 +1497,9 @@ BEGIN
 	)
 	SELECT array_agg(g.id) FILTER (WHERE e.id IS NULL AND (r.id IS NULL OR r.lease_until < ret_clock + in_lease / 2)),
 		array_agg(g.id) FILTER (WHERE e.cancel_requested),
-		array_agg(g.id) FILTER (WHERE NOT e.cancel_requested AND e.reason = 'paused')
-	INTO ret_lost, ret_cancel, ret_pause FROM given g LEFT JOIN extended e ON e.id = g.id
+		array_agg(g.id) FILTER (WHERE NOT e.cancel_requested AND e.reason = 'paused'),
+		least(ret_clock + in_lease, min(r.lease_until) FILTER (WHERE r.lease_until >= ret_clock + in_lease / 2))
+	INTO ret_lost, ret_cancel, ret_pause, ret_lease_until FROM given g LEFT JOIN extended e ON e.id = g.id
 	LEFT JOIN gathering.run r ON e.id IS NULL AND r.id = g.id AND r.epoch = g.epoch
 		AND r.state IS NOT DISTINCT FROM 'running' AND r.instance_id = in_me;
 	SELECT count(*), count(*) FILTER (WHERE i.id <> in_me AND gathering.is_silent(i.heartbeat_at, 2 * in_lease)),
@@ -1515,12 +1520,17 @@ $end_leases$;
 
 -- Who serves vouches for the service: to those that came meanwhile this is no start. Before our row goes, so that boot()
 -- sees one of the two.
-CREATE FUNCTION gathering.leave(in_me uuid) RETURNS void LANGUAGE sql AS $leave$
-	UPDATE gathering.instance i SET boot = m.boot FROM gathering.instance m
-	WHERE m.id = in_me AND m.boot > 0 AND i.id = ANY (ARRAY(
-		SELECT o.id FROM gathering.instance o WHERE o.boot = 0 AND o.id <> in_me ORDER BY o.id FOR NO KEY UPDATE)) AND i.boot = 0;
+CREATE FUNCTION gathering.leave(in_me uuid) RETURNS void LANGUAGE plpgsql AS $leave$
+DECLARE
+	mine bigint := (SELECT boot FROM gathering.instance WHERE id = in_me);
+BEGIN
+	IF mine > 0 THEN -- ours among them: many leave at once, and all lock in one order
+		UPDATE gathering.instance SET boot = mine WHERE boot = 0 AND id = ANY (ARRAY(
+			SELECT i.id FROM gathering.instance i ORDER BY i.id FOR NO KEY UPDATE));
+	END IF;
 	DELETE FROM gathering.instance WHERE id = in_me;
-	SELECT gathering.end_leases(ARRAY[in_me]);
+	PERFORM gathering.end_leases(ARRAY[in_me]);
+END
 $leave$;
 
 -- The start of the service; see store_boot() in store.h. Who serves has the number of the start that he belongs to. One
@@ -1537,7 +1547,8 @@ DECLARE
 	current bigint;
 BEGIN
 	SELECT number INTO current FROM gathering.boot FOR UPDATE;
-	SELECT * INTO me FROM gathering.instance WHERE id = in_me FOR NO KEY UPDATE;
+	PERFORM 1 FROM gathering.instance ORDER BY id FOR NO KEY UPDATE; -- in the order of leave()
+	SELECT * INTO me FROM gathering.instance WHERE id = in_me;
 	ret_queued := 0;
 	ret_skipped := 0;
 	ret_answer := 'unknown';

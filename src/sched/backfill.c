@@ -121,7 +121,7 @@ static void on_advanced(struct store_req *req)
 
 	if (req->err.code == 0) {
 		metrics.backfill_runs += advance->ret_made;
-		if (advance->ret_made > 0)
+		if (advance->ret_made > 0 || !advance->ret_won) /* or it was an earlier try */
 			sched_run_pending(all->sched);
 		if (advance->ret_is_done)
 			log_info("a backfill is done", kv_id("backfill", &backfill->id),

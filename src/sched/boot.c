@@ -78,7 +78,7 @@ static void on_booted(struct store_req *req)
 		tell(asked);
 		for (size_t i = 0; i < asked->ret_cancel_count; i++)
 			sched_cancel_run(sched, &asked->ret_cancel[i]);
-		if (asked->ret_queued > 0)
+		if (asked->ret_queued > 0 || boot->count > 0) /* or it was an earlier try */
 			sched_run_pending(sched);
 	}
 	store_boot_fini(asked);

@@ -87,6 +87,7 @@ static void on_lapsed(struct store_req *req)
 	if (req->err.code < 0) {
 		log_warn("deadlines could not be looked at; trying again",
 			kv_str("error", req->err.text));
+		sched_run_pending(sched); /* it may have come through */
 		sched_duty_done(&sched->lapse_duty, NO_TIME);
 		return;
 	}

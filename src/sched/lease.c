@@ -132,17 +132,19 @@ static void look_for_the_dead(struct sched *sched, const struct store_heartbeat 
 
 /* --- our own --- */
 
-/* What was named in the heartbeat that has come through is leased since that was sent; what was
- * claimed meanwhile was not in it. Returns since when the oldest lease of ours runs. */
-static int64_t note_extended(struct sched *sched)
+/* What was named in the heartbeat that has come through is leased since that was sent, or since
+ * earlier when it could not extend all; what was claimed meanwhile was not in it. Returns since
+ * when the oldest lease of ours runs. */
+static int64_t note_extended(struct sched *sched, const struct store_heartbeat *beat)
 {
-	int64_t oldest = sched->beat_sent_boot_ms;
+	int64_t missing = beat->ret_now_ms + sched->opts.lease_ms - beat->ret_lease_until_ms;
+	int64_t named = sched->beat_sent_boot_ms - missing, oldest = named;
 
 	list_for_each (node, &sched->attempts) {
 		struct attempt *attempt = list_entry(node, struct attempt, node);
 
 		if (attempt->is_named)
-			attempt->leased_boot_ms = sched->beat_sent_boot_ms;
+			attempt->leased_boot_ms = named;
 		else if (attempt->leased_boot_ms < oldest)
 			oldest = attempt->leased_boot_ms;
 	}
@@ -268,11 +270,12 @@ void lease_exposed(struct sched *sched, bool is_exposed)
 
 static void renew(struct sched *sched, const struct store_heartbeat *beat)
 {
-	int64_t since = note_extended(sched);
+	int64_t since = note_extended(sched, beat);
+	int64_t again = clock_boot_ms() + BEAT_AGAIN_MS, due = since + beat_every_ms(sched);
 
 	extend(sched, since);
 	arm_beat(sched, sched->beat_sent_boot_ms + next_beat_ms(sched, beat));
-	arm_beat(sched, since + beat_every_ms(sched));
+	arm_beat(sched, due > again ? due : again);
 	for (size_t i = 0; i < beat->ret_lost_count; i++) {
 		/* one that has ended meanwhile is in the ledger, only its answer is not here yet */
 		if (exec_end(sched->opts.exec, &beat->ret_lost[i], ATTEMPT_INTERRUPTED))

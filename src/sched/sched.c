@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/metric.h"
 #include "base/prove.h"
+#include "store/live.h"
 
 #define BACKOFF_MIN_MS    100
 #define BACKOFF_MAX_MS    1000
@@ -352,6 +353,8 @@ void drain_check(struct sched *sched)
 {
 	if (sched->exchange != EXCHANGE_NONE)
 		return;
+	if (sched->is_destroyed && !sched->runs_drained)
+		return; /* its handles are being closed */
 	if (sched->claims_drained)
 		take_ptr(sched->claims_drained)(sched->drain_data);
 	if (sched->is_destroyed &&
@@ -422,6 +425,7 @@ static void close_handles(void *data)
 	struct sched *sched = data;
 
 	store_unwatch(sched->opts.store);
+	store_watch_output(sched->opts.store, NULL, NULL);
 	uv_close((uv_handle_t *)&sched->poll, on_handle_closed);
 	uv_close((uv_handle_t *)&sched->retry, on_handle_closed);
 	uv_close((uv_handle_t *)&sched->heartbeat, on_handle_closed);

@@ -50,7 +50,7 @@ static void on_taken(struct store_req *req)
 		if (is_more_likely(sched, take))
 			sched->take_wanted = true;
 	} else {
-		sched->take_wanted = true;
+		take_want(sched); /* the exchange is over: a new round */
 	}
 	store_take_fini(take);
 	sched_turn(sched);

@@ -172,6 +172,9 @@ static void read_sequels(struct pg_call *call, struct pg_row *row)
 {
 	struct store_finish *req = finish_of(call->list.next);
 
+	list_for_each (node, &call->list)
+		if (finish_of(node)->req.err.code == 0)
+			req = finish_of(node); /* one that was refused passes nothing on */
 	for (int column = 0; column < 4; column++)
 		pg_skip(row);
 	req->ret_has_sequels = true;

@@ -10,12 +10,12 @@
 /* --- heartbeat --- */
 
 const struct pg_statement pg_heartbeat_statement = {.name = "heartbeat",
-	.text = "SELECT ret_clock, ret_clock + $6::bigint * interval '1 millisecond', "
-		"ret_instances,"
+	.text = "SELECT ret_clock, ret_lease_until, ret_instances,"
 		" ret_silent, ret_is_first, ret_orphans, ret_lease_end, ret_was_gone, ret_lost,"
 		" ret_cancel, ret_pause, coalesce(ret_wish, 0)"
 		" FROM gathering.heartbeat($1::uuid, $2::text, $3::integer,"
-		" $4::text, $5::text, $6 * interval '1 millisecond', $7::uuid[], $8::bigint[])"};
+		" $4::text, $5::text, $6::bigint * interval '1 millisecond', $7::uuid[], "
+		"$8::bigint[])"};
 
 void pg_put_heartbeat(struct pg_params *params, const struct store *store,
 	enum store_instance_state state, const struct store_lease *leases, size_t count)

@@ -535,12 +535,14 @@ struct store_heartbeat {
 	enum store_instance_state state;
 	const struct store_lease *leases;
 	size_t count;
-	int64_t ret_now_ms, ret_lease_until_ms;
-	int64_t ret_instances;    /* in the table, this one included */
-	int64_t ret_silent;       /* of these: others whom reap would take after two leases */
-	bool ret_is_first;        /* of those at work and heard of within a lease, the oldest */
-	int64_t ret_orphans;      /* runs that store_recover would find */
-	int64_t ret_lease_end_ms; /* the earliest of all; NO_TIME: none runs, or not shared */
+	int64_t ret_now_ms;
+	int64_t ret_lease_until_ms; /* of all that are not lost: one that somebody had locked was
+				       not extended */
+	int64_t ret_instances;      /* in the table, this one included */
+	int64_t ret_silent;         /* of these: others whom reap would take after two leases */
+	bool ret_is_first;          /* of those at work and heard of within a lease, the oldest */
+	int64_t ret_orphans;        /* runs that store_recover would find */
+	int64_t ret_lease_end_ms;   /* the earliest of all; NO_TIME: none runs, or not shared */
 	int64_t ret_wish;  /* the newest of store_wish for us: odd to drain, even to undrain */
 	bool ret_was_gone; /* the others had taken us for dead; we are in the table again */
 	struct id *ret_lost, *ret_cancel, *ret_pause;

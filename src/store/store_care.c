@@ -81,7 +81,8 @@ STORE_VERB(retain, .lane = LANE_WRITE, OUTPUTS(retain, ret_removed))
 
 STORE_VERB_RUN(lapse)
 STORE_VERB_FREES(lapse)
-STORE_VERB(lapse, .lane = LANE_WRITE, OUTPUTS(lapse, ret_now_ms), .fini = lapse_release)
+STORE_VERB(lapse, .lane = LANE_WRITE, OUTPUTS(lapse, ret_now_ms), .fini = lapse_release,
+	.changes = some_runs_changes)
 
 void store_lapse_fini(struct store_lapse *req)
 {
