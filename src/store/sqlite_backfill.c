@@ -259,7 +259,7 @@ static int advance(struct sqlite_db *db, struct store_advance_backfill *req, str
 		.action_id = row->action_id,
 	};
 	auto_free char *name = NULL;
-	int64_t action_cursor_ms, cursor_ms;
+	int64_t action_cursor_ms, cursor_ms = NO_TIME;
 
 	if (claiming_load(&claiming, &action_cursor_ms, &name) < 0)
 		return req->req.err.code;
