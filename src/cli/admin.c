@@ -108,14 +108,6 @@ int cmd_status(struct cli *cli)
 
 /* --- instances --- */
 
-static void add_number(struct table *table, const json_t *number)
-{
-	char text[24];
-
-	(void)snprintf(text, sizeof(text), "%lld", (long long)json_integer_value(number));
-	table_add(table, text);
-}
-
 static void print_instances(const struct cli *cli, json_t *items)
 {
 	static const struct column columns[] = {
@@ -139,9 +131,9 @@ static void print_instances(const struct cli *cli, json_t *items)
 		table_add(&table, get_text(item, "state"));
 		table_add_time(&table, cli, json_object_get(item, "started_at"));
 		table_add_time(&table, cli, json_object_get(item, "heartbeat_at"));
-		add_number(&table, json_object_get(item, "runs_running"));
+		table_printf(&table, "%lld", (long long)get_number(item, "runs_running", 0));
 		table_add(&table, get_text(item, "version"));
-		add_number(&table, json_object_get(item, "pid"));
+		table_printf(&table, "%lld", (long long)get_number(item, "pid", 0));
 		table_add(&table, get_text(item, "host"));
 	}
 	table_print(&table, cli);

@@ -26,18 +26,13 @@ struct wait {
 	bool is_terminal;
 };
 
-static int64_t number(const json_t *json, const char *name)
-{
-	return json_integer_value(json_object_get(json, name));
-}
-
 /* On a terminal the line is written over; elsewhere each change would fill a log, so it is not
  * shown. */
 static void show(const struct wait *wait, const json_t *health, const json_t *shutdown)
 {
 	const char *part = get_text(shutdown, "waits_for");
 	int64_t left_ms = json_is_integer(json_object_get(shutdown, "left_ms"))
-				  ? number(shutdown, "left_ms")
+				  ? get_number(shutdown, "left_ms", 0)
 				  : -1;
 	char left[64] = "";
 
@@ -50,8 +45,8 @@ static void show(const struct wait *wait, const json_t *health, const json_t *sh
 			(long long)((left_ms + 999) / 1000));
 	(void)fprintf(stderr, "\r\033[K%s%s%s: %lld runs, %lld requests%s",
 		get_text(health, "state"), part && *part ? ", waits for " : "", part ? part : "",
-		(long long)number(shutdown, "runs_running"),
-		(long long)number(shutdown, "requests_in_flight"), left);
+		(long long)get_number(shutdown, "runs_running", 0),
+		(long long)get_number(shutdown, "requests_in_flight", 0), left);
 	(void)fflush(stderr);
 }
 
@@ -82,8 +77,8 @@ static int ask(struct wait *wait)
 		show(wait, health, shutdown);
 	}
 	/* our own question is one of the requests, unless it came by the admin socket */
-	status = shutdown && !wait->was_stop && number(shutdown, "runs_running") == 0 &&
-		 number(shutdown, "requests_in_flight") <= 1;
+	status = shutdown && !wait->was_stop && get_number(shutdown, "runs_running", 0) == 0 &&
+		 get_number(shutdown, "requests_in_flight", 0) <= 1;
 	json_decref(health);
 	return status;
 }
