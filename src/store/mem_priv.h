@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The rows of the memory backend, shared by mem_store.c (life, actions) and mem_runs.c. */
+ * The rows of the memory backend, shared by mem_store.c (life, actions), mem_runs.c, mem_sched.c
+ * (look, claim, take) and a file for each of the rest. */
 #pragma once
 
 #include "store/store_priv.h"
