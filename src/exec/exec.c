@@ -1,32 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The executor: which attempts are running, how many more may, when each must end, and the way back
- * of its result. What an attempt does is its kind's business (the table below).
+ * The executor: which attempts are running, how many more may, and what is asked of all of them.
+ * attempt.c is one attempt; what it does is its kind's business (the table below).
  *
  * The life of an attempt:
  *
  *   exec_start -> kind->start -> (the kind works) -> attempt_finish -> handles close -> done()
  *                                    ^
  *   deadline, exec_end ---------> kind->end (TERM; abort the request)
- *   exec_kill_all --------------> kind->kill
- *
- * The promise "the callback never runs before exec_start returned" needs no queue: the result is
- * delivered by the last close callback of the attempt's handles, which libuv runs at the end of a
- * loop turn, and every attempt has at least its timer. It also means that when the callback runs
- * nothing of the attempt is left, and that an idle executor really has nothing pending. */
+ *   exec_kill_all --------------> kind->kill */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "base/text.h"
-#include "exec_priv.h"
+#include "exec/exec_priv.h"
 
 static const struct exec_kind *const kinds[ACTION_KIND_COUNT] = {
 	[ACTION_HTTP] = &webhook_kind,
@@ -66,6 +58,37 @@ static void exec_free(struct exec *exec)
 	free(exec);
 }
 
+/* What can fail. */
+static int create_parts(struct exec *exec, struct err *err)
+{
+	const struct exec_opts *opts = &exec->opts;
+	int code = 0;
+
+	exec->null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (exec->null_fd < 0 || !child_lift_fd(&exec->null_fd))
+		return err_set(err, ERR_IO, "cannot open /dev/null: %s", strerror(errno));
+	code = webhook_check_ca_file(opts->ca_file, err);
+	if (code == 0)
+		code = databases_create(opts, &exec->databases, err);
+	if (code == 0 && opts->exec_enabled)
+		code = keeper_start(KEEPER_GROUPS_MAX, &exec->keeper, err);
+	if (code == 0 && opts->exec_enabled)
+		code = notes_create(opts->loop, opts->state_dir, &exec->notes, err);
+	if (code == 0)
+		code = hooks_create(
+			opts->loop, opts->max_running_kind[ACTION_HTTP], &exec->hooks, err);
+	return code;
+}
+
+static void discard_parts(struct exec *exec)
+{
+	if (exec->notes != NULL)
+		notes_destroy(exec->notes, on_nothing, NULL);
+	if (exec->databases != NULL)
+		databases_destroy(exec->databases, on_nothing, NULL);
+	exec_free(exec);
+}
+
 int exec_create(const struct exec_opts *opts, struct exec **ret_exec, struct err *err)
 {
 	struct exec *exec = xcalloc(1, sizeof(*exec));
@@ -79,30 +102,9 @@ int exec_create(const struct exec_opts *opts, struct exec **ret_exec, struct err
 	exec->hosts = hosts_create(opts->max_per_host);
 	account_find_own(&exec->own);
 	exec->accounts = accounts_create(opts->loop);
-	exec->null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	if (exec->null_fd < 0 || !child_lift_fd(&exec->null_fd)) {
-		code = err_set(err, ERR_IO, "cannot open /dev/null: %s", strerror(errno));
-		exec_free(exec);
-		return code;
-	}
-	code = webhook_check_ca_file(opts->ca_file, err);
-	if (code == 0)
-		code = databases_create(opts, &exec->databases, err);
-	if (code != 0) {
-		exec_free(exec);
-		return code;
-	}
-	code = opts->exec_enabled ? keeper_start(KEEPER_GROUPS_MAX, &exec->keeper, err) : 0;
-	if (code == 0 && opts->exec_enabled)
-		code = notes_create(opts->loop, opts->state_dir, &exec->notes, err);
-	if (code == 0)
-		code = hooks_create(
-			opts->loop, opts->max_running_kind[ACTION_HTTP], &exec->hooks, err);
-	if (code != 0) {
-		if (exec->notes != NULL)
-			notes_destroy(exec->notes, on_nothing, NULL);
-		databases_destroy(exec->databases, on_nothing, NULL);
-		exec_free(exec);
+	code = create_parts(exec, err);
+	if (code < 0) {
+		discard_parts(exec);
 		return code;
 	}
 	*ret_exec = exec;
@@ -169,14 +171,20 @@ void exec_destroy(struct exec *exec, exec_closed_fn *closed, void *data)
 
 /* --- asking --- */
 
+int exec_check_secrets(const struct exec *exec, const struct action *action, struct err *err)
+{
+	if (action->secrets == NULL || exec->opts.get_secrets != NULL)
+		return 0;
+	return err_field(err, ERR_FORBIDDEN, "",
+		"the action uses the secret '%s', but this server keeps none; set secret_key_file",
+		action->secrets[0]);
+}
+
 int exec_check(const struct exec *exec, const struct action *action, struct err *err)
 {
-	if (action->secrets != NULL && exec->opts.get_secrets == NULL)
-		return err_field(err, ERR_FORBIDDEN, "",
-			"the action uses the secret '%s', but this server keeps none; set "
-			"secret_key_file",
-			action->secrets[0]);
-	return kinds[action->kind]->check(exec, action, err);
+	int code = exec_check_secrets(exec, action, err);
+
+	return code < 0 ? code : kinds[action->kind]->check(exec, action, err);
 }
 
 int exec_free_slots(const struct exec *exec, int ret_free[static ACTION_KIND_COUNT])
@@ -263,240 +271,7 @@ bool exec_output_from(const struct exec *exec, const struct id *run_id, int64_t 
 	return true;
 }
 
-/* --- secrets --- */
-
-#define WAITS_FOR_SECRETS "waiting for its secrets"
-
-static void forget_secrets(struct attempt *attempt)
-{
-	for (size_t i = 0; i < attempt->secret_count; i++) {
-		explicit_bzero(attempt->secrets[i].value, strlen(attempt->secrets[i].value));
-		free(attempt->secrets[i].value);
-		free(attempt->secrets[i].name);
-	}
-	free(take_ptr(attempt->secrets));
-	attempt->secret_count = 0;
-}
-
-static void keep_secrets(struct attempt *attempt, const struct name_value *secrets, size_t count)
-{
-	attempt->redactor = redactor_create();
-	attempt->secrets = xcalloc(count + 1, sizeof(*attempt->secrets));
-	attempt->secret_count = count;
-	for (size_t i = 0; i < count; i++) {
-		attempt->secrets[i].name = xstrdup(secrets[i].name);
-		attempt->secrets[i].value = xstrdup(secrets[i].value);
-		redactor_add(attempt->redactor, secrets[i].value);
-	}
-}
-
-/* --- what kinds use --- */
-
-void attempt_own_handle(struct attempt *attempt, uv_handle_t *handle)
-{
-	handle->data = attempt;
-	attempt->open_handles++;
-}
-
-static void deliver(struct attempt *attempt)
-{
-	struct exec *exec = attempt->exec;
-	exec_done_fn *done = attempt->done;
-	const struct run *run = attempt->run;
-	void *data = attempt->data;
-	struct attempt_result result = attempt->result;
-
-	if (attempt->redactor != NULL)
-		redactor_end(attempt->redactor, &attempt->output);
-	result.output_total = attempt->output.total;
-	if (attempt->output.total > 0)
-		result.output = capture_copy(&attempt->output, &result.output_len);
-	exec->running--;
-	exec->slots_taken -= exec_takes_slot(attempt->action->kind);
-	exec->running_kind[attempt->action->kind]--;
-	list_remove(&attempt->link);
-	capture_fini(&attempt->output);
-	redactor_destroy(attempt->redactor);
-	rendered_target_fini(&attempt->target);
-	forget_secrets(attempt);
-	attempt->kind->destroy(attempt);
-	webhook_start_waiting(exec);
-	done(run, &result, data);
-}
-
-static void on_handle_closed(uv_handle_t *handle)
-{
-	struct attempt *attempt = handle->data;
-
-	attempt->open_handles--;
-	if (attempt->is_finished && attempt->open_handles == 0)
-		deliver(attempt);
-}
-
-void attempt_close_handle(struct attempt *attempt, uv_handle_t *handle)
-{
-	must(handle->data == attempt);
-	uv_close(handle, on_handle_closed);
-}
-
-void attempt_arm(struct attempt *attempt, int64_t after_ms, uv_timer_cb on_timer)
-{
-	/* The loop's idea of now may be as old as this turn; a deadline must not come early by
-	 * that. */
-	uv_update_time(attempt->exec->opts.loop);
-	(void)uv_timer_start(&attempt->timer, on_timer, after_ms > 0 ? (uint64_t)after_ms : 0, 0);
-}
-
-void attempt_write(struct attempt *attempt, const void *bytes, size_t len)
-{
-	if (attempt->redactor != NULL)
-		redactor_write(attempt->redactor, bytes, len, &attempt->output);
-	else
-		capture_write(&attempt->output, bytes, len);
-}
-
-void attempt_note(struct attempt *attempt, struct run_note *note)
-{
-	char *message = note->message;
-
-	if (attempt->exec->opts.on_note == NULL || run_note_is_empty(note))
-		return;
-	if (message != NULL && attempt->redactor != NULL) {
-		note->message = redactor_clean(attempt->redactor, message);
-		free(message);
-	}
-	attempt->exec->opts.on_note(attempt->run, note, attempt->data);
-}
-
-void attempt_take_answer(
-	struct attempt *attempt, const char *text, size_t len, bool *ret_is_done, struct err *err)
-{
-	struct run_note note = {0};
-
-	if (answer_note_parse(text, len, &note, ret_is_done, err) != 0)
-		return;
-	attempt_note(attempt, &note);
-	run_note_fini(&note);
-}
-
-void attempt_refuse_note(struct attempt *attempt, const char *what, const struct err *err)
-{
-	auto_free char *mark = NULL;
-
-	if (err->code == 0)
-		return;
-	mark = xasprintf("\n[gathering: %s was not taken: %s]\n", what, err->text);
-	attempt_write(attempt, mark, strlen(mark));
-}
-
-/* Secrets are taken out before anything is cut: half of one would not be recognised. */
-void attempt_set_error(struct attempt *attempt, const char *fmt, ...)
-{
-	char text[ERROR_TEXT_ROOM];
-	auto_free char *redacted = NULL;
-	struct buf clean;
-	va_list args;
-
-	va_start(args, fmt);
-	(void)vsnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
-	if (attempt->redactor != NULL)
-		redacted = redactor_clean(attempt->redactor, text);
-	buf_init(&clean, 3 * ERROR_TEXT_MAX);
-	utf8_clean(redacted != NULL ? redacted : text,
-		strnlen(redacted != NULL ? redacted : text, ERROR_TEXT_MAX), &clean);
-	free(attempt->result.error);
-	attempt->result.error = buf_take(&clean);
-}
-
-const char *attempt_ending_text(
-	const struct attempt *attempt, char ret_text[static ENDING_TEXT_SIZE])
-{
-	char duration[DURATION_TEXT_SIZE];
-
-	switch (attempt->ending) {
-	case ATTEMPT_TIMED_OUT:
-		(void)snprintf(ret_text, ENDING_TEXT_SIZE, "timed out after %s",
-			format_duration(attempt->action->timeout_ms, duration));
-		return ret_text;
-	case ATTEMPT_CANCELLED:
-		(void)snprintf(ret_text, ENDING_TEXT_SIZE, "cancelled");
-		return ret_text;
-	case ATTEMPT_INTERRUPTED:
-		(void)snprintf(ret_text, ENDING_TEXT_SIZE, "interrupted by the server");
-		return ret_text;
-	case ATTEMPT_SUCCEEDED:
-	case ATTEMPT_FAILED:
-		break;
-	}
-	must_fail("an attempt that nobody ended", __FILE__, __LINE__);
-}
-
-void attempt_finish(struct attempt *attempt)
-{
-	must(!attempt->is_finished);
-	attempt->is_finished = true;
-	attempt_close_handle(attempt, (uv_handle_t *)&attempt->timer);
-}
-
 /* --- starting and ending --- */
-
-/* What ended by itself keeps its own result, even when we have not yet seen it. A person's wish
- * outranks a shutdown that came first: the run must not be started again elsewhere. */
-void attempt_end(struct attempt *attempt, enum attempt_outcome outcome)
-{
-	if (attempt->is_finished)
-		return;
-	if (attempt->ending != ATTEMPT_SUCCEEDED) { /* ours, also when it has ended meanwhile */
-		if (attempt->ending == ATTEMPT_INTERRUPTED && outcome == ATTEMPT_CANCELLED)
-			attempt->ending = outcome;
-		return;
-	}
-	if (!attempt->is_fetching && attempt->kind->has_ended(attempt))
-		return;
-	attempt->ending = outcome;
-	if (!attempt->is_fetching) /* else the answer will find it */
-		attempt->kind->end(attempt);
-}
-
-static void on_deadline(uv_timer_t *timer)
-{
-	attempt_end(timer->data, ATTEMPT_TIMED_OUT);
-}
-
-void attempt_arm_deadline(struct attempt *attempt)
-{
-	attempt_arm(attempt, attempt->action->timeout_ms, on_deadline);
-}
-
-/* Puts the values in and lets the kind begin. */
-static void begin(struct attempt *attempt)
-{
-	struct err err = {0};
-
-	if (target_render(attempt->action, attempt->run, attempt->secrets, attempt->secret_count,
-		    &attempt->target, &err) == 0) {
-		attempt->kind->start(attempt);
-		return;
-	}
-	attempt_set_error(attempt, "%s", err.text);
-	attempt_finish(attempt);
-}
-
-void attempt_forget_start(struct attempt *attempt)
-{
-	if (attempt->ending == ATTEMPT_INTERRUPTED)
-		attempt->result.started_at_ms = NO_TIME;
-}
-
-void attempt_end_unbegun(struct attempt *attempt, const char *what)
-{
-	char ending[ENDING_TEXT_SIZE];
-
-	attempt->result.outcome = attempt->ending;
-	attempt_forget_start(attempt);
-	attempt_set_error(attempt, "%s while %s", attempt_ending_text(attempt, ending), what);
-}
 
 bool exec_lease_is_over(const struct exec *exec)
 {
@@ -504,49 +279,14 @@ bool exec_lease_is_over(const struct exec *exec)
 	       clock_boot_ms() >= exec->lease_until_boot_ms - KEEPER_TERM_MS;
 }
 
-bool attempt_is_too_late(struct attempt *attempt, const char *what)
+void exec_leave(struct attempt *attempt)
 {
-	if (!exec_lease_is_over(attempt->exec))
-		return false;
-	attempt->ending = ATTEMPT_INTERRUPTED;
-	attempt_end_unbegun(attempt, what);
-	return true;
-}
+	struct exec *exec = attempt->exec;
 
-static void on_secrets(
-	const struct name_value *secrets, size_t count, const struct err *err, void *data)
-{
-	struct attempt *attempt = data;
-
-	attempt->is_fetching = false;
-	if (attempt->ending != ATTEMPT_SUCCEEDED) {
-		attempt_end_unbegun(attempt, WAITS_FOR_SECRETS);
-		attempt_finish(attempt);
-	} else if (attempt_is_too_late(attempt, WAITS_FOR_SECRETS)) {
-		attempt_finish(attempt);
-	} else if (err->code != 0) {
-		attempt_set_error(attempt, "the secrets cannot be read: %s", err->text);
-		attempt_finish(attempt);
-	} else {
-		keep_secrets(attempt, secrets, count);
-		begin(attempt);
-	}
-}
-
-static void fetch_secrets(struct attempt *attempt)
-{
-	const struct exec_opts *opts = &attempt->exec->opts;
-
-	if (opts->get_secrets == NULL) {
-		attempt_set_error(attempt,
-			"the action uses the secret '%s', but this server "
-			"keeps none; set secret_key_file",
-			attempt->action->secrets[0]);
-		attempt_finish(attempt);
-		return;
-	}
-	attempt->is_fetching = true;
-	opts->get_secrets(attempt->action->secrets, on_secrets, attempt, opts->get_secrets_data);
+	exec->running--;
+	exec->slots_taken -= exec_takes_slot(attempt->action->kind);
+	exec->running_kind[attempt->action->kind]--;
+	list_remove(&attempt->link);
 }
 
 void exec_start(struct exec *exec, const struct run *run, int64_t started_at_ms, exec_done_fn *done,
@@ -579,10 +319,7 @@ void exec_start(struct exec *exec, const struct run *run, int64_t started_at_ms,
 	must(uv_timer_init(exec->opts.loop, &attempt->timer) == 0);
 	attempt_own_handle(attempt, (uv_handle_t *)&attempt->timer);
 	attempt_arm_deadline(attempt);
-	if (action->secrets != NULL)
-		fetch_secrets(attempt);
-	else
-		begin(attempt);
+	attempt_prepare(attempt);
 }
 
 bool exec_end(struct exec *exec, const struct id *run_id, enum attempt_outcome outcome)

@@ -2,7 +2,8 @@
  *
  * What the files of the executor share. From the outside in:
  *
- *   exec.c            slots, deadlines, ending, delivery; the table of kinds
+ *   exec.c            slots; the table of kinds
+ *   attempt.c         what all kinds share: secrets, beginning, ending, output, delivery
  *   webhook.c         one http attempt          program.c          one exec attempt
  *   webhook_loop.c    libcurl multi on libuv    child.c            fork, exec, and why it failed
  *   webhook_addr.c    addresses we do not call  program_policy.c   which program, as whom, allowed?
@@ -86,7 +87,7 @@ void redactor_end(struct redactor *redactor, struct capture *capture);
  * is being written. */
 char *redactor_clean(const struct redactor *redactor, const char *text);
 
-/* --- exec.c: attempts --- */
+/* --- attempt.c --- */
 
 struct attempt;
 
@@ -131,6 +132,9 @@ struct attempt {
 	struct attempt_result result; /* outcome, codes and error are the kind's to fill */
 };
 
+/* Once its fields are set: fetches its secrets, renders its target, and lets the kind start. */
+void attempt_prepare(struct attempt *attempt);
+
 /* Every uv handle of an attempt is announced once it is initialised, and closed by
  * attempt_close_handle. handle->data is the attempt's. */
 void attempt_own_handle(struct attempt *attempt, uv_handle_t *handle);
@@ -174,12 +178,20 @@ void attempt_forget_start(struct attempt *attempt);
 void attempt_end_unbegun(struct attempt *attempt, const char *what);
 /* The same, as interrupted, when nothing may begin any more (exec_lease_is_over). False: go on. */
 bool attempt_is_too_late(struct attempt *attempt, const char *what);
+
+/* The result is complete: closes the timer; the callback follows once all handles are closed. */
+void attempt_finish(struct attempt *attempt);
+
+/* --- exec.c --- */
+
 /* Has the lease run out while we stood still, or nearly? The keeper ends no program that is started
  * so late, and our own fence has yet to hear of it. For what begins after a wait. */
 bool exec_lease_is_over(const struct exec *exec);
 
-/* The result is complete: closes the timer; the callback follows once all handles are closed. */
-void attempt_finish(struct attempt *attempt);
+/* ERR_FORBIDDEN: the action has secrets and nobody here keeps any. */
+int exec_check_secrets(const struct exec *exec, const struct action *action, struct err *err);
+/* Its slot is free; it is not on the list any more. */
+void exec_leave(struct attempt *attempt);
 
 /* --- account.c --- */
 
