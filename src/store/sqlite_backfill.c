@@ -108,12 +108,14 @@ int sqlite_create_backfill(void *data, struct store_create_backfill *req, int64_
 	const struct id *id = scratch_next_id(req->req.scratch);
 	const struct id *action_id = &req->backfill->action_id;
 	struct err *err = &req->req.err;
-	struct claiming claiming = {.conn = conn, .err = err, .action_id = *action_id};
+	struct claiming claiming = claiming_start(data, now_ms, NULL, NULL, err);
 	auto_free char *name = NULL;
 	struct id other;
 	int64_t number, cursor_ms;
-	int status = claiming_load(&claiming, &cursor_ms, &name);
+	int status;
 
+	claiming.action_id = *action_id;
+	status = claiming_load(&claiming, &cursor_ms, &name);
 	if (status <= 0)
 		return status < 0 ? status : err_no_action(err);
 	status = find_busy(conn, action_id, &other, err);
@@ -251,16 +253,11 @@ static int move(
 static int advance(struct sqlite_db *db, struct store_advance_backfill *req, struct backfill *row,
 	int64_t now_ms)
 {
-	struct claiming claiming = {
-		.conn = &db->writer,
-		.instance_id = &db->instance_id,
-		.now_ms = now_ms,
-		.err = &req->req.err,
-		.action_id = row->action_id,
-	};
+	struct claiming claiming = claiming_start(db, now_ms, NULL, NULL, &req->req.err);
 	auto_free char *name = NULL;
 	int64_t action_cursor_ms, cursor_ms = NO_TIME;
 
+	claiming.action_id = row->action_id;
 	if (claiming_load(&claiming, &action_cursor_ms, &name) < 0)
 		return req->req.err.code;
 	claiming.priority = BACKFILL_PRIORITY;

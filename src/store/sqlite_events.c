@@ -97,15 +97,8 @@ static void keep_run(struct delivery *delivery, struct run *run)
 
 static int deliver_to(struct delivery *delivery, const struct id *action_id)
 {
-	struct claiming claiming = {
-		.conn = &delivery->db->writer,
-		.instance_id = &delivery->db->instance_id,
-		.now_ms = delivery->now_ms,
-		.err = delivery->err,
-		.action_id = *action_id,
-		.cancel = delivery->cancel,
-		.cancel_count = delivery->cancel_count,
-	};
+	struct claiming claiming = claiming_start(delivery->db, delivery->now_ms, delivery->cancel,
+		delivery->cancel_count, delivery->err);
 	const struct firing firing = {
 		.trigger = TRIGGER_EVENT,
 		.run_id = id_derive(&delivery->event_id, action_id, delivery->now_ms),
@@ -114,8 +107,10 @@ static int deliver_to(struct delivery *delivery, const struct id *action_id)
 		.traceparent = delivery->traceparent,
 	};
 	struct run run;
-	int status = claiming_fire(&claiming, &firing, &run);
+	int status;
 
+	claiming.action_id = *action_id;
+	status = claiming_fire(&claiming, &firing, &run);
 	if (status <= 0)
 		return status;
 	status = insert_run_event(delivery, &run.id);

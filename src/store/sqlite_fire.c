@@ -7,6 +7,17 @@
 
 #include "store/sqlite_priv.h"
 
+struct claiming claiming_start(struct sqlite_db *db, int64_t now_ms, struct id **cancel,
+	size_t *cancel_count, struct err *err)
+{
+	return (struct claiming){.conn = &db->writer,
+		.instance_id = &db->instance_id,
+		.now_ms = now_ms,
+		.err = err,
+		.cancel = cancel,
+		.cancel_count = cancel_count};
+}
+
 int claiming_count_open(struct claiming *claiming)
 {
 	struct statement st;
@@ -206,15 +217,8 @@ int check_queue(struct conn *conn, int queued_max, struct err *err)
 int sqlite_trigger(void *data, struct store_trigger *req, int64_t now_ms)
 {
 	struct sqlite_db *db = data;
-	struct claiming claiming = {
-		.conn = &db->writer,
-		.instance_id = &db->instance_id,
-		.now_ms = now_ms,
-		.err = &req->req.err,
-		.action_id = req->action_id,
-		.cancel = &req->ret_cancel,
-		.cancel_count = &req->ret_cancel_count,
-	};
+	struct claiming claiming =
+		claiming_start(db, now_ms, &req->ret_cancel, &req->ret_cancel_count, &req->req.err);
 	const struct firing firing = {
 		.trigger = id_is_zero(&req->retry_of) ? TRIGGER_MANUAL : TRIGGER_RETRY,
 		.run_id = *scratch_next_id(req->req.scratch),
@@ -224,6 +228,7 @@ int sqlite_trigger(void *data, struct store_trigger *req, int64_t now_ms)
 	};
 	int status;
 
+	claiming.action_id = req->action_id;
 	if (check_queue(&db->writer, req->queued_max, &req->req.err) < 0)
 		return req->req.err.code;
 	status = claiming_fire(&claiming, &firing, &req->ret_run);
@@ -266,14 +271,8 @@ static int fire_start(struct claiming *claiming, struct store_boot *req, size_t 
 int sqlite_boot(void *data, struct store_boot *req, int64_t now_ms)
 {
 	struct sqlite_db *db = data;
-	struct claiming claiming = {
-		.conn = &db->writer,
-		.instance_id = &db->instance_id,
-		.now_ms = now_ms,
-		.err = &req->req.err,
-		.cancel = &req->ret_cancel,
-		.cancel_count = &req->ret_cancel_count,
-	};
+	struct claiming claiming =
+		claiming_start(db, now_ms, &req->ret_cancel, &req->ret_cancel_count, &req->req.err);
 
 	req->ret_answer = req->is_running ? BOOT_RUNNING : BOOT_STARTED;
 	for (size_t i = 0; i < req->count && !req->is_running; i++)

@@ -190,6 +190,10 @@ struct claiming {
 	size_t *cancel_count;
 };
 
+/* Nothing of the action yet, which the caller sets. The ids of running runs that are to end are
+ * added to *cancel; NULL where none can be. */
+struct claiming claiming_start(struct sqlite_db *db, int64_t now_ms, struct id **cancel,
+	size_t *cancel_count, struct err *err);
 /* 1: the facts of action_id are in `claiming`, its name is the caller's to free; 0: no such action.
  */
 int claiming_load(struct claiming *claiming, int64_t *ret_cursor_ms, char **ret_name);

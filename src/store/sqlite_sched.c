@@ -222,14 +222,8 @@ static int claim_one(struct claiming *claiming, struct store_claim *req, struct 
 int sqlite_claim(void *data, struct store_claim *req, int64_t now_ms)
 {
 	struct sqlite_db *db = data;
-	struct claiming claiming = {
-		.conn = &db->writer,
-		.instance_id = &db->instance_id,
-		.now_ms = now_ms,
-		.err = &req->req.err,
-		.cancel = &req->ret_cancel,
-		.cancel_count = &req->ret_cancel_count,
-	};
+	struct claiming claiming =
+		claiming_start(db, now_ms, &req->ret_cancel, &req->ret_cancel_count, &req->req.err);
 	struct started_runs started = {.runs = &req->ret_started, .count = &req->ret_started_count};
 	struct claim_room room = {.left = {0}};
 
