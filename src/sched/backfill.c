@@ -21,9 +21,8 @@
 
 #define PERIOD_MS     5000 /* while there is one: its action may be resumed, a blackout end */
 #define WAITING_MS    500  /* the same for a run that has ended elsewhere */
-#define SOON_MS       10
-#define ROUND_MS      100 /* a high rate makes several runs in a round */
-#define DUES_MAX      500 /* looked at in one transaction */
+#define ROUND_MS      100  /* a high rate makes several runs in a round */
+#define DUES_MAX      500  /* looked at in one transaction */
 #define BACKFILLS_MAX 1000
 
 struct backfills {
@@ -33,25 +32,20 @@ struct backfills {
 	size_t next; /* of the list */
 	struct store_advance_backfill advance;
 	int64_t dues[DUES_MAX];
-	int64_t again_ms;     /* until the next round; NO_TIME: nobody needs one */
-	bool is_wanted_again; /* hinted at while working */
-	bool has_failed;      /* the list is not known */
+	int64_t again_ms; /* until the next round; NO_TIME: nobody needs one */
+	bool has_failed;  /* the list is not known */
 };
 
 static void step(struct backfills *all);
 
 static void want_in(struct backfills *all, int64_t in_ms)
 {
-	if (in_ms < SOON_MS)
-		in_ms = SOON_MS;
 	if (all->again_ms == NO_TIME || in_ms < all->again_ms)
 		all->again_ms = in_ms;
 }
 
 static void end_round(struct backfills *all)
 {
-	if (all->is_wanted_again)
-		want_in(all, SOON_MS);
 	want_in(all,
 		all->list.ret_count > 0 || all->has_failed ? PERIOD_MS : duty_rest_ms(all->sched));
 	store_list_backfills_fini(&all->list);
@@ -127,7 +121,7 @@ static void on_advanced(struct store_req *req)
 			log_info("a backfill is done", kv_id("backfill", &backfill->id),
 				kv_str("action", backfill->action_name));
 		else
-			want_in(all, advance->ret_passed > 0            ? SOON_MS
+			want_in(all, advance->ret_passed > 0            ? 0
 				     : backfill->interval_ms > ROUND_MS ? backfill->interval_ms
 									: ROUND_MS);
 	} else if (req->err.code != ERR_NOT_FOUND) { /* that one went with its action */
@@ -193,7 +187,6 @@ static void work(struct sched_duty *duty)
 	struct backfills *all = duty->data;
 
 	all->again_ms = NO_TIME;
-	all->is_wanted_again = false;
 	all->next = 0;
 	all->list = (struct store_list_backfills){
 		.req.data = all, .only_running = true, .limit = BACKFILLS_MAX};
@@ -221,9 +214,5 @@ void backfills_destroy(struct backfills *all)
 
 void sched_backfill_soon(struct sched *sched)
 {
-	struct backfills *all = sched->backfills;
-
-	all->is_wanted_again = true;
-	if (!all->duty.is_working)
-		duty_soon(&all->duty);
+	duty_within(&sched->backfills->duty, 0);
 }

@@ -12,6 +12,7 @@
 #define FIRST_MS 5000  /* a new holder waits so long at most before its first round */
 #define AGAIN_MS 10000 /* who does not hold it looks again */
 #define HINT_MS  1000  /* of many actions that change, one round hears */
+#define REST_MS  10    /* between two rounds, whoever asks */
 #define RARE_MS  300000
 
 static void arm(struct sched *sched);
@@ -42,7 +43,7 @@ static void try_duty(struct sched_duty *duty, int64_t now)
 		return;
 	}
 	duty->is_working = true;
-	duty->was_hinted = false;
+	duty->asked_in_ms = INT64_MAX;
 	duty->sched->duties_working++;
 	duty->work(duty);
 }
@@ -92,31 +93,27 @@ void sched_duty_done(struct sched_duty *duty, int64_t again_ms)
 	sched->duties_working--;
 	if (again_ms == NO_TIME)
 		again_ms = jitter(duty->period_ms);
-	if (duty->was_hinted) /* while it worked */
-		again_ms = least(again_ms, HINT_MS);
-	duty->next_mono_ms = clock_mono_ms() + again_ms;
+	again_ms = least(again_ms, duty->asked_in_ms);
+	duty->next_mono_ms = clock_mono_ms() + (again_ms > REST_MS ? again_ms : REST_MS);
 	arm(sched);
 	drain_check(sched);
 }
 
-void duty_soon(struct sched_duty *duty)
+void duty_within(struct sched_duty *duty, int64_t in_ms)
 {
-	duty->next_mono_ms = clock_mono_ms();
+	duty->asked_in_ms = least(duty->asked_in_ms, in_ms);
+	duty->next_mono_ms = least(duty->next_mono_ms, clock_mono_ms() + in_ms);
 	arm(duty->sched);
 }
 
 void duties_hint(struct sched *sched)
 {
-	int64_t at = clock_mono_ms() + HINT_MS;
-
 	list_for_each (node, &sched->duties) {
 		struct sched_duty *duty = list_entry(node, struct sched_duty, node);
 
-		duty->was_hinted = duty->minds_actions;
 		if (duty->minds_actions)
-			duty->next_mono_ms = least(duty->next_mono_ms, at);
+			duty_within(duty, HINT_MS);
 	}
-	arm(sched);
 }
 
 /* Who can be told of a change need not ask. */

@@ -139,8 +139,9 @@ struct sched_duty {
 	/* private to sched/ */
 	struct list node;
 	struct sched *sched;
-	bool is_working, was_hinted;
+	bool is_working;
 	int64_t next_mono_ms;
+	int64_t asked_in_ms; /* for the round after this one; INT64_MAX: nobody did */
 };
 
 /* `duty` is the caller's and stays until sched_destroy has called back, which waits for the round

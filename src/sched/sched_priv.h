@@ -234,8 +234,9 @@ void live_forget(struct attempt *attempt);
 
 /* --- duty.c --- */
 
-/* The next round of this duty is now, if it is ours. */
-void duty_soon(struct sched_duty *duty);
+/* The next round of this duty, if it is ours, begins within so long: from now on, or from the end
+ * of the round under way, which may have looked too early. */
+void duty_within(struct sched_duty *duty, int64_t in_ms);
 
 /* An action was changed: those that mind have their next round within a moment. */
 void duties_hint(struct sched *sched);
