@@ -4,9 +4,10 @@
  * aborts what follows it up to the next sync; with one sync a turn those reads have not run, and
  * are sent again. So are the few whose prepared statement the server does not know (any more).
  *
- * A statement is reported as done before the Sync commits it. With a Sync of its own it has
- * succeeded when that has: until then a good answer waits in the flight of the sync, and a deferred
- * constraint or the end of the session takes its place. Reads have nothing to commit. */
+ * A statement is reported as done before the Sync commits it, and as failed before the server lets
+ * go of its locks. So one with a Sync of its own ends with that: until then a success may become
+ * the error of a deferred constraint, or unknown with the end of the session; a failure stays one.
+ * Reads have nothing to commit. */
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -117,9 +118,6 @@ static void query_failed(struct pg_conn *conn, struct pg_flight *flight)
 			"ended by the cancelling of the statement before it; try again");
 	if (is_state(flight, STATE_READ_ONLY) && conn->opts.sync == PG_SYNC_EACH)
 		conn->renew_reason = "the server has become read-only";
-	if (PQresultStatus(flight->failure) == PGRES_COPY_IN ||
-		PQresultStatus(flight->failure) == PGRES_COPY_OUT)
-		conn->renew_reason = "COPY is not supported";
 }
 
 static void end_query(struct pg_conn *conn, struct pg_flight *flight)
@@ -146,27 +144,18 @@ static void end_query(struct pg_conn *conn, struct pg_flight *flight)
 	pg_queue_done(conn, query);
 }
 
-static void end_statement(struct pg_conn *conn, struct pg_flight *flight)
+/* A failure that has come stands, what was aborted has not run; of the rest nobody knows. */
+void pg_answer_lost(struct pg_conn *conn, struct pg_flight *flight, const struct err *err)
 {
-	struct pg_flight *sync = container_of(conn->flights.next, struct pg_flight, node);
+	struct pg_query *query = flight->query;
 
-	if (conn->opts.sync != PG_SYNC_EACH || flight->failure != NULL) {
-		end_query(conn, flight);
+	if (query == NULL || flight->kind == FLIGHT_PREPARE)
 		return;
-	}
-	must(sync->kind == FLIGHT_SYNC);
-	sync->query = flight->query;
-	sync->result = take_ptr(flight->result);
-	sync->is_commit = true;
-}
-
-static void end_commit(struct pg_conn *conn, struct pg_flight *sync)
-{
-	if (!sync->is_commit)
-		return;
-	sync->is_commit = false;
-	end_query(conn, sync);
-	sync->query = NULL;
+	if (flight->failure != NULL && PQresultStatus(flight->failure) != PGRES_PIPELINE_ABORTED)
+		query_failed(conn, flight);
+	if (query->err.code == 0)
+		query->err = *err;
+	pg_queue_done(conn, query);
 }
 
 /* Its query follows, and is aborted with it. */
@@ -196,13 +185,10 @@ static void end_flight(struct pg_conn *conn, struct pg_flight *flight)
 		end_prepare(flight);
 		break;
 	case FLIGHT_QUERY:
-		end_statement(conn, flight);
-		break;
 	case FLIGHT_SCRIPT:
 		end_query(conn, flight);
 		break;
 	case FLIGHT_SYNC:
-		end_commit(conn, flight);
 		break;
 	}
 	if (!list_is_empty(&conn->resend) &&
@@ -241,33 +227,43 @@ static void refuse_copy(struct pg_conn *conn, struct pg_flight *flight)
 	pg_conn_lost(conn, &err);
 }
 
-/* An error in place of the sync, and libpq's NULL behind it; the sync itself still follows. */
-static bool is_of_commit(const struct pg_flight *flight, const PGresult *result)
+/* Results and libpq's NULL behind them, then the sync if it is its own; where the commit fails, an
+ * error and another NULL come in between. libpq gives NULL for ever when it has nothing left, so
+ * each must be behind a result. */
+static bool is_in_order(const struct pg_flight *flight, const PGresult *result)
 {
-	return flight->kind == FLIGHT_SYNC &&
-	       (result == NULL ? flight->failure != NULL
-			       : flight->is_commit && PQresultStatus(result) == PGRES_FATAL_ERROR);
+	if (result == NULL)
+		return flight->is_answering;
+	switch (PQresultStatus(result)) {
+	case PGRES_PIPELINE_SYNC:
+		return flight->kind == FLIGHT_SYNC ||
+		       (flight->is_committing && !flight->is_answering);
+	case PGRES_FATAL_ERROR:
+		return flight->kind != FLIGHT_SYNC;
+	default:
+		return flight->kind != FLIGHT_SYNC && !flight->is_committing;
+	}
 }
 
-/* False: the session was lost. */
-static bool take_result(struct pg_conn *conn, PGresult *result)
+/* The server has said its last; an error without a code is what libpq says about that. */
+static bool is_over(const struct pg_conn *conn, const PGresult *result)
+{
+	return PQstatus(conn->handle) == CONNECTION_BAD && result != NULL &&
+	       PQresultStatus(result) == PGRES_FATAL_ERROR &&
+	       PQresultErrorField(result, PG_DIAG_SQLSTATE) == NULL;
+}
+
+static void take_result(struct pg_conn *conn, PGresult *result)
 {
 	struct pg_flight *flight = container_of(conn->flights.next, struct pg_flight, node);
-	bool is_sync = result != NULL && PQresultStatus(result) == PGRES_PIPELINE_SYNC;
-	bool is_in_order = is_sync == (flight->kind == FLIGHT_SYNC);
 
-	if (is_of_commit(flight, result)) {
-		if (result != NULL)
-			keep_result(flight, result);
-		end_commit(conn, flight);
-		return true;
-	}
-	if (!is_in_order || (result == NULL && flight->result == NULL && flight->failure == NULL)) {
+	if (!is_in_order(flight, result)) {
 		protocol_broken(conn, result);
 		PQclear(result);
-		return false;
-	}
-	if (is_sync || result == NULL) {
+	} else if (result == NULL && flight->has_sync) {
+		flight->is_answering = false;
+		flight->is_committing = true;
+	} else if (result == NULL || PQresultStatus(result) == PGRES_PIPELINE_SYNC) {
 		PQclear(result);
 		end_flight(conn, flight);
 	} else if (is_copy(result)) {
@@ -275,15 +271,23 @@ static bool take_result(struct pg_conn *conn, PGresult *result)
 		refuse_copy(conn, flight);
 	} else {
 		keep_result(flight, result);
+		flight->is_answering = true;
 	}
-	return conn->handle != NULL;
 }
 
 bool pg_answer_take(struct pg_conn *conn)
 {
-	while (!list_is_empty(&conn->flights) && !PQisBusy(conn->handle))
-		if (!take_result(conn, PQgetResult(conn->handle)))
+	while (!list_is_empty(&conn->flights) && !PQisBusy(conn->handle)) {
+		PGresult *result = PQgetResult(conn->handle);
+
+		if (is_over(conn, result)) {
+			PQclear(result);
+			return true;
+		}
+		take_result(conn, result);
+		if (conn->handle == NULL)
 			return false;
+	}
 	if (!list_is_empty(&conn->queue))
 		pg_conn_schedule(conn);
 	return true;

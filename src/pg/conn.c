@@ -260,12 +260,12 @@ static void drop_session(struct pg_conn *conn, const struct err *err)
 	conn->cancel = NULL;
 	pg_connect_clean(conn);
 	pg_conn_disarm(conn);
+	pg_queue_fail_all(conn, err);
 	memset(conn->prepared, 0, sizeof(*conn->prepared));
 	conn->session = 0;
 	conn->renew_reason = NULL;
 	conn->has_cancelled = conn->is_sync_due = false;
 	conn->cancel_until_mono_ms = 0;
-	pg_queue_fail_all(conn, err);
 	setup_clear(conn);
 }
 
@@ -362,7 +362,7 @@ static void session_read(struct pg_conn *conn)
 	/* What the server said before it went is in the buffer still. */
 	if (!pg_answer_take(conn))
 		return;
-	if (is_alive)
+	if (is_alive && PQstatus(conn->handle) == CONNECTION_OK)
 		tell_notifications(conn);
 	else
 		session_lost(conn);

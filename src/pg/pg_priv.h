@@ -118,7 +118,9 @@ struct pg_flight {
 	int64_t cancel_at_mono_ms;    /* nobody waits for it: when to end it on the server; 0: not
 					 known */
 	bool is_cancelling;           /* the request went out */
-	bool is_commit;               /* a sync: the statement before it has succeeded so far */
+	bool has_sync;                /* a query: the Sync behind it is its own, and ends it */
+	bool is_answering;            /* a result has come, libpq's NULL behind it not yet */
+	bool is_committing;           /* has_sync: all has come but the sync */
 };
 
 struct pg_address {
@@ -243,8 +245,12 @@ void pg_queue_cancel_head(struct pg_conn *conn);
 /* Takes a request at its start. */
 void pg_query_begin(struct pg_query *query, int64_t now_mono_ms);
 
-/* answer.c: from the wire to a request. False: the session was lost. */
+/* answer.c: from the wire to a request */
+/* False: the session was lost, and that was told. When the server has gone (PQstatus) that is left
+ * to the caller. */
 bool pg_answer_take(struct pg_conn *conn);
+/* The session is gone: answers the query of a flight, if it is one. */
+void pg_answer_lost(struct pg_conn *conn, struct pg_flight *flight, const struct err *err);
 void pg_flight_destroy(struct pg_flight *flight);
 
 /* sqlstate.c */

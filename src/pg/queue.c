@@ -137,14 +137,8 @@ void pg_queue_fail_all(struct pg_conn *conn, const struct err *err)
 	struct list *node;
 
 	list_for_each (sent, &conn->flights) {
-		struct pg_flight *flight = flight_of(sent);
-
-		if (flight->query != NULL && flight->kind != FLIGHT_PREPARE) {
-			if (flight->query->err.code == 0)
-				flight->query->err = *err;
-			pg_queue_done(conn, flight->query);
-		}
-		pg_flight_destroy(flight);
+		pg_answer_lost(conn, flight_of(sent), err);
+		pg_flight_destroy(flight_of(sent));
 	}
 	list_init(&conn->flights);
 	list_splice(&conn->resend, &conn->queue);
@@ -220,10 +214,18 @@ static bool send_prepared(struct pg_conn *conn, struct pg_query *query,
 		       arguments->formats, query->format == PG_FORMAT_BINARY) == 1;
 }
 
+/* For all of the turn. */
 static bool send_sync(struct pg_conn *conn)
 {
 	conn->is_sync_due = false;
 	(void)flight_push(conn, FLIGHT_SYNC, NULL);
+	return PQpipelineSync(conn->handle) == 1;
+}
+
+/* For the statement before it alone. */
+static bool send_own_sync(struct pg_conn *conn)
+{
+	flight_of(conn->flights.prev)->has_sync = true;
 	return PQpipelineSync(conn->handle) == 1;
 }
 
@@ -250,7 +252,7 @@ static bool send_statement(struct pg_conn *conn, struct pg_query *query)
 		conn->is_sync_due = true;
 		return is_sent;
 	}
-	return is_sent && send_sync(conn);
+	return is_sent && send_own_sync(conn);
 }
 
 static bool send_script(struct pg_conn *conn, struct pg_query *query)
@@ -386,7 +388,7 @@ void pg_queue_cancel_head(struct pg_conn *conn)
 	int64_t now_mono_ms;
 
 	if (flight == NULL || flight->query != NULL || flight->kind == FLIGHT_SYNC ||
-		flight->is_cancelling || conn->cancel != NULL)
+		flight->is_committing || flight->is_cancelling || conn->cancel != NULL)
 		return;
 	now_mono_ms = clock_mono_ms();
 	if (flight->cancel_at_mono_ms == 0)

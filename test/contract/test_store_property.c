@@ -121,26 +121,11 @@ static void same_err(const struct store_req *a, const struct store_req *b)
 	same_text("err.field", a->err.field, b->err.field);
 }
 
-/* PostgreSQL tells of an error before it lets go of the locks, and a claim passes over what is
- * locked (doc/design/postgres.md, Open). */
-static void wait_for_locks(int code)
-{
-	char count[32] = "0";
-
-	if (code == 0 || strcmp(other_backend, "postgresql") != 0)
-		return;
-	do {
-		rig_pg_sql("SELECT count(*) FROM pg_stat_activity WHERE backend_xid IS NOT NULL",
-			count, sizeof(count));
-	} while (strcmp(count, "0") != 0);
-}
-
 /* Runs `verb` on both sides and compares the errors; the code. */
 #define both(verb, request)                                                                        \
 	({                                                                                         \
 		for (int _side = 0; _side < SIDES; _side++)                                        \
 			(void)rig_do(pair.rig[_side], verb, &(request)[_side]);                    \
-		wait_for_locks((request)[OTHER].req.err.code);                                     \
 		same_err(&(request)[MEMORY].req, &(request)[OTHER].req);                           \
 		(request)[MEMORY].req.err.code;                                                    \
 	})
