@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/system_priv.h"
 
-#include <ctype.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "base/ascii.h"
 
 #define PROC_TEXT_SIZE 4096
 #define CPU_FIELDS     8 /* user nice system idle iowait irq softirq steal; guest is within user */
@@ -33,7 +34,7 @@ static int64_t take_integer(const char **text)
 	int64_t value = 0;
 
 	*text += strspn(*text, " \t");
-	while (isdigit((unsigned char)**text)) {
+	while (ascii_is_digit(**text)) {
 		if (value < INT64_MAX / 10 - 9)
 			value = value * 10 + (**text - '0');
 		(*text)++;

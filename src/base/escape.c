@@ -7,10 +7,11 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/ascii.h"
+
 static void append_percent(unsigned char c, struct buf *out)
 {
-	bool is_plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-			(c >= '0' && c <= '9') || (c != '\0' && strchr("-._~", c) != NULL);
+	bool is_plain = ascii_is_alnum((char)c) || (c != '\0' && strchr("-._~", c) != NULL);
 
 	if (is_plain)
 		buf_putc(out, (char)c);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/mem.h"
 
 struct unit {
@@ -31,18 +32,13 @@ static const struct unit duration_units[] = {
 	{"ms", 1},
 };
 
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
 /* Reads digits at *at into *ret_value, at least one, moving *at behind them. */
 static bool scan_digits(const char **at, uint64_t *ret_value)
 {
 	const char *start = *at;
 	uint64_t value = 0;
 
-	for (; is_digit(**at); (*at)++)
+	for (; ascii_is_digit(**at); (*at)++)
 		if (__builtin_mul_overflow(value, 10, &value) ||
 			__builtin_add_overflow(value, (uint64_t)(**at - '0'), &value))
 			return false;
@@ -116,7 +112,7 @@ static size_t scan_duration_unit(const char **at, size_t from)
 {
 	size_t len = 0;
 
-	while ((*at)[len] != '\0' && !is_digit((*at)[len]))
+	while ((*at)[len] != '\0' && !ascii_is_digit((*at)[len]))
 		len++;
 	for (size_t i = from; i < COUNT_OF(duration_units); i++) {
 		const char *name = duration_units[i].name;

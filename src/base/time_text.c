@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/ascii.h"
 #include "base/civil.h"
 #include "base/text.h"
 
@@ -12,18 +13,13 @@
 #define YEAR_MAX  9999
 #define AT_MS_MAX INT64_C(253402300799999) /* 9999-12-31T23:59:59.999Z */
 
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
 /* Exactly `digits` digits at *at, as a number within min..max. */
 static bool scan_field(const char **at, int digits, int min, int max, int *ret_value)
 {
 	int value = 0;
 
 	for (int i = 0; i < digits; i++, (*at)++) {
-		if (!is_digit(**at))
+		if (!ascii_is_digit(**at))
 			return false;
 		value = value * 10 + (**at - '0');
 	}
@@ -72,9 +68,9 @@ static bool scan_fraction(const char **at, int *ret_ms)
 	if (**at != '.')
 		return true;
 	(*at)++;
-	if (!is_digit(**at))
+	if (!ascii_is_digit(**at))
 		return false;
-	for (; is_digit(**at); (*at)++, scale /= 10)
+	for (; ascii_is_digit(**at); (*at)++, scale /= 10)
 		*ret_ms += (**at - '0') * scale;
 	return true;
 }

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/text.h"
@@ -171,9 +172,7 @@ static bool is_variable_name(const char *name)
 	const char *c = name;
 
 	for (; *c; c++) {
-		bool is_letter = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || *c == '_';
-
-		if (!is_letter && !(c > name && *c >= '0' && *c <= '9'))
+		if (!ascii_is_letter(*c) && *c != '_' && !(c > name && ascii_is_digit(*c)))
 			return false;
 	}
 	return c > name;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/buf.h"
 #include "base/mem.h"
 
@@ -190,11 +191,9 @@ static char *sanitize(const char *word)
 	}
 	buf_init(&name, CRONTAB_BASE_MAX);
 	for (size_t i = 0; i < len; i++) {
-		char c = word[i];
+		char c = ascii_lower(word[i]);
 
-		if (c >= 'A' && c <= 'Z')
-			c = (char)(c - 'A' + 'a');
-		if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c == '_' && name.len))
+		if (ascii_is_alnum(c) || (c == '_' && name.len))
 			buf_putc(&name, c);
 		else if (name.len && name.data[name.len - 1] != '-')
 			buf_putc(&name, '-');

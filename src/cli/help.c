@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/mem.h"
 #include "conf/conf.h"
 
@@ -200,10 +201,7 @@ static void write_markdown_command(struct buf *out, const struct command *comman
 	buf_init(&usage, 4096);
 	help_write_usage(command, &usage);
 	buf_printf(out, "\n### gathering %s\n\n```\n%s```\n\n%c%s.", command->name,
-		buf_text(&usage) + strlen("usage: "),
-		command->summary[0] >= 'a' && command->summary[0] <= 'z'
-			? command->summary[0] - 'a' + 'A'
-			: command->summary[0],
+		buf_text(&usage) + strlen("usage: "), ascii_upper(command->summary[0]),
 		command->summary + 1);
 	buf_fini(&usage);
 	buf_printf(

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "base/ascii.h"
 #include "cli/cli_priv.h"
 #include "conf/conf.h"
 
@@ -72,10 +73,8 @@ static void put_item(struct buf *out, const char *term, const char *meaning)
 
 static void put_sentence(struct buf *out, const char *text)
 {
-	char first[2] = {*text, '\0'};
+	char first[2] = {ascii_upper(*text), '\0'};
 
-	if (*first >= 'a' && *first <= 'z')
-		*first = (char)(*first - 'a' + 'A');
 	put_text(out, first);
 	put_text(out, text + 1);
 	buf_puts(out, ".\n");

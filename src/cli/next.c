@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "cli/cli_priv.h"
@@ -21,24 +22,20 @@ static int join_args(const struct cli *cli, struct buf *expr, struct err *err)
 	return expr->is_cut ? err_set(err, ERR_INVALID, "longer than %d bytes", EXPR_MAX) : 0;
 }
 
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
 /* A rule, a date, a duration, or else cron. Told apart by their shape, so that the error that
  * follows is of the right parser: rules have NAME=VALUE, fields have blanks, dates begin "2026-",
  * durations begin with a digit. */
 static void set_kind(const char *expr, struct schedule_spec *spec)
 {
-	bool has_year = strlen(expr) > 4 && expr[4] == '-' && is_digit(expr[0]) &&
-			is_digit(expr[1]) && is_digit(expr[2]) && is_digit(expr[3]);
+	bool has_year = strlen(expr) > 4 && expr[4] == '-' && ascii_is_digit(expr[0]) &&
+			ascii_is_digit(expr[1]) && ascii_is_digit(expr[2]) &&
+			ascii_is_digit(expr[3]);
 
 	if (strchr(expr, '='))
 		spec->rrule = expr;
 	else if (has_year && !strchr(expr, '*'))
 		spec->at = expr;
-	else if (is_digit(expr[0]) && !strpbrk(expr, " \t*,/"))
+	else if (ascii_is_digit(expr[0]) && !strpbrk(expr, " \t*,/"))
 		spec->every = expr;
 	else
 		spec->cron = expr;

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/ascii.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "conf/conf_priv.h"
@@ -72,8 +73,7 @@ static const char *variable_name(
 
 	must(len > 0 && len < VAR_NAME_SIZE);
 	for (char *at = ret_name; *at != '\0'; at++)
-		if (*at >= 'a' && *at <= 'z')
-			*at = (char)(*at - 'a' + 'A');
+		*at = ascii_upper(*at);
 	return ret_name;
 }
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/buf.h"
 #include "base/mem.h"
 #include "exec_priv.h"
@@ -197,7 +198,7 @@ static bool read_mark(const char *text, size_t len, int64_t total, size_t at, st
 	size_t tail = at + strlen(MARK_BEGIN), end_len = strlen(MARK_END);
 	int64_t left_out = 0, kept;
 
-	for (; tail < len && text[tail] >= '0' && text[tail] <= '9' && left_out < total; tail++)
+	for (; tail < len && ascii_is_digit(text[tail]) && left_out < total; tail++)
 		left_out = left_out * 10 + (text[tail] - '0');
 	if (len - tail < end_len || memcmp(text + tail, MARK_END, end_len) != 0)
 		return false;

@@ -2,10 +2,10 @@
  *
  * The databases that sql actions may use: those the configuration names, and `self`, our own. Each
  * has a pool that opens connections when there is work and closes them afterwards. */
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/mem.h"
 #include "exec_priv.h"
 
@@ -60,7 +60,7 @@ static bool is_name(const char *name)
 	size_t len = strlen(name);
 
 	for (size_t i = 0; i < len; i++)
-		if (!isalnum((unsigned char)name[i]) && strchr("_-.", name[i]) == NULL)
+		if (!ascii_is_alnum(name[i]) && strchr("_-.", name[i]) == NULL)
 			return false;
 	return len > 0 && len <= ACTION_DATABASE_MAX;
 }

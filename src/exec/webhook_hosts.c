@@ -14,6 +14,7 @@
 #define HASH_FUNCTION HASH_OAT
 #include <uthash.h>
 
+#include "base/ascii.h"
 #include "base/mem.h"
 #include "exec/webhook_priv.h"
 
@@ -74,7 +75,7 @@ static char *key_of(const char *text)
 	curl_free(port);
 	curl_url_cleanup(url);
 	for (char *c = key; c != NULL && *c != '\0'; c++)
-		*c = *c >= 'A' && *c <= 'Z' ? (char)(*c - 'A' + 'a') : *c;
+		*c = ascii_lower(*c);
 	return key;
 }
 

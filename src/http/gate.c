@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/ascii.h"
 #include "base/mem.h"
 #include "base/text.h"
 
@@ -27,16 +28,12 @@ static void object(struct gate *gate, int status, const char *why)
 	gate->verdict.why = why;
 }
 
-static bool is_alnum(char c)
-{
-	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
 /* tchar, RFC 9110 section 5.6.2. */
 static bool is_token(const char *text, size_t len)
 {
 	for (size_t i = 0; i < len; i++) {
-		if (text[i] == '\0' || (!is_alnum(text[i]) && !strchr("!#$%&'*+-.^_`|~", text[i])))
+		if (text[i] == '\0' ||
+			(!ascii_is_alnum(text[i]) && !strchr("!#$%&'*+-.^_`|~", text[i])))
 			return false;
 	}
 	return len > 0;
@@ -135,7 +132,7 @@ static void rule_host(struct gate *gate)
 	for (size_t i = 0; i < gate->host->value_len; i++) {
 		char c = gate->host->value[i];
 
-		if (!is_alnum(c) && !strchr("-._~%!$&'()*+;=:[]", c))
+		if (!ascii_is_alnum(c) && !strchr("-._~%!$&'()*+;=:[]", c))
 			return object(gate, 400, "Host holds a character that no host name has");
 	}
 }
@@ -235,7 +232,7 @@ bool gate_is_request_id(const char *text)
 	size_t len = strlen(text);
 
 	for (size_t i = 0; i < len; i++) {
-		if (!is_alnum(text[i]) && !strchr("._-", text[i]))
+		if (!ascii_is_alnum(text[i]) && !strchr("._-", text[i]))
 			return false;
 	}
 	return len >= 1 && len <= 64;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "http/gate.h"
@@ -39,9 +40,7 @@ bool http_percent_decode(char *text)
  * the client alone, and a backslash is a slash to some. */
 static bool is_target_char(char c)
 {
-	if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'))
-		return true;
-	return c != '\0' && strchr("-._~%!$&'()*+,;=:@/?[]{}|", c) != NULL;
+	return ascii_is_alnum(c) || (c != '\0' && strchr("-._~%!$&'()*+,;=:@/?[]{}|", c) != NULL);
 }
 
 static bool has_control(const char *text)

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/ascii.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "model/model_priv.h"
@@ -12,16 +13,6 @@
 #define PORT_DIGITS 5
 
 /* By the standards' alphabets, not by the locale's. */
-static bool is_letter(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
 static bool is_control(char c)
 {
 	return (unsigned char)c < 0x20 || c == 0x7f;
@@ -44,7 +35,7 @@ static bool has_control(const char *text)
 static bool consists_of(const char *text, size_t len, const char *extra)
 {
 	for (size_t i = 0; i < len; i++)
-		if (!is_letter(text[i]) && !is_digit(text[i]) && !is_in(text[i], extra))
+		if (!ascii_is_letter(text[i]) && !ascii_is_digit(text[i]) && !is_in(text[i], extra))
 			return false;
 	return true;
 }
@@ -53,7 +44,7 @@ void check_name(const char *text, const struct place *place)
 {
 	struct id id;
 
-	if (!is_letter(text[0]) && !is_digit(text[0]))
+	if (!ascii_is_letter(text[0]) && !ascii_is_digit(text[0]))
 		place_fault(place, "'%.60s' must begin with a letter or a digit", text);
 	else if (!consists_of(text, strlen(text), "._-"))
 		place_fault(place, "'%.60s' may hold only letters, digits, '.', '_' and '-'", text);
@@ -184,7 +175,7 @@ void check_header_value(const char *text, const struct place *place)
 
 void check_env_name(const char *text, const struct place *place)
 {
-	if (is_digit(text[0]) || !consists_of(text, strlen(text), "_"))
+	if (ascii_is_digit(text[0]) || !consists_of(text, strlen(text), "_"))
 		place_fault(place,
 			"'%.60s' is not a variable name: letters, digits and '_' only, no digit "
 			"first",

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "model/model_priv.h"
@@ -105,12 +106,12 @@ static size_t read_percent(const char *line, size_t len, int *ret_percent)
 	double number = 0, unit = 1;
 	size_t at = 0;
 
-	while (at < len && isdigit((unsigned char)line[at]))
+	while (at < len && ascii_is_digit(line[at]))
 		number = number * 10 + (line[at++] - '0');
 	if (at == 0)
 		return 0;
-	if (at + 1 < len && line[at] == '.' && isdigit((unsigned char)line[at + 1]))
-		for (at++; at < len && isdigit((unsigned char)line[at]); at++)
+	if (at + 1 < len && line[at] == '.' && ascii_is_digit(line[at + 1]))
+		for (at++; at < len && ascii_is_digit(line[at]); at++)
 			number += (line[at] - '0') * (unit /= 10);
 	if (at < len && line[at] == '%')
 		at++;

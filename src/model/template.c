@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/escape.h"
 #include "base/mem.h"
 #include "base/text.h"
@@ -133,8 +134,7 @@ struct piece {
 
 static bool is_name_char(char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-	       (c != '\0' && strchr("._-", c) != NULL);
+	return ascii_is_alnum(c) || (c != '\0' && strchr("._-", c) != NULL);
 }
 
 static bool begins_with(const char *text, size_t len, const char *prefix)

@@ -10,6 +10,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
+
+#include "base/ascii.h"
 
 const struct cron_field_rule cron_fields[CRON_FIELDS] = {
 	[SECOND] = {"second", 0, 59, 59, NULL},
@@ -54,26 +57,9 @@ void cron_warn(char warning[static CRON_WARNING_SIZE], const char *fmt, ...)
 		memcpy(warning + len, "; ", 2);
 }
 
-/* --- characters --- */
-
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
-static char upper(char c)
-{
-	return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
-}
-
-static bool is_letter(char c)
-{
-	return upper(c) >= 'A' && upper(c) <= 'Z';
-}
-
 static bool is_at(const struct cron_parser *parser, char wanted)
 {
-	return parser->at < parser->end && upper(*parser->at) == wanted;
+	return parser->at < parser->end && ascii_upper(*parser->at) == wanted;
 }
 
 static bool take(struct cron_parser *parser, char wanted)
@@ -100,7 +86,7 @@ static int take_number(
 	char shown[EXCERPT_SIZE];
 	int number = 0;
 
-	for (; parser->at < parser->end && is_digit(*parser->at); parser->at++)
+	for (; parser->at < parser->end && ascii_is_digit(*parser->at); parser->at++)
 		if (number <= max)
 			number = number * 10 + (*parser->at - '0');
 	if (parser->at == start)
@@ -123,8 +109,7 @@ static int find_name(const struct cron_parser *parser, const char *word_end)
 	if (!names || word_end - parser->at != 3)
 		return -1;
 	for (int i = 0; names[i] != '\0'; i += 3)
-		if (upper(parser->at[0]) == names[i] && upper(parser->at[1]) == names[i + 1] &&
-			upper(parser->at[2]) == names[i + 2])
+		if (strncasecmp(parser->at, names + i, 3) == 0)
 			return parser->rule->min + i / 3;
 	return -1;
 }
@@ -138,7 +123,7 @@ static int fail_word(const struct cron_parser *parser, const char *word_end)
 	if (at == parser->end)
 		return fail(parser, "'%s' is not complete", item_text(parser, shown));
 	(void)excerpt(at, (size_t)(stop - at), shown);
-	if (upper(*at) == 'H' && (stop - at == 1))
+	if (ascii_upper(*at) == 'H' && (stop - at == 1))
 		return fail(parser, "'%s': H goes into no range; write H, H(0-5), H/2 or H(0-5)/2",
 			item_text(parser, shown));
 	if (*at == '?')
@@ -155,13 +140,13 @@ static int take_value(struct cron_parser *parser, int *ret_value)
 	const char *word_end = parser->at;
 	int value = 0;
 
-	if (parser->at < parser->end && is_digit(*parser->at))
+	if (parser->at < parser->end && ascii_is_digit(*parser->at))
 		return take_number(parser, "", parser->rule->min, parser->rule->max, ret_value);
-	while (word_end < parser->end && is_letter(*word_end))
+	while (word_end < parser->end && ascii_is_letter(*word_end))
 		word_end++;
 	/* FRIL is FRI and an L; no name of a day has four letters. */
 	if (parser->field == DAY_OF_WEEK && word_end - parser->at == 4 &&
-		upper(word_end[-1]) == 'L')
+		ascii_upper(word_end[-1]) == 'L')
 		word_end--;
 	value = find_name(parser, word_end);
 	if (value < 0)
@@ -212,7 +197,7 @@ static int fail_backwards(const struct cron_parser *parser, const struct range *
 /* An H that is not the beginning of a word. */
 static bool take_hash(struct cron_parser *parser)
 {
-	bool is_word = parser->end - parser->at > 1 && is_letter(parser->at[1]);
+	bool is_word = parser->end - parser->at > 1 && ascii_is_letter(parser->at[1]);
 
 	return !is_word && take(parser, 'H');
 }
@@ -400,12 +385,12 @@ static bool has_mark(const struct cron_parser *parser, char mark)
 {
 	const char *at = parser->at;
 
-	if (at < parser->end && is_letter(*at))
+	if (at < parser->end && ascii_is_letter(*at))
 		at += parser->end - at >= 3 ? 3 : 0;
 	else
-		while (at < parser->end && is_digit(*at))
+		while (at < parser->end && ascii_is_digit(*at))
 			at++;
-	return at > parser->at && at < parser->end && upper(*at) == mark;
+	return at > parser->at && at < parser->end && ascii_upper(*at) == mark;
 }
 
 /* A day field's own forms; false when the item is none of them. */

@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/mem.h"
 
 static const struct {
@@ -83,11 +84,6 @@ static int parse_fields(struct cron_parser *parser, const struct piece texts[CRO
 	return ERR_NONE;
 }
 
-static char upper(char c)
-{
-	return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
-}
-
 /* --- expressions --- */
 
 static bool is_space(char c)
@@ -118,7 +114,7 @@ static bool equals_fold(const struct piece *piece, const char *word)
 	size_t i = 0;
 
 	for (; i < piece->len && word[i] != '\0'; i++)
-		if (upper(piece->at[i]) != upper(word[i]))
+		if (ascii_upper(piece->at[i]) != ascii_upper(word[i]))
 			return false;
 	return i == piece->len && word[i] == '\0';
 }

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/civil.h"
 #include "base/mem.h"
 #include "base/text.h"
@@ -95,17 +96,12 @@ __attribute__((format(printf, 3, 4))) static int fail(
 		reader->err, ERR_INVALID, "/rrule", "rrule part '%s': %s", parts[part].name, why);
 }
 
-static char upper(char c)
-{
-	return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
-}
-
 static bool equals(const struct piece *piece, const char *word)
 {
 	size_t i = 0;
 
 	for (; i < piece->len && word[i] != '\0'; i++)
-		if (upper(piece->at[i]) != word[i])
+		if (ascii_upper(piece->at[i]) != word[i])
 			return false;
 	return i == piece->len && word[i] == '\0';
 }
@@ -134,7 +130,7 @@ static int64_t read_number(const struct piece *piece, int digits, size_t *ret_le
 	size_t i = has_sign;
 	int64_t number = 0;
 
-	for (; i < piece->len && piece->at[i] >= '0' && piece->at[i] <= '9'; i++)
+	for (; i < piece->len && ascii_is_digit(piece->at[i]); i++)
 		if (digits-- > 0)
 			number = number * 10 + piece->at[i] - '0';
 	*ret_len = i > has_sign && digits >= 0 ? i : 0;
@@ -145,8 +141,8 @@ static int64_t read_number(const struct piece *piece, int digits, size_t *ret_le
 static int read_weekday(const struct piece *piece)
 {
 	for (int day = 0; piece->len == 2 && day < 7; day++)
-		if (upper(piece->at[0]) == day_names[day * 2] &&
-			upper(piece->at[1]) == day_names[day * 2 + 1])
+		if (ascii_upper(piece->at[0]) == day_names[day * 2] &&
+			ascii_upper(piece->at[1]) == day_names[day * 2 + 1])
 			return day;
 	return -1;
 }
@@ -301,7 +297,7 @@ static bool read_digits(const char *at, int count, int *ret_number)
 {
 	*ret_number = 0;
 	for (int i = 0; i < count; i++) {
-		if (at[i] < '0' || at[i] > '9')
+		if (!ascii_is_digit(at[i]))
 			return false;
 		*ret_number = *ret_number * 10 + at[i] - '0';
 	}
@@ -320,7 +316,7 @@ static bool read_date(const struct piece *value, int64_t *ret_s)
 	if (!read_digits(at, 4, &civil.year) || !read_digits(at + 4, 2, &civil.month) ||
 		!read_digits(at + 6, 2, &civil.day))
 		return false;
-	if (value->len > 8 && (upper(at[8]) != 'T' || !read_digits(at + 9, 2, &civil.hour) ||
+	if (value->len > 8 && (ascii_upper(at[8]) != 'T' || !read_digits(at + 9, 2, &civil.hour) ||
 				      !read_digits(at + 11, 2, &civil.minute) ||
 				      !read_digits(at + 13, 2, &civil.second)))
 		return false;
@@ -329,7 +325,7 @@ static bool read_date(const struct piece *value, int64_t *ret_s)
 		civil.minute > 59 || civil.second > 59)
 		return false;
 	*ret_s = civil_seconds(&civil);
-	return value->len < 16 || upper(at[15]) == 'Z';
+	return value->len < 16 || ascii_upper(at[15]) == 'Z';
 }
 
 /* The last instant at which the zone's clock has not passed local_s; of a time that falls into a

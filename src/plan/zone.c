@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/ascii.h"
 #include "base/civil.h"
 #include "base/mem.h"
 
@@ -31,8 +32,7 @@ static struct zone *zones = &utc;
 
 static bool is_name_char(char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-	       c == '_' || c == '-' || c == '+';
+	return ascii_is_alnum(c) || c == '_' || c == '-' || c == '+';
 }
 
 /* Parts of letters, digits and _-+ between single slashes, beginning with a capital: no way out of

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/ascii.h"
 #include "base/mem.h"
 
 #define NAMES_FILE      ZONE_DIR "/tzdata.zi"
@@ -27,9 +28,7 @@ struct search {
 
 static char fold(char c)
 {
-	if (c >= 'A' && c <= 'Z')
-		return (char)(c - 'A' + 'a');
-	return c == ' ' || c == '-' ? '_' : c;
+	return c == ' ' || c == '-' ? '_' : ascii_lower(c);
 }
 
 static size_t min3(size_t a, size_t b, size_t c)

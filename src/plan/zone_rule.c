@@ -6,6 +6,7 @@
  * at 24:00, Nuuk an hour before midnight (-1), Gaza up to six days later. */
 #include "plan/zone_priv.h"
 
+#include "base/ascii.h"
 #include "base/civil.h"
 
 #define OFFSET_HOURS_MAX 24
@@ -24,22 +25,12 @@ static bool take_char(struct cursor *in, char wanted)
 	return true;
 }
 
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
-static bool is_letter(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
 static bool take_number(struct cursor *in, int min, int max, int *ret_number)
 {
 	int number = 0;
 	const char *start = in->at;
 
-	for (; in->at < in->end && is_digit(*in->at) && number <= max; in->at++)
+	for (; in->at < in->end && ascii_is_digit(*in->at) && number <= max; in->at++)
 		number = number * 10 + (*in->at - '0');
 	*ret_number = number;
 	return in->at > start && number >= min && number <= max;
@@ -55,7 +46,7 @@ static bool take_name(struct cursor *in)
 			in->at++;
 		return take_char(in, '>');
 	}
-	while (in->at < in->end && is_letter(*in->at))
+	while (in->at < in->end && ascii_is_letter(*in->at))
 		in->at++;
 	return in->at - start >= 3;
 }
