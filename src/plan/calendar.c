@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Months and times of day as sets of bits: what the search of cron.c and that of rrule.c move by,
- * never by the minute. The days of a month that match are one 32-bit set, and so are hours, minutes
- * and seconds, so the next match is a few "lowest bit from here on". No zone, no gaps. */
+ * The search for matches, and their count, month by month, never by the minute. Which moments of a
+ * month match is the rule's to say (cron.c, rrule.c), with sets of bits: the days of a month are 32
+ * of them, and so are hours, minutes and seconds, so the next match is a few "lowest bit from here
+ * on". No zone, no gaps. */
 #include "plan/calendar_priv.h"
 
 #include "base/civil.h"
@@ -10,7 +11,9 @@
 /* Bits 0, 7, 14, ...: times a set of weekdays, repeats it week after week. */
 #define EVERY_WEEK UINT64_C(0x0000040810204081)
 
-struct month month_of(int year, int number)
+/* --- months --- */
+
+static struct month month_of(int year, int number)
 {
 	static const uint8_t day_counts[] = {0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
 	bool is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
@@ -21,7 +24,8 @@ struct month month_of(int year, int number)
 		.first_day = civil_days(year, number, 1)};
 }
 
-struct month month_after(uint16_t months, const struct month *month)
+/* The next one in the set. */
+static struct month month_after(uint16_t months, const struct month *month)
 {
 	int number = next_in(months, month->number + 1);
 
@@ -29,6 +33,74 @@ struct month month_after(uint16_t months, const struct month *month)
 		return month_of(month->year, number);
 	return month_of(month->year + 1, __builtin_ctz(months));
 }
+
+int64_t month_local_s(const struct month *month, int day, int time_s)
+{
+	return (month->first_day + day - 1) * SECONDS_PER_DAY + time_s;
+}
+
+static bool is_asked(const struct month_rule *rule, const struct month *month)
+{
+	return rule->months >> month->number & 1;
+}
+
+static int time_of(const struct civil *at)
+{
+	return at->hour * 3600 + at->minute * 60 + at->second;
+}
+
+bool calendar_next(const struct month_rule *rule, int64_t from_local_s, int64_t limit_local_s,
+	int64_t *ret_local_s)
+{
+	struct civil from = civil_from_seconds(from_local_s);
+	struct month month = month_of(from.year, from.month);
+	int64_t found_s = 0;
+	bool is_found = is_asked(rule, &month) &&
+			rule->next(rule->rule, &month, from.day, time_of(&from), &found_s);
+
+	while (!is_found) {
+		month = month_after(rule->months, &month);
+		if (month.first_day * SECONDS_PER_DAY >= limit_local_s ||
+			month.year > from.year + HORIZON_YEARS)
+			return false;
+		is_found = rule->next(rule->rule, &month, 1, 0, &found_s);
+	}
+	if (found_s >= limit_local_s)
+		return false;
+	*ret_local_s = found_s;
+	return true;
+}
+
+/* How many matches the month that `at` lies in has before it. */
+static int64_t count_before(const struct month_rule *rule, const struct civil *at)
+{
+	struct month month = month_of(at->year, at->month);
+
+	if (!is_asked(rule, &month))
+		return 0;
+	return rule->count(rule->rule, &month, at->day, time_of(at));
+}
+
+int64_t calendar_count(const struct month_rule *rule, int64_t from_local_s, int64_t limit_local_s)
+{
+	struct civil from = civil_from_seconds(from_local_s);
+	struct civil limit = civil_from_seconds(limit_local_s);
+	struct month month = month_of(from.year, from.month);
+	int64_t count = 0;
+
+	if (from_local_s >= limit_local_s)
+		return 0;
+	if (!is_asked(rule, &month))
+		month = month_after(rule->months, &month);
+	while (month.year < limit.year ||
+		(month.year == limit.year && month.number < limit.month)) {
+		count += rule->count(rule->rule, &month, 32, 0);
+		month = month_after(rule->months, &month);
+	}
+	return count + count_before(rule, &limit) - count_before(rule, &from);
+}
+
+/* --- sets --- */
 
 int next_in(uint64_t set, int from)
 {

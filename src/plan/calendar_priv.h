@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Months and times of day as sets of bits, shared by cron.c and rrule*.c. Days of a month are bits
- * 1 to 31, days of the week bits 0 (Sunday) to 6. */
+ * The walk from month to month, and times of day as sets of bits, for cron.c and rrule*.c. Days of
+ * a month are bits 1 to 31, days of the week bits 0 (Sunday) to 6. */
 #pragma once
 
 #include <stdint.h>
@@ -14,10 +14,25 @@ struct month {
 	int64_t first_day; /* since 1970 */
 };
 
-struct month month_of(int year, int number);
+/* What the walk has to know about a rule. A place in a month is a day (from 1; 32: behind the last)
+ * and a second of it. */
+struct month_rule {
+	const void *rule; /* what `next` and `count` are handed */
+	uint16_t months;  /* the only ones that are asked about; bits 1 to 12, not 0 */
+	/* The first match of the month from a place on; false: there is none. */
+	bool (*next)(const void *rule, const struct month *month, int day, int time_s,
+		int64_t *ret_local_s);
+	/* How many it has before a place. */
+	int64_t (*count)(const void *rule, const struct month *month, int day, int time_s);
+};
 
-/* The next one that is in the set `months` (bits 1 to 12), which is not empty. */
-struct month month_after(uint16_t months, const struct month *month);
+/* See cron_next and cron_count. */
+bool calendar_next(const struct month_rule *rule, int64_t from_local_s, int64_t limit_local_s,
+	int64_t *ret_local_s);
+int64_t calendar_count(const struct month_rule *rule, int64_t from_local_s, int64_t limit_local_s);
+
+/* A place as the seconds of a clock. */
+int64_t month_local_s(const struct month *month, int day, int time_s);
 
 /* The lowest member at or above `from` (at most 63), -1 when there is none. */
 int next_in(uint64_t set, int from);

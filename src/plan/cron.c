@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A cron expression on the calendar: no zone, no gaps, a wall clock that never jumps (local.c adds
- * the jumps). What calendar.c does for every kind of rule is not here: only which days of a month
- * match, and the walk from month to month. */
+ * the jumps). calendar.c walks from month to month; here is which days of one match. */
 #include "plan/plan_priv.h"
 
 #include "base/civil.h"
@@ -58,76 +57,50 @@ static uint32_t matching_days(const struct cron *cron, const struct month *month
 	return cron->needs_both_days ? by_month & by_week : by_month | by_week;
 }
 
-/* --- search --- */
+/* --- moments --- */
 
-static int64_t seconds_of(const struct month *month, int day, int time_s)
+static bool next_in_month(
+	const void *data, const struct month *month, int day, int time_s, int64_t *ret_local_s)
 {
-	return (month->first_day + day - 1) * SECONDS_PER_DAY + time_s;
+	const struct cron *cron = data;
+	uint32_t days = matching_days(cron, month);
+	int found_s = days >> day & 1 ? times_next(&cron->times, time_s) : -1;
+
+	if (found_s < 0) {
+		day = next_in(days, day + 1);
+		found_s = times_first(&cron->times);
+	}
+	if (day < 0)
+		return false;
+	*ret_local_s = month_local_s(month, day, found_s);
+	return true;
+}
+
+static int64_t count_in_month(const void *data, const struct month *month, int day, int time_s)
+{
+	const struct cron *cron = data;
+	uint64_t days = matching_days(cron, month);
+	int64_t count = count_below(days, day) * times_count(&cron->times, SECONDS_PER_DAY);
+
+	return days >> day & 1 ? count + times_count(&cron->times, time_s) : count;
+}
+
+static struct month_rule month_rule(const struct cron *cron)
+{
+	return (struct month_rule){cron, cron->months, next_in_month, count_in_month};
 }
 
 bool cron_next(
 	const struct cron *cron, int64_t from_local_s, int64_t limit_local_s, int64_t *ret_local_s)
 {
-	struct civil from = civil_from_seconds(from_local_s);
-	struct month month = month_of(from.year, from.month);
-	uint32_t days = cron->months >> from.month & 1 ? matching_days(cron, &month) : 0;
-	int time_s = from.hour * 3600 + from.minute * 60 + from.second;
-	int day = from.day;
+	struct month_rule rule = month_rule(cron);
 
-	time_s = days >> day & 1 ? times_next(&cron->times, time_s) : -1;
-	if (time_s < 0) {
-		time_s = times_first(&cron->times);
-		day = next_in(days, day + 1);
-	}
-	while (day < 0) {
-		month = month_after(cron->months, &month);
-		if (month.first_day * SECONDS_PER_DAY >= limit_local_s ||
-			month.year > from.year + HORIZON_YEARS)
-			return false;
-		day = next_in(matching_days(cron, &month), 1);
-	}
-	if (seconds_of(&month, day, time_s) >= limit_local_s)
-		return false;
-	*ret_local_s = seconds_of(&month, day, time_s);
-	return true;
-}
-
-/* --- counting --- */
-
-static int64_t matches_a_day(const struct cron *cron)
-{
-	return times_count(&cron->times, SECONDS_PER_DAY);
-}
-
-/* How many matches the month of `local_s` has before it. */
-static int64_t count_in_month(const struct cron *cron, int64_t local_s)
-{
-	struct civil at = civil_from_seconds(local_s);
-	struct month month = month_of(at.year, at.month);
-	uint32_t days = cron->months >> at.month & 1 ? matching_days(cron, &month) : 0;
-	int64_t count = count_below(days, at.day) * matches_a_day(cron);
-
-	if (days >> at.day & 1)
-		count += times_count(&cron->times, at.hour * 3600 + at.minute * 60 + at.second);
-	return count;
+	return calendar_next(&rule, from_local_s, limit_local_s, ret_local_s);
 }
 
 int64_t cron_count(const struct cron *cron, int64_t from_local_s, int64_t limit_local_s)
 {
-	struct civil from = civil_from_seconds(from_local_s);
-	struct civil limit = civil_from_seconds(limit_local_s);
-	struct month month = month_of(from.year, from.month);
-	int64_t days = 0;
+	struct month_rule rule = month_rule(cron);
 
-	if (from_local_s >= limit_local_s)
-		return 0;
-	if (!(cron->months >> from.month & 1))
-		month = month_after(cron->months, &month);
-	while (month.year < limit.year ||
-		(month.year == limit.year && month.number < limit.month)) {
-		days += __builtin_popcount(matching_days(cron, &month));
-		month = month_after(cron->months, &month);
-	}
-	return days * matches_a_day(cron) + count_in_month(cron, limit_local_s) -
-	       count_in_month(cron, from_local_s);
+	return calendar_count(&rule, from_local_s, limit_local_s);
 }

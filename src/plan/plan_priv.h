@@ -7,7 +7,7 @@
  *     spread.c     what a name picks                misfire.c   what to do after an outage
  *     cron_parse.c, cron_field.c  text -> struct cron          cron.c  its matches, without a zone
  *     rrule_parse.c  text -> struct rrule    rrule.c, rrule_pick.c  its matches, without a zone
- *     calendar.c   months and times of day as sets of bits, for both
+ *     calendar.c   the walk from month to month, for both
  *     local.c      fields on a zone's clock: gaps, overlaps     every.c  intervals
  *     event.c      names of events
  *     zone.c       names, cache, look-up            zone_file.c, zone_rule.c, zone_names.c */

@@ -173,11 +173,8 @@ static uint32_t sift(const struct rrule *rule, const struct month *month, uint32
 /* The days of the month that match, bits 1 to 31. */
 static uint32_t matching_days(const struct rrule *rule, const struct month *month)
 {
-	uint32_t days = 0;
+	uint32_t days = counting_days(rule, month);
 
-	if (!(rule->months >> month->number & 1))
-		return 0;
-	days = counting_days(rule, month);
 	if (rule->month_days || rule->month_days_from_last)
 		days &= days_of_month(rule, month);
 	if (days && rule->weekdays_named)
@@ -277,54 +274,28 @@ static int64_t time_count(const struct rrule *rule, int64_t day, int limit_s)
 	return first_s < limit_s ? (limit_s - 1 - first_s) / rule->interval + 1 : 0;
 }
 
-/* --- search --- */
+/* --- moments --- */
 
-/* The first match of the month from `day` and that day's `time_s` on. */
-static bool next_in_month(const struct rrule *rule, const struct month *month, int day, int time_s,
-	int64_t *ret_local_s)
+static bool next_in_month(
+	const void *data, const struct month *month, int day, int time_s, int64_t *ret_local_s)
 {
+	const struct rrule *rule = data;
 	uint32_t days = matching_days(rule, month);
 
 	for (int d = next_in(days, day); d >= 0; d = next_in(days, d + 1)) {
-		int64_t number = month->first_day + d - 1;
-		int found_s = time_next(rule, number, d == day ? time_s : 0);
+		int found_s = time_next(rule, month->first_day + d - 1, d == day ? time_s : 0);
 
 		if (found_s >= 0) {
-			*ret_local_s = number * SECONDS_PER_DAY + found_s;
+			*ret_local_s = month_local_s(month, d, found_s);
 			return true;
 		}
 	}
 	return false;
 }
 
-bool rrule_base_next(
-	const struct rrule *rule, int64_t from_local_s, int64_t limit_local_s, int64_t *ret_local_s)
+/* How many matches there are on these days of the month. */
+static int64_t count_on(const struct rrule *rule, const struct month *month, uint32_t days)
 {
-	struct civil from = civil_from_seconds(from_local_s);
-	struct month month = month_of(from.year, from.month);
-	int time_s = from.hour * 3600 + from.minute * 60 + from.second;
-	int64_t found_s = 0;
-
-	if (!next_in_month(rule, &month, from.day, time_s, &found_s)) {
-		do {
-			month = month_after(rule->months, &month);
-			if (month.first_day * SECONDS_PER_DAY >= limit_local_s ||
-				month.year > from.year + HORIZON_YEARS)
-				return false;
-		} while (!next_in_month(rule, &month, 1, 0, &found_s));
-	}
-	if (found_s >= limit_local_s)
-		return false;
-	*ret_local_s = found_s;
-	return true;
-}
-
-/* --- counting --- */
-
-/* How many matches the month has on its days before `limit_day`. */
-static int64_t count_days(const struct rrule *rule, const struct month *month, int limit_day)
-{
-	uint32_t days = matching_days(rule, month) & (uint32_t)((UINT64_C(1) << limit_day) - 1);
 	int64_t count = 0;
 
 	if (rule->times_a_day > 0)
@@ -335,34 +306,35 @@ static int64_t count_days(const struct rrule *rule, const struct month *month, i
 	return count;
 }
 
-/* How many matches the month of `local_s` has before it. */
-static int64_t count_in_month(const struct rrule *rule, int64_t local_s)
+static int64_t count_in_month(const void *data, const struct month *month, int day, int time_s)
 {
-	struct civil at = civil_from_seconds(local_s);
-	struct month month = month_of(at.year, at.month);
-	int64_t count = count_days(rule, &month, at.day);
+	const struct rrule *rule = data;
+	uint64_t days = matching_days(rule, month);
+	uint32_t whole = (uint32_t)(days & ((UINT64_C(1) << day) - 1));
+	int64_t count = count_on(rule, month, whole);
 
-	if (matching_days(rule, &month) >> at.day & 1)
-		count += time_count(rule, month.first_day + at.day - 1,
-			at.hour * 3600 + at.minute * 60 + at.second);
-	return count;
+	return days >> day & 1 ? count + time_count(rule, month->first_day + day - 1, time_s)
+			       : count;
+}
+
+static struct month_rule month_rule(const struct rrule *rule)
+{
+	return (struct month_rule){rule, rule->months, next_in_month, count_in_month};
+}
+
+bool rrule_base_next(
+	const struct rrule *rule, int64_t from_local_s, int64_t limit_local_s, int64_t *ret_local_s)
+{
+	struct month_rule months = month_rule(rule);
+
+	return calendar_next(&months, from_local_s, limit_local_s, ret_local_s);
 }
 
 int64_t rrule_base_count(const struct rrule *rule, int64_t from_local_s, int64_t limit_local_s)
 {
-	struct civil from = civil_from_seconds(from_local_s);
-	struct civil limit = civil_from_seconds(limit_local_s);
-	struct month month = month_of(from.year, from.month);
-	int64_t count = 0;
+	struct month_rule months = month_rule(rule);
 
-	if (from_local_s >= limit_local_s)
-		return 0;
-	while (month.year < limit.year ||
-		(month.year == limit.year && month.number < limit.month)) {
-		count += count_days(rule, &month, month.day_count + 1);
-		month = month_after(rule->months, &month);
-	}
-	return count + count_in_month(rule, limit_local_s) - count_in_month(rule, from_local_s);
+	return calendar_count(&months, from_local_s, limit_local_s);
 }
 
 /* --- periods --- */
