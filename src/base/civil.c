@@ -4,6 +4,8 @@
  * first day is a linear function of its number. 400 such years are one era of 146,097 days. */
 #include "base/civil.h"
 
+#include <stdbool.h>
+
 #define DAYS_PER_ERA    146097
 #define DAYS_TO_EPOCH   719468 /* from 0000-03-01 to 1970-01-01 */
 #define SECONDS_PER_DAY INT64_C(86400)
@@ -69,7 +71,8 @@ int civil_weekday(int64_t days)
 
 int civil_days_in_month(int year, int month)
 {
-	int64_t first = civil_days(year, month, 1);
+	static const uint8_t counts[] = {0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+	bool is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
 
-	return (int)(month == 12 ? 31 : civil_days(year, month + 1, 1) - first);
+	return counts[month] + (month == 2 && is_leap);
 }

@@ -42,7 +42,7 @@ static int recurring_parse(const struct schedule_spec *schedule, const struct bl
 {
 	const struct schedule_spec cron = {
 		.cron = spec->cron, .name = schedule->name, .day_match = schedule->day_match};
-	char warning[CRON_WARNING_SIZE], shown[EXCERPT_SIZE];
+	char warning[WARNING_SIZE], shown[EXCERPT_SIZE];
 
 	if (!spec->duration || !parse_duration(spec->duration, &ret_window->duration_ms) ||
 		ret_window->duration_ms < 1000 || ret_window->duration_ms > BLACKOUT_MAX_MS)

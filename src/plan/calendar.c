@@ -15,12 +15,9 @@
 
 static struct month month_of(int year, int number)
 {
-	static const uint8_t day_counts[] = {0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-	bool is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-
 	return (struct month){.year = year,
 		.number = number,
-		.day_count = day_counts[number] + (number == 2 && is_leap),
+		.day_count = civil_days_in_month(year, number),
 		.first_day = civil_days(year, number, 1)};
 }
 

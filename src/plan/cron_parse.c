@@ -10,7 +10,6 @@
 
 #include <string.h>
 
-#include "base/ascii.h"
 #include "base/mem.h"
 
 static const struct {
@@ -54,10 +53,10 @@ static void set_day_match(
 	if (day_match == DAY_MATCH_BOTH || (has_star && !restricts_both))
 		return;
 	if (has_star)
-		cron_warn(warning,
+		warning_add(warning,
 			"both day-of-month and day-of-week must match, as one begins with '*'");
 	else
-		cron_warn(warning,
+		warning_add(warning,
 			"day-of-month and day-of-week are both given: either one is enough "
 			"(\"day_match\": \"both\" for both)");
 }
@@ -109,34 +108,24 @@ static size_t split(const char *text, size_t max, struct piece *ret_pieces)
 	return count;
 }
 
-static bool equals_fold(const struct piece *piece, const char *word)
-{
-	size_t i = 0;
-
-	for (; i < piece->len && word[i] != '\0'; i++)
-		if (ascii_upper(piece->at[i]) != ascii_upper(word[i]))
-			return false;
-	return i == piece->len && word[i] == '\0';
-}
-
 static int find_macro(
 	const struct piece *pieces, size_t count, const char **ret_text, struct err *err)
 {
 	char shown[EXCERPT_SIZE], next[EXCERPT_SIZE];
 
 	for (size_t i = 0; count == 1 && i < COUNT_OF(macros); i++) {
-		if (equals_fold(&pieces[0], macros[i].name)) {
+		if (piece_is(&pieces[0], macros[i].name)) {
 			*ret_text = macros[i].expression;
 			return ERR_NONE;
 		}
 	}
 	(void)excerpt(pieces[0].at, pieces[0].len, shown);
-	if (equals_fold(&pieces[0], "@reboot"))
+	if (piece_is(&pieces[0], "@reboot"))
 		return err_field(err, ERR_INVALID, "/cron",
 			"cron macro '%s' names no due time; write \"run_on_start\": true "
 			"instead of \"cron\"",
 			shown);
-	if (equals_fold(&pieces[0], "@every") && count == 2)
+	if (piece_is(&pieces[0], "@every") && count == 2)
 		return err_field(err, ERR_INVALID, "/cron",
 			"cron macro '%s' is an interval; write \"every\": \"%s\" instead of "
 			"\"cron\"",
@@ -196,7 +185,7 @@ static int find_fields(const char *text, struct piece ret_texts[CRON_FIELDS], st
 }
 
 int cron_parse(const struct schedule_spec *spec, struct cron *ret_cron,
-	char warning[static CRON_WARNING_SIZE], struct err *err)
+	char warning[static WARNING_SIZE], struct err *err)
 {
 	struct piece texts[CRON_FIELDS];
 	struct cron cron = {0};

@@ -24,12 +24,6 @@ struct cron_field_rule {
 
 extern const struct cron_field_rule cron_fields[CRON_FIELDS];
 
-/* A part of somebody's text, not terminated. */
-struct piece {
-	const char *at;
-	size_t len;
-};
-
 /* H without a range, in day-of-month: every month has these. */
 #define HASHED_LAST_DAY 28
 
@@ -42,7 +36,7 @@ struct cron_parser {
 	const char *at, *end;
 	uint64_t set;      /* the field's numbers so far */
 	struct cron *cron; /* gets the forms that are no set of numbers: L, W, # */
-	char *warning;     /* CRON_WARNING_SIZE */
+	char *warning;     /* WARNING_SIZE */
 	struct err *err;
 };
 

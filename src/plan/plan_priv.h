@@ -5,11 +5,11 @@
  *
  *     schedule.c   parse, keep                      due.c       ask: nominal, jitter, bounds
  *     spread.c     what a name picks                misfire.c   what to do after an outage
+ *     piece.c      what the parsers share           event.c     names of events
  *     cron_parse.c, cron_field.c  text -> struct cron          cron.c  its matches, without a zone
- *     rrule_parse.c  text -> struct rrule    rrule.c, rrule_pick.c  its matches, without a zone
+ *     rrule_parse.c, rrule_until.c  text -> struct rrule       rrule.c, rrule_pick.c  the same
  *     calendar.c   the walk from month to month, for both
  *     local.c      fields on a zone's clock: gaps, overlaps     every.c  intervals
- *     event.c      names of events
  *     zone.c       names, cache, look-up            zone_file.c, zone_rule.c, zone_names.c */
 #pragma once
 
@@ -31,10 +31,41 @@
 #define HORIZON_YEARS 400
 #define HORIZON_S     (INT64_C(146097) * SECONDS_PER_DAY)
 
+/* --- shared by the parsers (piece.c) --- */
+
+/* A part of somebody's text, not terminated; at == NULL: it is not there. */
+struct piece {
+	const char *at;
+	size_t len;
+};
+
+/* Is it this word, in letters of either case? */
+bool piece_is(const struct piece *piece, const char *word);
+
+/* Somebody's text made fit for a message: cut, and without control characters. */
+#define EXCERPT_SIZE 64
+const char *excerpt(const char *text, size_t len, char ret_text[static EXCERPT_SIZE]);
+
+/* What an error is about: "cron field 'hour'". */
+struct place {
+	struct err *err;
+	const char *member; /* of the schedule: "/cron" */
+	const char *kind, *name;
+};
+
+/* ERR_INVALID, "cron field 'hour': " and the reason. */
+int place_fail(struct place place, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* What a schedule is worth remarking on; "" when nothing is. */
+#define WARNING_SIZE 240
+
+/* Adds a remark to a warning; one that does not fit is left out whole. */
+void warning_add(char warning[static WARNING_SIZE], const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
 /* --- cron expressions (cron_parse.c, cron.c) --- */
 
-#define CRON_TEXT_MAX     1024
-#define CRON_WARNING_SIZE 240
+#define CRON_TEXT_MAX 1024
 
 /* Sets of numbers as bits: bit n stands for n. */
 struct times {
@@ -64,11 +95,7 @@ struct cron {
  * remarks, "" when there are none. ERR_INVALID on
  * "/cron", also for an expression whose date does not exist in any year. */
 int cron_parse(const struct schedule_spec *spec, struct cron *ret_cron,
-	char warning[static CRON_WARNING_SIZE], struct err *err);
-
-/* Adds a remark to a warning; one that does not fit is left out whole. */
-void cron_warn(char warning[static CRON_WARNING_SIZE], const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
+	char warning[static WARNING_SIZE], struct err *err);
 
 /* The first match in [from_local_s, limit_local_s). Looks HORIZON_YEARS ahead at most. */
 bool cron_next(
@@ -87,7 +114,7 @@ struct zone;
 /* Reads `rrule` of the spec, which counts from start_at_ms (0: start_at is not given) on the zone's
  * clock. `warning` gets remarks. ERR_INVALID on "/rrule". *ret_rule is the caller's (free). */
 int rrule_parse(const struct schedule_spec *spec, const struct zone *zone, int64_t start_at_ms,
-	struct rrule **ret_rule, char warning[static CRON_WARNING_SIZE], struct err *err);
+	struct rrule **ret_rule, char warning[static WARNING_SIZE], struct err *err);
 
 /* The end that UNTIL names; DUE_MAX_MS when there is none. */
 int64_t rrule_until_ms(const struct rrule *rule);
@@ -206,14 +233,8 @@ struct schedule {
 	uint64_t name_hash;
 	struct blackout *blackouts; /* owned */
 	size_t blackout_count;
-	char warning[CRON_WARNING_SIZE];
+	char warning[WARNING_SIZE];
 };
 
 /* Does it follow a zone's clock, by whole seconds? */
 bool schedule_is_local(const struct schedule *schedule);
-
-/* --- shared by the parsers --- */
-
-/* A piece of somebody's text made fit for a message: cut, and without control characters. */
-#define EXCERPT_SIZE 64
-const char *excerpt(const char *text, size_t len, char ret_text[static EXCERPT_SIZE]);

@@ -7,8 +7,6 @@
 #include "plan/rrule_priv.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/ascii.h"
@@ -68,11 +66,6 @@ static const char *const freq_names[] = {
 	"SECONDLY", "MINUTELY", "HOURLY", "DAILY", "WEEKLY", "MONTHLY", "YEARLY"};
 static const char day_names[] = "SUMOTUWETHFRSA";
 
-struct piece {
-	const char *at;
-	size_t len;
-};
-
 /* What was written: the values of the parts, at == NULL for those that are not there. */
 struct reader {
 	struct piece values[PARTS];
@@ -83,27 +76,9 @@ struct reader {
 
 /* --- pieces of text --- */
 
-__attribute__((format(printf, 3, 4))) static int fail(
-	const struct reader *reader, enum part part, const char *fmt, ...)
+static struct place in(const struct reader *reader, enum part part)
 {
-	char why[240];
-	va_list args;
-
-	va_start(args, fmt);
-	(void)vsnprintf(why, sizeof(why), fmt, args);
-	va_end(args);
-	return err_field(
-		reader->err, ERR_INVALID, "/rrule", "rrule part '%s': %s", parts[part].name, why);
-}
-
-static bool equals(const struct piece *piece, const char *word)
-{
-	size_t i = 0;
-
-	for (; i < piece->len && word[i] != '\0'; i++)
-		if (ascii_upper(piece->at[i]) != word[i])
-			return false;
-	return i == piece->len && word[i] == '\0';
+	return (struct place){reader->err, "/rrule", "rrule part", parts[part].name};
 }
 
 /* Takes what stands before `separator`; false when nothing is left. */
@@ -158,11 +133,11 @@ static int read_freq(struct reader *reader)
 		return err_field(reader->err, ERR_INVALID, "/rrule",
 			"rrule has no FREQ; write for example FREQ=MONTHLY;BYDAY=-1FR");
 	for (int freq = FREQ_SECONDLY; freq <= FREQ_YEARLY; freq++)
-		if (equals(value, freq_names[freq])) {
+		if (piece_is(value, freq_names[freq])) {
 			reader->rule->freq = (enum rrule_freq)freq;
 			return ERR_NONE;
 		}
-	return fail(reader, PART_FREQ,
+	return place_fail(in(reader, PART_FREQ),
 		"'%s' is none of SECONDLY MINUTELY HOURLY DAILY WEEKLY MONTHLY YEARLY",
 		excerpt(value->at, value->len, shown));
 }
@@ -180,10 +155,10 @@ static int read_amount(
 		return ERR_NONE;
 	number = read_number(value, 12, &len);
 	if (len == 0 || len != value->len || number < 1)
-		return fail(reader, part, "'%s' is not a number from 1 to %" PRId64,
+		return place_fail(in(reader, part), "'%s' is not a number from 1 to %" PRId64,
 			excerpt(value->at, value->len, shown), max);
 	if (number > max)
-		return fail(reader, part, "%" PRId64 " is above %" PRId64, number, max);
+		return place_fail(in(reader, part), "%" PRId64 " is above %" PRId64, number, max);
 	*ret_number = number;
 	return ERR_NONE;
 }
@@ -195,7 +170,7 @@ static int read_week_start(struct reader *reader)
 	int day = value->at ? read_weekday(value) : 1;
 
 	if (day < 0)
-		return fail(reader, PART_WKST, "'%s' is none of MO TU WE TH FR SA SU",
+		return place_fail(in(reader, PART_WKST), "'%s' is none of MO TU WE TH FR SA SU",
 			excerpt(value->at, value->len, shown));
 	reader->rule->week_start = day;
 	return ERR_NONE;
@@ -211,16 +186,17 @@ static int read_item(const struct reader *reader, enum part part, const struct p
 	int64_t distance = number < 0 ? -number : number;
 
 	if (len == 0 || len != item->len)
-		return fail(
-			reader, part, "'%s' is not a number", excerpt(item->at, item->len, shown));
+		return place_fail(in(reader, part), "'%s' is not a number",
+			excerpt(item->at, item->len, shown));
 	if (number < 0 && !parts[part].is_signed)
-		return fail(reader, part, "%" PRId64 " is below %d", number, parts[part].min);
+		return place_fail(
+			in(reader, part), "%" PRId64 " is below %d", number, parts[part].min);
 	if (distance < parts[part].min)
-		return fail(reader, part, "%" PRId64 " is not from %d to %d%s", number,
+		return place_fail(in(reader, part), "%" PRId64 " is not from %d to %d%s", number,
 			parts[part].min, parts[part].max,
 			parts[part].is_signed ? ", or the same with a minus, from the end" : "");
 	if (distance > parts[part].max)
-		return fail(reader, part, "%" PRId64 " is %s %s%d", number,
+		return place_fail(in(reader, part), "%" PRId64 " is %s %s%d", number,
 			number < 0 ? "below" : "above", number < 0 ? "-" : "", parts[part].max);
 	*(number < 0 ? &numbers->down[distance / 64] : &numbers->up[distance / 64]) |=
 		UINT64_C(1) << distance % 64;
@@ -260,16 +236,16 @@ static int read_day(const struct reader *reader, const struct piece *item)
 
 	(void)excerpt(item->at, item->len, shown);
 	if (weekday < 0)
-		return fail(reader, PART_BYDAY,
+		return place_fail(in(reader, PART_BYDAY),
 			"'%s' is none of MO TU WE TH FR SA SU, nor one with a number such as -1FR",
 			shown);
 	if (len > 0 && max == 0)
-		return fail(reader, PART_BYDAY,
+		return place_fail(in(reader, PART_BYDAY),
 			"'%s' has a number, which goes with MONTHLY and with YEARLY without "
 			"BYWEEKNO",
 			shown);
 	if (len > 0 && (ordinal == 0 || ordinal > max || ordinal < -max))
-		return fail(reader, PART_BYDAY,
+		return place_fail(in(reader, PART_BYDAY),
 			"the number of '%s' is not from 1 to %" PRId64 ", or from -1 to -%" PRId64,
 			shown, max, max);
 	*(len == 0            ? &rule->weekdays
@@ -291,79 +267,18 @@ static int read_days(const struct reader *reader)
 	return code;
 }
 
-/* --- UNTIL --- */
-
-static bool read_digits(const char *at, int count, int *ret_number)
-{
-	*ret_number = 0;
-	for (int i = 0; i < count; i++) {
-		if (!ascii_is_digit(at[i]))
-			return false;
-		*ret_number = *ret_number * 10 + at[i] - '0';
-	}
-	return true;
-}
-
-/* 20261231, 20261231T235959 or 20261231T235959Z, as seconds of the clock; a date is its last one.
- */
-static bool read_date(const struct piece *value, int64_t *ret_s)
-{
-	struct civil civil = {.hour = 23, .minute = 59, .second = 59};
-	const char *at = value->at;
-
-	if (value->len != 8 && value->len != 15 && value->len != 16)
-		return false;
-	if (!read_digits(at, 4, &civil.year) || !read_digits(at + 4, 2, &civil.month) ||
-		!read_digits(at + 6, 2, &civil.day))
-		return false;
-	if (value->len > 8 && (ascii_upper(at[8]) != 'T' || !read_digits(at + 9, 2, &civil.hour) ||
-				      !read_digits(at + 11, 2, &civil.minute) ||
-				      !read_digits(at + 13, 2, &civil.second)))
-		return false;
-	if (civil.year < 1970 || civil.month < 1 || civil.month > 12 || civil.day < 1 ||
-		civil.day > civil_days_in_month(civil.year, civil.month) || civil.hour > 23 ||
-		civil.minute > 59 || civil.second > 59)
-		return false;
-	*ret_s = civil_seconds(&civil);
-	return value->len < 16 || ascii_upper(at[15]) == 'Z';
-}
-
-/* The last instant at which the zone's clock has not passed local_s; of a time that falls into a
- * gap it is the first one after the gap, when that is due. */
-static int64_t last_instant(const struct zone *zone, int64_t local_s)
-{
-	int64_t at_s = local_s - 2 * SECONDS_PER_DAY, last_s = at_s;
-
-	while (at_s < local_s + 2 * SECONDS_PER_DAY) {
-		struct zone_span span = zone_find(zone, at_s);
-		bool is_in_gap = local_s >= span.start_at_s + span.before_s &&
-				 local_s < span.start_at_s + span.offset_s;
-
-		if (span.start_at_s != INT64_MIN && is_in_gap)
-			last_s = span.start_at_s;
-		else if (local_s - span.offset_s >= span.start_at_s)
-			last_s = local_s - span.offset_s < span.end_at_s ? local_s - span.offset_s
-									 : span.end_at_s - 1;
-		at_s = span.end_at_s;
-	}
-	return last_s;
-}
-
 static int read_until(const struct reader *reader, const struct zone *zone)
 {
 	const struct piece *value = &reader->values[PART_UNTIL];
 	char shown[EXCERPT_SIZE];
-	int64_t until_s = 0;
 
 	if (!value->at)
 		return ERR_NONE;
-	if (!read_date(value, &until_s))
-		return fail(reader, PART_UNTIL,
+	if (!rrule_read_until(value, zone, &reader->rule->until_ms))
+		return place_fail(in(reader, PART_UNTIL),
 			"'%s' is not a time such as 20261231T235959Z, or 20261231 on the zone's "
 			"clock",
 			excerpt(value->at, value->len, shown));
-	reader->rule->until_ms =
-		(value->len == 16 ? until_s : last_instant(zone, until_s)) * 1000 + 999;
 	return ERR_NONE;
 }
 
@@ -379,14 +294,15 @@ static int find_part(const struct reader *reader, const struct piece *text, enum
 
 	(void)excerpt(name.at, name.len, shown);
 	for (int part = 0; part < PARTS; part++)
-		if (equals(&name, parts[part].name)) {
+		if (piece_is(&name, parts[part].name)) {
 			*ret_part = (enum part)part;
-			return equal ? ERR_NONE : fail(reader, *ret_part, "has no '=' and value");
+			return equal ? ERR_NONE
+				     : place_fail(in(reader, *ret_part), "has no '=' and value");
 		}
-	if (name.len >= 5 && equals(&(struct piece){name.at, 5}, "RRULE"))
+	if (name.len >= 5 && piece_is(&(struct piece){name.at, 5}, "RRULE"))
 		return err_field(reader->err, ERR_INVALID, "/rrule",
 			"rrule is written without 'RRULE:' in front");
-	if (name.len >= 7 && equals(&(struct piece){name.at, 7}, "DTSTART"))
+	if (name.len >= 7 && piece_is(&(struct piece){name.at, 7}, "DTSTART"))
 		return err_field(reader->err, ERR_INVALID, "/rrule",
 			"rrule takes no DTSTART; give \"start_at\" beside it");
 	if (name.len == 0)
@@ -415,7 +331,7 @@ static int split_parts(struct reader *reader, const char *text)
 		if (code != ERR_NONE)
 			return code;
 		if (reader->values[part].at)
-			return fail(reader, part, "is given twice");
+			return place_fail(in(reader, part), "is given twice");
 		reader->values[part] = (struct piece){piece.at + skip, piece.len - skip};
 	}
 	return ERR_NONE;
@@ -431,15 +347,15 @@ static int check_parts(const struct reader *reader)
 		if (!reader->values[part].at)
 			continue;
 		if (!(parts[part].freqs & ONLY(freq)))
-			return fail(reader, (enum part)part, "does not go with FREQ=%s",
+			return place_fail(in(reader, (enum part)part), "does not go with FREQ=%s",
 				freq_names[freq]);
 		has_by |= part >= PART_BYSECOND && part != PART_BYSETPOS;
 	}
 	if (reader->values[PART_COUNT].at && reader->values[PART_UNTIL].at)
-		return fail(reader, PART_COUNT,
+		return place_fail(in(reader, PART_COUNT),
 			"does not go with UNTIL: only one of them can end the rule");
 	if (reader->values[PART_BYSETPOS].at && !has_by)
-		return fail(reader, PART_BYSETPOS, "needs another BY part to pick from");
+		return place_fail(in(reader, PART_BYSETPOS), "needs another BY part to pick from");
 	return ERR_NONE;
 }
 
@@ -541,7 +457,7 @@ static int settle(struct reader *reader, bool has_start)
 			"rrule can never be due: nothing within %d years matches all of its parts",
 			HORIZON_YEARS);
 	if (reader->count > 0 && !has_start)
-		return fail(reader, PART_COUNT,
+		return place_fail(in(reader, PART_COUNT),
 			"counts from \"start_at\", which is not there (\"max_runs\" counts runs)");
 	if (reader->count > 0 && rrule_nth(rule, reader->count, &last_s))
 		rule->last_s = last_s;
@@ -553,7 +469,7 @@ static int settle(struct reader *reader, bool has_start)
 }
 
 int rrule_parse(const struct schedule_spec *spec, const struct zone *zone, int64_t start_at_ms,
-	struct rrule **ret_rule, char warning[static CRON_WARNING_SIZE], struct err *err)
+	struct rrule **ret_rule, char warning[static WARNING_SIZE], struct err *err)
 {
 	auto_free struct rrule *rule = xcalloc(1, sizeof(*rule));
 	struct reader reader = {.rule = rule, .err = err};
@@ -571,7 +487,7 @@ int rrule_parse(const struct schedule_spec *spec, const struct zone *zone, int64
 		settle(&reader, spec->start_at) < 0)
 		return ERR_INVALID;
 	if (!spec->start_at && (is_derived || rule->interval > 1))
-		cron_warn(warning,
+		warning_add(warning,
 			"without start_at the rule counts from 1970-01-01T00:00:00, a Thursday, on "
 			"the zone's clock");
 	*ret_rule = take_ptr(rule);

@@ -66,6 +66,9 @@ struct rrule {
 	int64_t times_a_day; /* 0: not the same each day */
 };
 
+/* The value of UNTIL (rrule_until.c), to the last millisecond; false: it is no such time. */
+bool rrule_read_until(const struct piece *value, const struct zone *zone, int64_t *ret_until_ms);
+
 /* What stands in the text is set; derives the rest (phase, clock). False, and why, for what can
  * never be due and what would cost too much to search. */
 bool rrule_finish(struct rrule *rule, const char **ret_why);

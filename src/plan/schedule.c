@@ -22,16 +22,6 @@ const char *const dst_gap_names[] = {"run_after", "skip", NULL};
 const char *const dst_overlap_names[] = {"first", "last", "both", NULL};
 const char *const day_match_names[] = {"either", "both", NULL};
 
-const char *excerpt(const char *text, size_t len, char ret_text[static EXCERPT_SIZE])
-{
-	size_t shown = len < EXCERPT_SIZE ? len : EXCERPT_SIZE - 4;
-
-	for (size_t i = 0; i < shown; i++)
-		ret_text[i] = text[i] < ' ' || text[i] > '~' ? '?' : text[i];
-	(void)snprintf(ret_text + shown, EXCERPT_SIZE - shown, "%s", shown < len ? "..." : "");
-	return ret_text;
-}
-
 /* --- parsing --- */
 
 /* The date exists; the time of day may still lie in each year's gap. */
@@ -244,7 +234,7 @@ static void warn_of_short_distance(const struct schedule_spec *spec, struct sche
 		local_next(&schedule->local, BORN_AT_S, &first) &&
 		local_next(&schedule->local, first.at_ms / 1000 + 1, &second) &&
 		second.at_ms - first.at_ms < schedule->jitter_ms)
-		cron_warn(schedule->warning,
+		warning_add(schedule->warning,
 			"due times nearer to each other than the jitter, %s, move by less than "
 			"their distance",
 			spec->jitter);

@@ -26,7 +26,7 @@ static inline void check_schedule(const struct schedule *schedule, int64_t from_
 	const char *warning = schedule_warning(schedule);
 	int walked = 0;
 
-	must(!warning || (warning[0] != '\0' && strlen(warning) < CRON_WARNING_SIZE));
+	must(!warning || (warning[0] != '\0' && strlen(warning) < WARNING_SIZE));
 	for (; walked < WALK; walked++) {
 		struct due due;
 

@@ -272,7 +272,7 @@ static void test_warning_of_many_remarks_stays_within_its_size(void **state)
 	struct schedule *schedule = plan_input(&(struct schedule_spec){
 		.cron = "0/7,1/7,2/7,3/7,4/7,5/7 0/7,1/7,2/7,3/7 */3,*/4,*/5 */5,*/7 1/2,2/2"});
 
-	assert_true(strlen(schedule_warning(schedule)) < CRON_WARNING_SIZE);
+	assert_true(strlen(schedule_warning(schedule)) < WARNING_SIZE);
 	schedule_unref(schedule);
 }
 
