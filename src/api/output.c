@@ -64,8 +64,8 @@ static void on_output(struct store_req *req)
 			output->get.ret_len, output->get.ret_total);
 	else if (req->err.code == ERR_NOT_FOUND && output->attempt > 0)
 		api_reply_problem(output->call, ERR_NOT_FOUND,
-			"no output of attempt %d; the run is %s and has begun %d", output->attempt,
-			run_state_names[run->state], run->attempt);
+			"no output of attempt %d; the run is %s, and its newest attempt is %d",
+			output->attempt, run_state_names[run->state], run->attempt);
 	else if (req->err.code == ERR_NOT_FOUND)
 		api_reply_problem(output->call, ERR_NOT_FOUND, "no output: the run is %s",
 			run_state_names[run->state]);

@@ -38,6 +38,9 @@ static void tell_action(const struct cli *cli, const char *verb, const json_t *a
 		 !json_is_object(json_object_get(action, "schedule")))
 		(void)printf("; no schedule: `gathering action run %s` runs it",
 			get_text(action, "name"));
+	else if (get_text(json_object_get(action, "schedule"), "on"))
+		(void)printf("; runs at each event %s",
+			get_text(json_object_get(action, "schedule"), "on"));
 	(void)putchar('\n');
 }
 

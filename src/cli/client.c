@@ -5,6 +5,7 @@
 #include "cli/client.h"
 
 #include <curl/curl.h>
+#include <jansson.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -274,6 +275,23 @@ static int64_t retry_wait_s(const struct client *client)
 	return wait_s > CLIENT_RETRY_MAX_S ? CLIENT_RETRY_MAX_S : wait_s;
 }
 
+/* Too many requests are over within a minute. A full queue may last for hours: whoever asked
+ * decides whether to come again. */
+static bool is_worth_waiting(const struct client *client, long status)
+{
+	json_t *problem;
+	const char *code;
+	bool is_full;
+
+	if (status != 429)
+		return false;
+	problem = json_loadb(buf_text(&client->body), client->body.len, 0, NULL);
+	code = json_string_value(json_object_get(problem, "code"));
+	is_full = code && strcmp(code, err_name(ERR_QUEUE_FULL)) == 0;
+	json_decref(problem);
+	return !is_full;
+}
+
 int client_call(
 	struct client *client, const struct call *call, struct answer *ret_answer, struct err *err)
 {
@@ -285,7 +303,7 @@ int client_call(
 		if (result != CURLE_OK)
 			return fail_transfer(client, result, err);
 		(void)curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
-		if (status != 429 || tries == CLIENT_RETRIES_MAX)
+		if (!is_worth_waiting(client, status) || tries == CLIENT_RETRIES_MAX)
 			break;
 		if (isatty(STDERR_FILENO))
 			(void)fprintf(stderr,

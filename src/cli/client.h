@@ -44,8 +44,8 @@ void client_destroy(struct client *client); /* NULL is fine */
 const char *client_server(const struct client *client);
 
 /* One exchange; any HTTP status is a success here. An answer 429 is waited out as Retry-After says,
- * at most CLIENT_RETRIES_MAX times. ERR_UNAVAILABLE: no connection (the text says what to check);
- * ERR_TIMEOUT; ERR_TOO_LARGE: the answer; ERR_IO: broken off. */
+ * at most CLIENT_RETRIES_MAX times, unless it says queue_full. ERR_UNAVAILABLE: no connection (the
+ * text says what to check); ERR_TIMEOUT; ERR_TOO_LARGE: the answer; ERR_IO: broken off. */
 int client_call(
 	struct client *client, const struct call *call, struct answer *ret_answer, struct err *err);
 /* The same for an answer that goes on: the bytes of a good one (2xx) go to `on_bytes` as they come,

@@ -57,14 +57,18 @@ static void append_fault(struct buf *text, const json_t *fault, const char *said
 {
 	const char *pointer = get_text(fault, "pointer"), *detail = get_text(fault, "detail");
 	bool is_told = detail && said && strcmp(detail, said) == 0;
+	bool has_place = pointer && *pointer;
 
+	if (is_told && !has_place)
+		return;
 	buf_puts(text, is_told ? " (" : "\n  ");
-	append_safe(text, pointer && *pointer ? pointer : "whole body");
+	if (has_place)
+		append_safe(text, pointer);
 	if (is_told) {
 		buf_putc(text, ')');
 		return;
 	}
-	buf_puts(text, ": ");
+	buf_puts(text, has_place ? ": " : "");
 	append_safe(text, detail ? detail : "not acceptable");
 }
 

@@ -25,10 +25,22 @@ static char *run_path(const char *id, const char *after)
 
 /* --- list, show --- */
 
-/* "exit 1", "HTTP 200", else the reason. */
+/* Of what ended by itself "exit 1", "HTTP 200"; else why it did not, rather than the signal that
+ * ended its program. */
+static bool has_own_result(const json_t *run)
+{
+	const char *state = get_text(run, "state");
+
+	return !get_text(run, "reason") ||
+	       (state && (strcmp(state, run_state_names[RUN_SUCCEEDED]) == 0 ||
+				 strcmp(state, run_state_names[RUN_FAILED]) == 0));
+}
+
 static void add_result(struct table *table, const json_t *run)
 {
-	if (json_is_integer(json_object_get(run, "http_status")))
+	if (!has_own_result(run))
+		table_add(table, get_text(run, "reason"));
+	else if (json_is_integer(json_object_get(run, "http_status")))
 		table_printf(table, "HTTP %lld", (long long)get_number(run, "http_status", 0));
 	else if (json_is_integer(json_object_get(run, "exit_code")))
 		table_printf(table, "exit %lld", (long long)get_number(run, "exit_code", 0));
@@ -161,7 +173,6 @@ static void tell_deed(const struct deed *deed, const char *id, const json_t *run
 		(void)printf("run %s: %s\n", id, deed->is_done);
 }
 
-/* Of many, the problem of one is told with its id. */
 static int do_to_run(struct cli *cli, const struct deed *deed, const char *id)
 {
 	auto_free char *path = run_path(id, deed->after);
@@ -171,10 +182,8 @@ static int do_to_run(struct cli *cli, const struct deed *deed, const char *id)
 
 	buf_init(&problem, PROBLEM_MAX);
 	status = remote_try(cli, "POST", path, NULL, &run, &problem);
-	if (status && cli->arg_count > 1)
+	if (status)
 		(void)fprintf(stderr, "gathering: run %s: %s\n", id, buf_text(&problem));
-	else if (status)
-		(void)fprintf(stderr, "gathering: %s\n", buf_text(&problem));
 	else if (cli->is_json)
 		print_json(run);
 	else

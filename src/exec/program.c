@@ -193,6 +193,8 @@ static void set_failure(struct program *program, const struct child_failure *fai
 	case CHILD_EXEC:
 		if (failure->error == ENOENT && access(program->path, F_OK) == 0)
 			hint = " (the file is there; the interpreter it names is not)";
+		else if (failure->error == EACCES && access(program->path, X_OK) != 0)
+			hint = " (is it executable? chmod +x)";
 		else if (failure->error == ENOEXEC)
 			hint = " (a script must begin with #! and its interpreter)";
 		attempt_set_error(

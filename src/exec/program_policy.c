@@ -95,6 +95,8 @@ static bool look_in(const char *folder, const void *data)
 	return false;
 }
 
+#define WORDS_HINT "; program and arguments are separate words, or use a shell command"
+
 /* A file that is there but cannot be executed is returned all the same: exec says best why. */
 static int search_path(
 	const struct exec_target *target, const char *name, char **ret_path, struct err *err)
@@ -108,7 +110,8 @@ static int search_path(
 		found = take_ptr(unsuitable);
 	if (found == NULL)
 		return err_field(err, ERR_NOT_FOUND, "/exec/command",
-			"cannot run %s: not found in PATH (%s)", name, path);
+			"cannot run %s: not found in PATH (%s)%s", name, path,
+			strpbrk(name, " \t") == NULL ? "" : WORDS_HINT);
 	*ret_path = take_ptr(found);
 	return 0;
 }

@@ -95,14 +95,15 @@ static void write_rows(struct attempt *attempt, const struct pg_query *result)
 
 static void write_result(struct attempt *attempt, const struct pg_query *result)
 {
-	int64_t rows = pg_row_count(result);
+	int64_t rows = pg_row_count(result), affected = pg_affected(result);
 	char text[80];
 
 	if (pg_column_count(result) > 0)
 		write_rows(attempt, result);
 	if (rows > QUERY_ROWS_MAX)
 		write_text(attempt, "[... more rows left out ...]\n");
-	(void)snprintf(text, sizeof(text), "(%lld rows)\n", (long long)pg_affected(result));
+	(void)snprintf(text, sizeof(text), "(%lld row%s)\n", (long long)affected,
+		affected == 1 ? "" : "s");
 	write_text(attempt, text);
 }
 
@@ -283,6 +284,7 @@ static int begin(struct query *query, struct err *err)
 	if (code != 0)
 		return code;
 	errand->text = target->statement;
+	errand->people = target->database;
 	errand->is_read_only = target->is_read_only;
 	errand->timeout_ms = attempt->action->timeout_ms + QUERY_MARGIN_MS;
 	errand->on_statement = on_statement_done;

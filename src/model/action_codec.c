@@ -336,13 +336,32 @@ static json_t *merge_patch(json_t *target_take, json_t *patch)
 	return target_take;
 }
 
-static void check_retry(const struct retry_policy *retry, const struct place *root)
+/* A rule that never fits would leave unseen that nothing is tried again. */
+static bool fits_kind(enum retry_cause cause, enum action_kind kind)
 {
+	if (cause == RETRY_CAUSE_EXIT)
+		return kind == ACTION_EXEC;
+	return kind == ACTION_HTTP ||
+	       (cause != RETRY_CAUSE_STATUS && cause != RETRY_CAUSE_CONNECTION);
+}
+
+static void check_retry(const struct action *action, const struct place *root)
+{
+	const struct retry_policy *retry = &action->retry;
 	struct place parent = place_member(root, "retry");
-	struct place place = place_member(&parent, "initial");
+	struct place initial = place_member(&parent, "initial");
+	struct place on = place_member(&parent, "on");
 
 	if (retry->initial_ms > retry->max_ms)
-		place_fault(&place, "must not be above 'max'");
+		place_fault(&initial, "must not be above 'max'");
+	for (size_t i = 0; i < retry->on_count; i++) {
+		struct place at = place_element(&on, i);
+
+		if (!fits_kind(retry->on[i].cause, action->kind))
+			place_fault(&at, "an action of kind '%s' never fails with '%s'",
+				action_kind_names[action->kind],
+				retry_cause_names[retry->on[i].cause]);
+	}
 }
 
 static void check_concurrent(const struct action *action, const struct place *root)
@@ -381,7 +400,7 @@ static int read_definition(const json_t *json, struct action **ret_action, struc
 	action->next_due_ms = NO_TIME;
 	members_read(action_members, row_members, json, action, &root);
 	if (faults->count == faults_before)
-		check_retry(&action->retry, &root);
+		check_retry(action, &root);
 	if (faults->count == faults_before)
 		check_concurrent(action, &root);
 	if (faults->count == faults_before)

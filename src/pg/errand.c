@@ -178,6 +178,7 @@ static void on_leased(struct pg_lease *lease)
 		ask_settings(errand);
 	errand->statement = next_query(errand);
 	errand->statement->text = errand->text;
+	errand->statement->people = errand->people;
 	errand->statement->format = PG_FORMAT_TEXT;
 	ask(errand, errand->statement);
 }

@@ -138,6 +138,9 @@ struct pg_query {
 	enum pg_format format;
 	int64_t timeout_ms; /* from now to the callback; > 0 */
 	int64_t session; /* 0: any; else refused (ERR_UNAVAILABLE) in another session than this */
+	/* Somebody else's statement, and what errors call it: they then tell the position, the
+	 * server's detail and its hint as well. NULL: our own. Borrowed. */
+	const char *people;
 	pg_done_fn *done;
 	void *data; /* the caller's */
 	/* out */
@@ -372,6 +375,7 @@ struct pg_errand {
 	/* in; borrowed until `done` */
 	struct pg_pool *pool;
 	const char *text;
+	const char *people; /* what errors of the statement begin with, such as its database */
 	bool is_read_only;
 	const struct pg_setting *settings; /* "role" among them is undone before the last word */
 	size_t setting_count;

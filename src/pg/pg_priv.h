@@ -254,6 +254,8 @@ void pg_answer_lost(struct pg_conn *conn, struct pg_flight *flight, const struct
 void pg_flight_destroy(struct pg_flight *flight);
 
 /* sqlstate.c */
+/* What errors call it; borrowed. */
+const char *pg_query_name(const struct pg_query *query);
 /* Fills err, sqlstate and constraint from a failed result. */
 void pg_error_read(struct pg_query *query, const PGresult *failure);
 int pg_error_code(const char *sqlstate);

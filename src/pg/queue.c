@@ -432,8 +432,7 @@ static void check_deadline(
 		return;
 	}
 	(void)err_set(&query->err, ERR_TIMEOUT, "%s takes longer than %lld ms",
-		query->statement != NULL ? query->statement->name : "a statement",
-		(long long)query->timeout_ms);
+		pg_query_name(query), (long long)query->timeout_ms);
 	end_early(conn, query);
 }
 

@@ -49,16 +49,39 @@ static void copy_field(char *to, size_t size, const PGresult *failure, int field
 	(void)snprintf(to, size, "%s", value != NULL ? value : "");
 }
 
+const char *pg_query_name(const struct pg_query *query)
+{
+	if (query->people != NULL)
+		return query->people;
+	if (query->statement != NULL)
+		return query->statement->name;
+	return query->script != NULL ? "a script" : "a statement";
+}
+
+/* Its author is not here to ask: all that the server says about it. */
+static void set_foreign(struct pg_query *query, const PGresult *failure, const char *message)
+{
+	const char *at = PQresultErrorField(failure, PG_DIAG_STATEMENT_POSITION);
+	const char *detail = PQresultErrorField(failure, PG_DIAG_MESSAGE_DETAIL);
+	const char *hint = PQresultErrorField(failure, PG_DIAG_MESSAGE_HINT);
+
+	(void)err_set(&query->err, pg_error_code(query->sqlstate),
+		"%s: %s%s%s (SQLSTATE %s)%s%s%s%s", query->people, message,
+		at != NULL ? ", at character " : "", at != NULL ? at : "", query->sqlstate,
+		detail != NULL ? "; " : "", detail != NULL ? detail : "", hint != NULL ? "; " : "",
+		hint != NULL ? hint : "");
+}
+
 void pg_error_read(struct pg_query *query, const PGresult *failure)
 {
 	const char *message = PQresultErrorField(failure, PG_DIAG_MESSAGE_PRIMARY);
-	const char *name = query->statement != NULL ? query->statement->name
-			   : query->script != NULL  ? "a script"
-						    : "a statement";
+	const char *name = pg_query_name(query);
 
 	copy_field(query->sqlstate, sizeof(query->sqlstate), failure, PG_DIAG_SQLSTATE);
 	copy_field(query->constraint, sizeof(query->constraint), failure, PG_DIAG_CONSTRAINT_NAME);
-	if (query->sqlstate[0] != '\0')
+	if (query->people != NULL && query->sqlstate[0] != '\0')
+		set_foreign(query, failure, message != NULL ? message : "failed");
+	else if (query->sqlstate[0] != '\0')
 		(void)err_set(&query->err, pg_error_code(query->sqlstate), "%s: %s (SQLSTATE %s)",
 			name, message != NULL ? message : "failed", query->sqlstate);
 	else /* libpq's own: the connection broke */

@@ -3,6 +3,7 @@
 import threading
 import time
 
+from calls import ERROR
 from harness import has_ended, shell, wait_for, wait_lines
 from pg import cluster, clusters  # noqa: F401 (fixtures)
 from test_instances import database, gang  # noqa: F401 (fixtures)
@@ -24,6 +25,8 @@ def test_paused_program_is_ended_and_its_next_attempt_gets_the_checkpoint(server
     held = server.wait_run(run["id"])
     assert (held["state"], held["reason"], held["attempt"]) == ("held", "paused", 0)
     assert has_ended(pid)
+    row = server.cli("run", "list", "--action", "long").stdout.splitlines()[1]
+    assert row.split()[2:4] == ["held", "paused"], row  # and not the status its program left
     assert server.post(f"/api/v1/runs/{run['id']}/resume").status == 200
     assert server.wait_run(run["id"])["state"] == "succeeded"
     assert (tmp_path / "starts").read_text().splitlines() == ["1 ", "1 step-7"]
@@ -50,6 +53,8 @@ def test_runs_beyond_max_pending_are_refused_and_keep_nothing(servers):
     server.create(name="q", **shell("true"), overlap="allow", max_pending=2)
     assert [server.post("/api/v1/actions/q/run").status for _ in range(3)] == [202, 202, 429]
     assert server.post("/api/v1/actions/q/run").json["code"] == "queue_full"
+    refused = server.cli("action", "run", "q", expect=ERROR)
+    assert "2 runs of the action wait already" in refused.stderr and "max_pending" in refused.stderr
     assert len(server.runs("q")) == 2
 
 

@@ -28,14 +28,14 @@ def test_the_statement_is_committed_and_knows_its_run(server, cluster):
     run, output = run_sql(server, "INSERT INTO seen VALUES (current_setting('gathering.run_id'),"
                           " current_setting('gathering.due_at'), current_setting('gathering.attempt')::int,"
                           " current_setting('gathering.epoch')::int)")
-    assert output == "(1 rows)\n"
+    assert output == "(1 row)\n"
     assert cluster.sql("SELECT run || ' ' || attempt || ' ' || epoch FROM seen") == f"{run['id']} 1 1"
     assert cluster.sql(f"SELECT count(*) FROM seen WHERE due::timestamptz = '{run['due_at']}'") == "1"
 
 
 def test_the_first_rows_are_the_output(server):
     _, output = run_sql(server, "SELECT 1 AS one, NULL AS nothing, E'tab\\there\\nand \\\\' AS text")
-    assert output == "one\tnothing\ttext\n1\t\\N\ttab\\there\\nand \\\\\n(1 rows)\n"
+    assert output == "one\tnothing\ttext\n1\t\\N\ttab\\there\\nand \\\\\n(1 row)\n"
     _, output = run_sql(server, "SELECT generate_series(1, 1000) AS n")
     lines = output.splitlines()
     assert lines[:2] == ["n", "1"] and lines[100:] == ["100", "[... more rows left out ...]", "(1000 rows)"]
@@ -44,11 +44,14 @@ def test_the_first_rows_are_the_output(server):
 def test_a_statement_that_fails_changes_nothing_and_says_why(server, cluster):
     cluster.sql("CREATE TABLE facts (n int CHECK (n > 0))")
     run, output = run_sql(server, "INSERT INTO facts SELECT 3 - i FROM generate_series(1, 3) i", ("failed",))
-    assert "new row for relation" in run["error"] and run["error"].endswith("(SQLSTATE 23514)"), run
+    assert run["error"] == ('target: new row for relation "facts" violates check constraint "facts_n_check" (SQLSTATE 23514); '
+                            'Failing row contains (0).'), run
     assert output == ""
     assert cluster.sql("SELECT count(*) FROM facts") == "0"
     run, _ = run_sql(server, "INSERT INTO facts VALUES (1); INSERT INTO facts VALUES (2)", ("failed",))
     assert run["error"].endswith("(SQLSTATE 42601)"), run
+    run, _ = run_sql(server, "SELECT n FROM fact", ("failed",))
+    assert run["error"] == 'target: relation "fact" does not exist, at character 15 (SQLSTATE 42P01)', run
     assert cluster.sql("SELECT count(*) FROM facts") == "0"
 
 
@@ -57,7 +60,7 @@ def test_read_only_is_enforced_by_the_server(server, cluster):
     run, _ = run_sql(server, "INSERT INTO safe VALUES (1)", ("failed",), sql={"read_only": True})
     assert "read-only transaction" in run["error"] and "25006" in run["error"], run
     _, output = run_sql(server, "SELECT count(*) FROM safe", sql={"read_only": True})
-    assert output == "count\n0\n(1 rows)\n"
+    assert output == "count\n0\n(1 row)\n"
 
 
 def test_cancel_and_timeout_end_the_statement_on_the_server_too(server, cluster):
@@ -218,4 +221,4 @@ def test_statements_on_our_own_database_run_as_the_role_that_was_given(own, clus
     assert cluster.sql("SELECT run FROM effect") == "jobs"
     server.create(name="look", kind="sql", sql={"database": "self", "statement": "SELECT current_user", "read_only": True})
     run = server.wait_run(server.post("/api/v1/actions/look/run").json["id"])
-    assert server.get(f"/api/v1/runs/{run['id']}/output").body == b"current_user\njobs\n(1 rows)\n"
+    assert server.get(f"/api/v1/runs/{run['id']}/output").body == b"current_user\njobs\n(1 row)\n"

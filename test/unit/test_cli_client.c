@@ -206,6 +206,27 @@ static void test_429_is_waited_out_a_bounded_number_of_times(void **state)
 	client_destroy(client);
 }
 
+#define FULL_ANSWER                                                                                \
+	"HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\nRetry-After: "                     \
+	"0\r\nContent-Length: 21\r\n\r\n{\"code\":\"queue_full\"}"
+
+static void test_a_full_queue_is_not_waited_out(void **state)
+{
+	struct script script = {.answers = {FULL_ANSWER}};
+	struct call call = {.method = "POST", .path = "/x"};
+	struct answer answer = {0};
+	struct client *client;
+
+	script_start(&script, listen_tcp);
+	client = connect_to(script.address);
+	assert_int_equal(client_call(client, &call, &answer, NULL), 0);
+	script_end(&script);
+	assert_int_equal(answer.status, 429);
+	assert_string_equal(answer.body, "{\"code\":\"queue_full\"}");
+	answer_fini(&answer);
+	client_destroy(client);
+}
+
 static void test_nobody_listening_is_told_with_what_to_check(void **state)
 {
 	struct script script = {0};
@@ -267,6 +288,7 @@ int main(void)
 		cmocka_unit_test(test_post_without_body_sends_an_empty_one),
 		cmocka_unit_test(test_429_is_waited_out),
 		cmocka_unit_test(test_429_is_waited_out_a_bounded_number_of_times),
+		cmocka_unit_test(test_a_full_queue_is_not_waited_out),
 		cmocka_unit_test(test_nobody_listening_is_told_with_what_to_check),
 		cmocka_unit_test(test_broken_answer_is_an_error),
 		cmocka_unit_test(test_server_address_is_checked),

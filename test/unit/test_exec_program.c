@@ -166,7 +166,8 @@ static void test_what_cannot_be_run_says_why(void **state)
 {
 	auto_free char *plain = in_folder("plain"), *bare = in_folder("bare");
 	auto_free char *lost = in_folder("lost");
-	auto_free char *plain_error = xasprintf("cannot run %s: Permission denied", plain);
+	auto_free char *plain_error =
+		xasprintf("cannot run %s: Permission denied (is it executable? chmod +x)", plain);
 	auto_free char *bare_error = xasprintf("cannot run %s: Exec format error (a script must "
 					       "begin with #! and its interpreter)",
 		bare);
@@ -182,6 +183,10 @@ static void test_what_cannot_be_run_says_why(void **state)
 	assert_cannot(ARGV("no-such-program"), NULL,
 		"cannot run no-such-program: not found in PATH "
 		"(/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin)");
+	assert_cannot(ARGV("echo hello"), NULL,
+		"cannot run echo hello: not found in PATH "
+		"(/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin); program and "
+		"arguments are separate words, or use a shell command");
 	assert_cannot(ARGV("/etc"), NULL, "cannot run /etc: Permission denied");
 	assert_cannot(ARGV(plain), NULL, plain_error);
 	assert_cannot(ARGV(bare), NULL, bare_error);
@@ -196,7 +201,8 @@ static void test_path_of_the_action_is_searched(void **state)
 {
 	auto_free char *tool = in_folder("tool");
 	auto_free char *path = xasprintf("/no/such:%s:/bin", folder);
-	auto_free char *error = xasprintf("cannot run %s: Permission denied", tool);
+	auto_free char *error =
+		xasprintf("cannot run %s: Permission denied (is it executable? chmod +x)", tool);
 	struct name_value env[] = {{(char *)(uintptr_t) "PATH", path}};
 	struct job job;
 

@@ -142,7 +142,7 @@ static void test_every_member_is_read(void **state)
 		"all','misfire_grace':'2s',"
 		"'max_lateness':'3s','max_catchup':9,'pause_records':false,'on_interrupt':'hold',"
 		"'retry':{'max_attempts':5,'backoff':'linear','initial':'1s','max':'2s','jitter':0."
-		"125,'on':['timeout','status:429','status:500-599','exit:75']},"
+		"125,'on':['timeout','status:429','status:500-599','other']},"
 		"'priority':-100,'tags':['reports','b c']}";
 	struct action *action = input_action(full);
 
@@ -382,6 +382,12 @@ static const struct fault_row fault_rows[] = {
 	{HTTP_WITH(",'retry':{'jitter':-1}"), "/retry/jitter", "-1 is not within 0 to 1"},
 	{HTTP_WITH(",'retry':{'jitter':'0.2'}"), "/retry/jitter", "must be a number from 0 to 1, not a string"},
 	{HTTP_WITH(",'retry':{'initial':'11m'}"), "/retry/initial", "must not be above 'max'"},
+	{HTTP_WITH(",'retry':{'on':['timeout','exit:75']}"), "/retry/on/1",
+		"an action of kind 'http' never fails with 'exit'"},
+	{"{'name':'a','kind':'exec','exec':{'command':['a']},'retry':{'on':['status:503']}}", "/retry/on/0",
+		"an action of kind 'exec' never fails with 'status'"},
+	{"{'name':'a','kind':'exec','exec':{'command':['a']},'retry':{'on':['connection']}}", "/retry/on/0",
+		"an action of kind 'exec' never fails with 'connection'"},
 
 	/* schedule */
 	{HTTP_WITH(",'schedule':'* * * * *'"), "/schedule",
