@@ -357,8 +357,12 @@ BEGIN
 	IF 'cancel_running' = ANY (w.overlap) THEN
 		ret_cancel := gathering.make_room(ret_clock, ARRAY(
 			SELECT DISTINCT in_ids[i.n] FROM unnest(w.n, w.overlap, w.is_paused) i(n, overlap, is_paused)
-			JOIN unnest(in_due_item, in_due_at, in_due_verdict) d(item, due_at, verdict) ON d.item = i.n
-			WHERE i.overlap = 'cancel_running' AND NOT i.is_paused AND d.verdict = 0 AND NOT EXISTS (
+			JOIN (
+				SELECT *, row_number() OVER (PARTITION BY item, due_at ORDER BY n) AS place
+				FROM unnest(in_due_item, in_due_at, in_due_verdict) WITH ORDINALITY g(item, due_at, verdict, n)
+			) d ON d.item = i.n
+			WHERE i.overlap = 'cancel_running' AND NOT i.is_paused AND (lefts[i.n] = 0) IS NOT TRUE
+				AND d.place = 1 AND d.verdict = 0 AND NOT EXISTS (
 				SELECT 1 FROM gathering.run x WHERE x.action_id = in_ids[i.n] AND x.due_at = d.due_at)));
 	END IF;
 
