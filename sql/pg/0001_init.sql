@@ -262,7 +262,42 @@ CREATE TABLE gathering.attempt (
 	output       bytea,
 	PRIMARY KEY (run_id, epoch)
 );
-CREATE INDEX attempt_output ON gathering.attempt (finished_at) INCLUDE (output_kept) WHERE output_kept > 0;
+CREATE INDEX attempt_output ON gathering.attempt (finished_at) WHERE output_kept > 0;
+
+-- How much output is kept is the sum of these rows. Each statement that changes it adds one and waits for nobody; the
+-- walk (retain) puts them together. The triggers see what else writes attempts: a cascade, a move, a person.
+CREATE TABLE gathering.kept_output (
+	bytes bigint NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+
+CREATE FUNCTION gathering.count_output() RETURNS trigger LANGUAGE plpgsql AS $count_output$
+DECLARE
+	change bigint := 0;
+BEGIN
+	IF TG_OP = 'TRUNCATE' THEN
+		DELETE FROM gathering.kept_output;
+		RETURN NULL;
+	END IF;
+	IF TG_OP <> 'DELETE' THEN
+		change := (SELECT coalesce(sum(output_kept), 0) FROM added);
+	END IF;
+	IF TG_OP <> 'INSERT' THEN
+		change := change - (SELECT coalesce(sum(output_kept), 0) FROM gone);
+	END IF;
+	IF change <> 0 THEN
+		INSERT INTO gathering.kept_output VALUES (change);
+	END IF;
+	RETURN NULL;
+END
+$count_output$;
+CREATE TRIGGER output_added AFTER INSERT ON gathering.attempt REFERENCING NEW TABLE AS added
+	FOR EACH STATEMENT EXECUTE FUNCTION gathering.count_output();
+CREATE TRIGGER output_gone AFTER DELETE ON gathering.attempt REFERENCING OLD TABLE AS gone
+	FOR EACH STATEMENT EXECUTE FUNCTION gathering.count_output();
+CREATE TRIGGER output_changed AFTER UPDATE ON gathering.attempt REFERENCING OLD TABLE AS gone NEW TABLE AS added
+	FOR EACH STATEMENT EXECUTE FUNCTION gathering.count_output();
+CREATE TRIGGER output_emptied AFTER TRUNCATE ON gathering.attempt
+	FOR EACH STATEMENT EXECUTE FUNCTION gathering.count_output();
 
 -- What an attempt that is running has written so far, while somebody follows it at another instance.
 CREATE TABLE gathering.live (
@@ -1383,6 +1418,20 @@ BEGIN
 END
 $drop$;
 
+-- Puts the rows of kept_output together, in_limit at most: their sum, which is all that is kept when there were fewer.
+CREATE FUNCTION gathering.fold_output(in_limit integer, OUT ret_count bigint, OUT ret_bytes bigint)
+LANGUAGE plpgsql AS $fold_output$
+BEGIN
+	WITH gone AS (
+		DELETE FROM gathering.kept_output WHERE ctid = ANY (ARRAY(
+			SELECT k.ctid FROM gathering.kept_output k LIMIT in_limit FOR UPDATE SKIP LOCKED))
+		RETURNING bytes
+	)
+	SELECT count(*), coalesce(sum(bytes), 0) INTO ret_count, ret_bytes FROM gone;
+	INSERT INTO gathering.kept_output VALUES (ret_bytes);
+END
+$fold_output$;
+
 -- One step of the walk over all actions that keeps the ledger within its limits; see store_retain. An action without
 -- limits of its own has those given. The ended runs that may go are found by due time (which is never after the moment a
 -- run was made) for their age, by id for their number.
@@ -1396,7 +1445,8 @@ DECLARE
 	a record;
 	newest uuid; -- stays, whatever its age
 	oldest uuid; -- of those that stay for their number
-	excess bigint;
+	folds integer := 20 * in_limit; -- small rows that nobody reads
+	folded record;
 BEGIN
 	ret_removed := 0;
 	ret_outputs := 0;
@@ -1442,24 +1492,22 @@ BEGIN
 	IF seen = in_actions THEN
 		RETURN;
 	END IF;
-	ret_is_done := true;
 	-- what an owner that died was showing
 	DELETE FROM gathering.live l WHERE NOT EXISTS (SELECT 1 FROM gathering.run r
 		WHERE r.id = l.run_id AND r.epoch = l.epoch AND r.state = 'running');
-	IF in_output_bytes > 0 THEN
-		SELECT sum(t.output_kept) - in_output_bytes INTO excess FROM gathering.attempt t WHERE t.output_kept > 0;
-		IF excess > 0 THEN
-			WITH oldest AS (
-				SELECT t.run_id, t.epoch, t.output_kept, t.finished_at FROM gathering.attempt t
-				WHERE t.output_kept > 0 ORDER BY t.finished_at LIMIT in_limit FOR NO KEY UPDATE SKIP LOCKED
-			), over AS (
-				SELECT *, sum(output_kept) OVER (ORDER BY finished_at, run_id, epoch) - output_kept AS before FROM oldest
-			)
-			UPDATE gathering.attempt t SET output = NULL, output_kept = 0 FROM over o
-			WHERE o.before < excess AND t.run_id = o.run_id AND t.epoch = o.epoch;
-			GET DIAGNOSTICS ret_outputs = ROW_COUNT;
-			ret_is_done := ret_outputs < in_limit;
-		END IF;
+	SELECT * INTO folded FROM gathering.fold_output(folds);
+	ret_is_done := folded.ret_count < folds;
+	IF ret_is_done AND in_output_bytes > 0 AND folded.ret_bytes > in_output_bytes THEN
+		WITH oldest AS (
+			SELECT t.run_id, t.epoch, t.output_kept, t.finished_at FROM gathering.attempt t
+			WHERE t.output_kept > 0 ORDER BY t.finished_at LIMIT in_limit FOR NO KEY UPDATE SKIP LOCKED
+		), over AS (
+			SELECT *, sum(output_kept) OVER (ORDER BY finished_at, run_id, epoch) - output_kept AS before FROM oldest
+		)
+		UPDATE gathering.attempt t SET output = NULL, output_kept = 0 FROM over o
+		WHERE o.before < folded.ret_bytes - in_output_bytes AND t.run_id = o.run_id AND t.epoch = o.epoch;
+		GET DIAGNOSTICS ret_outputs = ROW_COUNT;
+		ret_is_done := ret_outputs < in_limit;
 	END IF;
 END
 $retain$;

@@ -199,6 +199,23 @@ CREATE TABLE attempt (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX attempt_output ON attempt (finished_at_ms, output_kept) WHERE output_kept > 0;
 
+-- How much output is kept. Triggers see what else writes attempts: a cascade, a person.
+CREATE TABLE kept_output (
+	id    INTEGER PRIMARY KEY CHECK (id = 1),
+	bytes INTEGER NOT NULL
+) STRICT;
+INSERT INTO kept_output VALUES (1, 0);
+
+CREATE TRIGGER output_added AFTER INSERT ON attempt WHEN NEW.output_kept > 0 BEGIN
+	UPDATE kept_output SET bytes = bytes + NEW.output_kept WHERE id = 1;
+END;
+CREATE TRIGGER output_gone AFTER DELETE ON attempt WHEN OLD.output_kept > 0 BEGIN
+	UPDATE kept_output SET bytes = bytes - OLD.output_kept WHERE id = 1;
+END;
+CREATE TRIGGER output_changed AFTER UPDATE OF output_kept ON attempt BEGIN
+	UPDATE kept_output SET bytes = bytes + NEW.output_kept - OLD.output_kept WHERE id = 1;
+END;
+
 -- Values sealed with a key that is not in this file (src/vault).
 CREATE TABLE secret (
 	name           TEXT PRIMARY KEY,

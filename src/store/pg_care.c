@@ -43,8 +43,6 @@ static const struct pg_statement retain_statement = {.name = "retain",
 		" $3::integer, $4::bigint, $5::bigint, $6::bigint,"
 		" $7::bigint * interval '1 millisecond')"};
 
-#define RETAIN_TIMEOUT_MS 30000 /* the sum of a long ledger's output */
-
 static struct store_retain *retain_of(const struct pg_call *call)
 {
 	return container_of(call->req, struct store_retain, req);
@@ -79,10 +77,8 @@ static int read_retain(struct pg_call *call)
 
 int pg_retain(void *db, struct store_retain *req, int64_t now_ms)
 {
-	static const struct pg_plan plan = {.place = PG_WRITES,
-		.timeout_ms = RETAIN_TIMEOUT_MS,
-		.put = put_retain,
-		.read = read_retain};
+	static const struct pg_plan plan = {
+		.place = PG_WRITES, .put = put_retain, .read = read_retain};
 
 	return pg_call_start(db, &req->req, &plan);
 }

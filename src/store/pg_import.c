@@ -169,7 +169,8 @@ int import_tables(
 	query.text = "WITH RECURSIVE depth (oid, level) AS ("
 		     " SELECT c.oid, 0 FROM pg_class c"
 		     " WHERE c.relnamespace = 'gathering'::regnamespace AND c.relkind = 'r'"
-		     " AND c.relname <> 'migration'" /* each place has its own */
+		     /* each place has its own */
+		     " AND c.relname NOT IN ('migration', 'kept_output')"
 		     " UNION SELECT k.conrelid, d.level + 1 FROM depth d JOIN pg_constraint k"
 		     " ON k.confrelid = d.oid AND k.contype = 'f' AND k.conrelid <> k.confrelid)"
 		     " SELECT c.relname::text,"

@@ -77,7 +77,7 @@ int export_tables(struct export *export, char ***ret_names, struct err *err)
 {
 	return read_names(&export->db.writer,
 		"SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
-		" AND name NOT IN ('migration', 'moved')",
+		" AND name NOT IN ('migration', 'kept_output', 'moved')",
 		ret_names, err);
 }
 

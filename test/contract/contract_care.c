@@ -281,6 +281,30 @@ static void test_oldest_output_goes_until_no_more_is_kept_than_may(void **state)
 	assert_int_equal(rig_run_count(rig, action), 4);
 }
 
+static void test_output_that_went_with_its_runs_counts_no_more(void **state)
+{
+	struct rig *rig = *state;
+	struct action *action = rig_create(rig, "a", FREELY, NO_TIME);
+	struct action *other = rig_create(rig, "b", FREELY, NO_TIME);
+	struct store_retain once = {.actions_max = ALL, .limit = ALL, .output_bytes = 2000};
+	struct run *runs[3];
+
+	for (int i = 0; i < 3; i++) {
+		runs[i] = begin(rig, action);
+		assert_int_equal(finish_with_output(rig, runs[i], 'a'), 0);
+		assert_int_equal(finish_with_output(rig, begin(rig, other), 'b'), 0);
+		rig_now_ms += MINUTE_MS;
+	}
+	delete_action(rig, other);
+	for (int64_t gone = 1; gone >= 0; gone--) { /* of three outputs one, and then none */
+		assert_int_equal(rig_do(rig, retain, &once), 0);
+		assert_int_equal(once.ret_outputs, gone);
+		once = (struct store_retain){
+			.actions_max = ALL, .limit = ALL, .output_bytes = 2000};
+	}
+	assert_int_equal(output_len(rig, runs[1]), 1000);
+}
+
 /* --- a long ledger whose action is deleted --- */
 
 #define LONG_LEDGER 1200 /* more than goes at once */
@@ -541,6 +565,7 @@ const struct CMUnitTest care_tests[] = {
 	RIG_TEST(test_walk_goes_on_where_a_step_ended),
 	RIG_TEST(test_due_time_whose_row_has_gone_is_not_claimed_again),
 	RIG_TEST(test_oldest_output_goes_until_no_more_is_kept_than_may),
+	RIG_TEST(test_output_that_went_with_its_runs_counts_no_more),
 	RIG_TEST(test_deleted_actions_ledger_is_seen_by_nobody_and_goes_in_batches),
 	RIG_TEST(test_first_failure_and_first_success_after_it_are_told_once),
 	RIG_TEST(test_only_final_ends_of_their_own_count),
