@@ -107,9 +107,6 @@ bool api_query_name(
 bool api_query_time(struct api_call *call, const char *name, int64_t *ret_at_ms);
 bool api_query_bool(struct api_call *call, const char *name, bool *ret_value);
 
-/* Index of `text` in `names` (NULL at the end), -1 when it is none of them. */
-int api_name_index(const char *const *names, const char *text);
-
 /* `Accept` names this media type. */
 bool api_accepts(const struct api_call *call, const char *type);
 
@@ -148,11 +145,6 @@ struct vitals_view {
 	double cpu_busy, process_cpu; /* share of all CPUs, 0..1, since the look before */
 };
 struct vitals_view vitals_view(const struct vitals *vitals);
-
-/* --- preview.c --- */
-
-/* A due time as previews show it. New reference. */
-json_t *api_due_json(const struct due *due);
 
 /* --- instances.c --- */
 

@@ -134,7 +134,7 @@ static void read_options(const json_t *json, struct wish *wish, struct faults *f
 	const json_t *rate = json_object_get(json, "rate"), *rerun = json_object_get(json, "rerun");
 	const json_t *open = json_object_get(json, "max_running");
 	const json_t *dry = json_object_get(json, "dry_run");
-	int rerun_index = rerun ? api_name_index(backfill_rerun_names,
+	int rerun_index = rerun ? name_index(backfill_rerun_names,
 					  json_string_value(rerun) ? json_string_value(rerun) : "")
 				: BACKFILL_RERUN_NONE;
 
@@ -163,7 +163,7 @@ static void check_members(const json_t *json, struct faults *faults)
 	const char *key;
 	json_t *value;
 
-	json_object_foreach((json_t *)json, key, value) if (api_name_index(known, key) < 0)
+	json_object_foreach((json_t *)json, key, value) if (name_index(known, key) < 0)
 		faults_add(faults, "",
 			"unknown member '%.48s'; from, to, rate, max_running, rerun and dry_run "
 			"are known",
@@ -225,7 +225,7 @@ static bool find_range(const struct action *action, const struct wish *wish, str
 	while (schedule_next_due(action->schedule, after_ms, &due) && due.at_ms < wish->to_ms) {
 		after_ms = due.at_ms;
 		if (json_array_size(range->shown) < SHOWN_MAX)
-			json_array_append_new(range->shown, api_due_json(&due));
+			json_array_append_new(range->shown, due_to_json(&due));
 		if (schedule_is_blacked_out(action->schedule, due.at_ms)) {
 			range->blacked_out++;
 			continue;

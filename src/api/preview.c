@@ -84,17 +84,6 @@ static void read_preview(json_t *json, struct preview *preview, struct faults *f
 	}
 }
 
-json_t *api_due_json(const struct due *due)
-{
-	char at[RFC3339_TEXT_SIZE], local[RFC3339_TEXT_SIZE], nominal[RFC3339_TEXT_SIZE];
-	char offset[UTC_OFFSET_TEXT_SIZE];
-
-	return json_pack("{s:s, s:s, s:s, s:s?, s:s}", "due_at", format_rfc3339(due->at_ms, at),
-		"local", format_rfc3339_offset(due->at_ms, due->utc_offset_s, local), "utc_offset",
-		format_utc_offset(due->utc_offset_s, offset), "note", due->note, "nominal_at",
-		format_rfc3339(due->nominal_ms, nominal));
-}
-
 static json_t *preview_json(const struct preview *preview)
 {
 	int64_t after_ms = preview->from_ms;
@@ -104,7 +93,7 @@ static json_t *preview_json(const struct preview *preview)
 	for (json_int_t i = 0; i < preview->count; i++) {
 		if (!schedule_next_due(preview->schedule, after_ms, &due))
 			break;
-		json_array_append_new(items, api_due_json(&due));
+		json_array_append_new(items, due_to_json(&due));
 		after_ms = due.at_ms;
 	}
 	return json_pack(

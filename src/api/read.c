@@ -100,15 +100,6 @@ const char *api_traceparent(const struct api_call *call, char room[static TRACEP
 	return traceparent_parse(http_header(call->request, "traceparent"), room) ? room : NULL;
 }
 
-int api_name_index(const char *const *names, const char *text)
-{
-	for (int i = 0; names[i]; i++) {
-		if (strcmp(names[i], text) == 0)
-			return i;
-	}
-	return -1;
-}
-
 static void list_names(const char *const *names, char text[static LIST_TEXT_SIZE])
 {
 	size_t used = 0;
@@ -129,7 +120,7 @@ bool api_query_name(
 	*ret_value = -1;
 	if (!text)
 		return true;
-	value = api_name_index(names, text);
+	value = name_index(names, text);
 	if (value < 0) {
 		list_names(names, list);
 		api_reply_problem(call, ERR_BAD_REQUEST,

@@ -8,6 +8,7 @@
 #include "api/actions_priv.h"
 #include "api/page_priv.h"
 #include "base/metric.h"
+#include "base/text.h"
 
 #define PATH_SIZE 64
 
@@ -80,7 +81,7 @@ struct states_read {
 static void read_state_word(struct states_read *read, const char *word, size_t len)
 {
 	auto_free char *name = xstrndup(word, len);
-	int state = api_name_index(run_state_names, name);
+	int state = name_index(run_state_names, name);
 
 	if (state >= 0)
 		read->states |= 1u << state;

@@ -75,6 +75,14 @@ int hex_value(char c)
 	return -1;
 }
 
+int name_index(const char *const names[], const char *name)
+{
+	for (int i = 0; name && names[i]; i++)
+		if (strcmp(names[i], name) == 0)
+			return i;
+	return -1;
+}
+
 bool parse_bool(const char *text, bool *ret_value)
 {
 	static const char *const words[] = {"false", "true", "no", "yes", "off", "on", "0", "1"};

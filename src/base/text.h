@@ -15,6 +15,9 @@ bool parse_i64(const char *text, int64_t min, int64_t max, int64_t *ret_value);
 /* 0 to 15, or -1 when it is no hexadecimal digit. */
 int hex_value(char c);
 
+/* The place of `name` in a table of names, NULL at its end; -1 when it is none of them, or NULL. */
+int name_index(const char *const names[], const char *name);
+
 /* true|false|yes|no|on|off|1|0 */
 bool parse_bool(const char *text, bool *ret_value);
 

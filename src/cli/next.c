@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "cli/cli_priv.h"
-#include "plan/plan.h"
+#include "model/model.h"
 
 #define COUNT_PRESET 5
 #define EXPR_MAX     1024
@@ -54,17 +54,6 @@ static void print_due(const struct due *due, bool has_notes)
 	(void)putchar('\n');
 }
 
-static json_t *due_json(const struct due *due)
-{
-	char utc[RFC3339_TEXT_SIZE], local[RFC3339_TEXT_SIZE], nominal[RFC3339_TEXT_SIZE];
-	char offset[UTC_OFFSET_TEXT_SIZE];
-
-	return json_pack("{s:s, s:s, s:s, s:s?, s:s}", "due_at", format_rfc3339(due->at_ms, utc),
-		"local", format_rfc3339_offset(due->at_ms, due->utc_offset_s, local), "utc_offset",
-		format_utc_offset(due->utc_offset_s, offset), "note", due->note, "nominal_at",
-		format_rfc3339(due->nominal_ms, nominal));
-}
-
 static int list_dues(const struct cli *cli, const struct schedule *schedule, int64_t from_ms)
 {
 	int64_t count = cli_flag_int(cli, "count", COUNT_PRESET);
@@ -75,7 +64,7 @@ static int list_dues(const struct cli *cli, const struct schedule *schedule, int
 
 	for (; listed < count && schedule_next_due(schedule, due.at_ms, &due); listed++) {
 		if (is_json)
-			(void)json_array_append_new(items, due_json(&due));
+			(void)json_array_append_new(items, due_to_json(&due));
 		else
 			print_due(&due, has_notes);
 	}

@@ -516,9 +516,7 @@ int cli_flag_choice(const struct cli *cli, const char *name, int preset)
 {
 	const char *text = cli_flag(cli, name);
 	const struct flag *flag = flag_find(cli->command, name, strlen(name));
+	int choice = name_index(flag->choices, text);
 
-	for (int i = 0; text && flag->choices[i]; i++)
-		if (strcmp(flag->choices[i], text) == 0)
-			return i;
-	return preset;
+	return choice < 0 ? preset : choice;
 }

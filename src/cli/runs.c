@@ -296,12 +296,10 @@ int cmd_run_logs(struct cli *cli)
 
 static bool is_over(const json_t *run)
 {
-	const char *state = get_text(run, "state");
+	int state = name_index(run_state_names, get_text(run, "state"));
 
-	for (int i = 0; state && i < RUN_STATE_COUNT; i++)
-		if (strcmp(run_state_names[i], state) == 0)
-			return run_state_is_final((enum run_state)i) || i == RUN_HELD;
-	return true; /* a state of a newer server: do not wait for ever */
+	/* -1: a state of a newer server; do not wait for ever */
+	return state < 0 || state == RUN_HELD || run_state_is_final((enum run_state)state);
 }
 
 /* Asks at growing intervals until the run is over; NULL after telling why not. */

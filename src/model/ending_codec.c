@@ -8,13 +8,8 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "model/model_priv.h"
-
-static const char *const outcome_words[] = {[ATTEMPT_SUCCEEDED] = "succeeded",
-	[ATTEMPT_FAILED] = "failed",
-	[ATTEMPT_TIMED_OUT] = "timed_out",
-	[ATTEMPT_CANCELLED] = "cancelled",
-	[ATTEMPT_INTERRUPTED] = "interrupted"};
 
 /* --- bytes --- */
 
@@ -68,10 +63,11 @@ char *ended_attempt_to_text(const struct run *run, const struct attempt_result *
 	char id[ID_TEXT_SIZE];
 	json_t *json = json_pack("{s:s, s:I, s:i, s:s, s:i, s:i, s:I, s:I, s:b, s:I}", "run",
 		id_format(&run->id, id), "epoch", (json_int_t)run->epoch, "attempt", run->attempt,
-		"outcome", outcome_words[result->outcome], "http_status", result->http_status,
-		"exit_code", result->exit_code, "started_at_ms", (json_int_t)result->started_at_ms,
-		"retry_after_ms", (json_int_t)result->retry_after_ms, "is_unanswered",
-		(int)result->is_unanswered, "output_total", (json_int_t)result->output_total);
+		"outcome", attempt_outcome_names[result->outcome], "http_status",
+		result->http_status, "exit_code", result->exit_code, "started_at_ms",
+		(json_int_t)result->started_at_ms, "retry_after_ms",
+		(json_int_t)result->retry_after_ms, "is_unanswered", (int)result->is_unanswered,
+		"output_total", (json_int_t)result->output_total);
 	char *text;
 
 	must(json);
@@ -92,23 +88,6 @@ char *ended_attempt_to_text(const struct run *run, const struct attempt_result *
 
 /* --- in --- */
 
-static int word_index(const char *const words[], size_t count, const char *word)
-{
-	for (size_t i = 0; word && i < count; i++)
-		if (words[i] && strcmp(words[i], word) == 0)
-			return (int)i;
-	return -1;
-}
-
-static size_t count_words(const char *const words[])
-{
-	size_t count = 0;
-
-	while (words[count])
-		count++;
-	return count;
-}
-
 static bool read_follow_up(json_t *json, struct run_follow_up *ret_follow_up)
 {
 	const char *state_word = NULL, *reason_word = NULL;
@@ -118,8 +97,8 @@ static bool read_follow_up(json_t *json, struct run_follow_up *ret_follow_up)
 	if (json_unpack(json, "{s:s, s:s, s:I, s:b}", "state", &state_word, "reason", &reason_word,
 		    "delay_ms", &delay_ms, "counts", &counts) != 0)
 		return false;
-	state = word_index(run_state_names, count_words(run_state_names), state_word);
-	reason = word_index(run_reason_names, count_words(run_reason_names), reason_word);
+	state = name_index(run_state_names, state_word);
+	reason = name_index(run_reason_names, reason_word);
 	if (state < 0 || reason < 0 || delay_ms < 0)
 		return false;
 	*ret_follow_up = (struct run_follow_up){.state = (enum run_state)state,
@@ -150,7 +129,7 @@ static bool read_ending(json_t *json, struct ended_attempt *ending)
 		    "started_at_ms", &started, "retry_after_ms", &retry_after, "is_unanswered",
 		    &is_unanswered, "output_total", &total) != 0)
 		return false;
-	outcome = word_index(outcome_words, COUNT_OF(outcome_words), outcome_word);
+	outcome = name_index(attempt_outcome_names, outcome_word);
 	if (outcome < 0 || !id_parse(id, &ending->run.id) ||
 		!read_follow_up(json_object_get(json, "follow_up"), &ending->follow_up) ||
 		!read_bytes(json, "error", &result->error, &ignored) ||

@@ -95,13 +95,12 @@ static void read_enum(
 	const struct member *member, const json_t *value, void *object, const struct place *place)
 {
 	const char *text = json_string_value(value);
+	int index = name_index(member->names, text);
 	struct buf list;
 
-	for (int i = 0; text != NULL && member->names[i] != NULL; i++) {
-		if (strcmp(text, member->names[i]) == 0) {
-			*(int *)field(member, object) = i;
-			return;
-		}
+	if (index >= 0) {
+		*(int *)field(member, object) = index;
+		return;
 	}
 	buf_init(&list, LIST_BYTES);
 	list_names(member->names, &list);

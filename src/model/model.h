@@ -329,6 +329,9 @@ int action_from_text(const char *text, size_t len, struct action **ret_action, s
 int schedule_from_json(const json_t *json, const char *pointer, const char *name,
 	struct schedule **ret_schedule, struct faults *faults);
 
+/* A due time as previews show it. New reference. */
+json_t *due_to_json(const struct due *due);
+
 /* JSON text from outside to a value: depth <= JSON_MAX_DEPTH, no duplicate keys, valid UTF-8, no
  * NUL, one value only. ERR_BAD_REQUEST with position. */
 #define JSON_MAX_DEPTH 32
@@ -601,6 +604,7 @@ enum attempt_outcome {
 	ATTEMPT_CANCELLED,  /* a person or cancel_running asked */
 	ATTEMPT_INTERRUPTED /* our shutdown or a lost owner ended it; no result of its own */
 };
+extern const char *const attempt_outcome_names[];
 
 struct attempt_result {
 	enum attempt_outcome outcome;

@@ -35,6 +35,15 @@ const char *const run_trigger_names[] = {
 	NULL,
 };
 
+const char *const attempt_outcome_names[] = {
+	[ATTEMPT_SUCCEEDED] = "succeeded",
+	[ATTEMPT_FAILED] = "failed",
+	[ATTEMPT_TIMED_OUT] = "timed_out",
+	[ATTEMPT_CANCELLED] = "cancelled",
+	[ATTEMPT_INTERRUPTED] = "interrupted",
+	NULL,
+};
+
 void run_fini(struct run *run)
 {
 	free(take_ptr(run->action_name));

@@ -13,14 +13,6 @@
 #define KIND_PREFIX "kind."
 #define TAG_PREFIX  "tag."
 
-static int kind_of(const char *name)
-{
-	for (int kind = 0; action_kind_names[kind]; kind++)
-		if (strcmp(action_kind_names[kind], name) == 0)
-			return kind;
-	return -1;
-}
-
 static int parse_subject(const char *name, struct run_limit *ret_limit, struct err *err)
 {
 	*ret_limit = (struct run_limit){.kind = -1};
@@ -31,7 +23,7 @@ static int parse_subject(const char *name, struct run_limit *ret_limit, struct e
 		return 0;
 	}
 	if (strncmp(name, KIND_PREFIX, strlen(KIND_PREFIX)) == 0)
-		ret_limit->kind = kind_of(name + strlen(KIND_PREFIX));
+		ret_limit->kind = name_index(action_kind_names, name + strlen(KIND_PREFIX));
 	if (ret_limit->kind >= 0)
 		return 0;
 	return err_set(err, ERR_INVALID,

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/text.h"
 #include "model/model_priv.h"
 
 /* A window of the blackout. */
@@ -258,4 +259,15 @@ int schedule_from_json(const json_t *json, const char *pointer, const char *name
 
 	schedule_read(json, name, &place, ret_schedule, NULL);
 	return faults->count == faults_before ? 0 : ERR_INVALID;
+}
+
+json_t *due_to_json(const struct due *due)
+{
+	char at[RFC3339_TEXT_SIZE], local[RFC3339_TEXT_SIZE], nominal[RFC3339_TEXT_SIZE];
+	char offset[UTC_OFFSET_TEXT_SIZE];
+
+	return json_pack("{s:s, s:s, s:s, s:s?, s:s}", "due_at", format_rfc3339(due->at_ms, at),
+		"local", format_rfc3339_offset(due->at_ms, due->utc_offset_s, local), "utc_offset",
+		format_utc_offset(due->utc_offset_s, offset), "note", due->note, "nominal_at",
+		format_rfc3339(due->nominal_ms, nominal));
 }

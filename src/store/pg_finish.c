@@ -22,15 +22,6 @@
 
 static const struct pg_statement finish_statement = {.name = "finish", .text = FINISH_TEXT};
 
-/* As in the SQLite backend's table. */
-static const char *const outcome_names[] = {
-	[ATTEMPT_SUCCEEDED] = "succeeded",
-	[ATTEMPT_FAILED] = "failed",
-	[ATTEMPT_TIMED_OUT] = "timed_out",
-	[ATTEMPT_CANCELLED] = "cancelled",
-	[ATTEMPT_INTERRUPTED] = "interrupted",
-};
-
 /* One ended attempt, from a request or from a lost owner. */
 struct ending {
 	const struct run *run;
@@ -103,7 +94,7 @@ static int64_t total_of(const struct attempt_result *result)
 
 static void put_results(struct pg_params *params, const struct endings *endings)
 {
-	PUT_EACH(PG_TEXT, pg_array_text(params, outcome_names[e->result->outcome]));
+	PUT_EACH(PG_TEXT, pg_array_text(params, attempt_outcome_names[e->result->outcome]));
 	PUT_EACH(PG_I32, put_number(params, e->result->http_status, 0));
 	PUT_EACH(PG_I32, put_number(params, e->result->exit_code, -1));
 	PUT_EACH(PG_TIME, pg_array_time(params, e->result->started_at_ms));

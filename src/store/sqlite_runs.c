@@ -8,14 +8,6 @@
 
 /* --- finish and recover --- */
 
-static const char *const outcome_names[] = {
-	[ATTEMPT_SUCCEEDED] = "succeeded",
-	[ATTEMPT_FAILED] = "failed",
-	[ATTEMPT_TIMED_OUT] = "timed_out",
-	[ATTEMPT_CANCELLED] = "cancelled",
-	[ATTEMPT_INTERRUPTED] = "interrupted",
-};
-
 static int insert_attempt(struct conn *conn, const struct run *run, const struct store_finish *req,
 	int64_t now_ms, struct err *err)
 {
@@ -27,7 +19,7 @@ static int insert_attempt(struct conn *conn, const struct run *run, const struct
 	put_i64(&st, run->epoch);
 	put_i64(&st, run->attempt);
 	put_id(&st, &run->instance_id);
-	put_text(&st, outcome_names[result->outcome]);
+	put_text(&st, attempt_outcome_names[result->outcome]);
 	put_time(&st, result->started_at_ms);
 	put_i64(&st, now_ms);
 	put_unless(&st, result->http_status, 0);

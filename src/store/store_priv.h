@@ -17,6 +17,7 @@
  * actions afterwards. */
 #pragma once
 
+#include "base/text.h"
 #include "store/backfill.h"
 #include "store/boot.h"
 #include "store/care.h"
@@ -427,9 +428,6 @@ bool runs_have_action(const struct run *runs, size_t count, const struct id *act
  * action of that name waits for, text for us to free, or NULL; negative after a failure. */
 typedef int chain_event_fn(void *db, const char *name, char **ret_event, struct err *err);
 int chain_check(const struct action *action, chain_event_fn *event_of, void *db, struct err *err);
-
-/* Place of `name` in a table of names, or -1. */
-int name_index(const char *const names[], const char *name);
 
 /* A copy with its own strings; the next one at the end of an output (zeroed). */
 void backfill_copy(struct backfill *to, const struct backfill *from);

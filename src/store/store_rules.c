@@ -317,14 +317,6 @@ bool runs_have_action(const struct run *runs, size_t count, const struct id *act
 	return false;
 }
 
-int name_index(const char *const names[], const char *name)
-{
-	for (int i = 0; name && names[i]; i++)
-		if (strcmp(names[i], name) == 0)
-			return i;
-	return -1;
-}
-
 void ids_add(struct id **ids, size_t *count, const struct id *id)
 {
 	*ids = xrealloc(*ids, *count + 1, sizeof(**ids));
