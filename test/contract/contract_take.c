@@ -70,6 +70,34 @@ static void test_take_waiting_outweighs_priority_in_time(void **state)
 	store_take_fini(&take);
 }
 
+/* One place, and every minute somebody more important who finds it free. */
+static void test_who_waits_long_enough_goes_before_any_priority(void **state)
+{
+	struct rig *rig = *state;
+	struct action *urgent =
+		rig_create(rig, "urgent", "\"overlap\": \"allow\", \"priority\": 5", T0);
+	struct action *patient = rig_create(rig, "patient", "\"priority\": -5", NO_TIME);
+	int minutes = 0;
+	struct id id;
+
+	rig_now_ms = T0 - MINUTE_MS / 2; /* so that nobody is equal */
+	id = rig_trigger(rig, patient)->id;
+	for (;; minutes++) {
+		struct run *running;
+
+		assert_in_range(minutes, 0, 10);
+		rig_now_ms = T0 + minutes * MINUTE_MS;
+		assert_true(rig_claim(rig, urgent, rig_now_ms, 1));
+		running = rig_find_run(rig, urgent, rig_now_ms);
+		if (running->state == RUN_PENDING) /* not past one that goes before it */
+			assert_int_equal(rig_take(rig, 1, &running), 1);
+		if (id_equal(&running->id, &id))
+			break;
+		assert_int_equal(rig_succeed(rig, running), 0);
+	}
+	assert_int_equal(minutes, 10); /* as far as the priorities are apart, and not sooner */
+}
+
 static void test_take_nothing_without_capacity(void **state)
 {
 	struct rig *rig = *state;
@@ -378,6 +406,7 @@ static void test_recover_after_too_many_interruptions_fails(void **state)
 const struct CMUnitTest take_tests[] = {
 	RIG_TEST(test_take_by_priority_then_due_time),
 	RIG_TEST(test_take_waiting_outweighs_priority_in_time),
+	RIG_TEST(test_who_waits_long_enough_goes_before_any_priority),
 	RIG_TEST(test_take_nothing_without_capacity),
 	RIG_TEST(test_take_capacity_is_by_kind),
 	RIG_TEST(test_take_serial_one_at_a_time_oldest_first),

@@ -4,6 +4,8 @@ import os
 import re
 import signal
 
+import pytest
+
 from harness import wait_for
 from pg import cluster  # noqa: F401 (a fixture)
 
@@ -59,17 +61,26 @@ def test_after_kill_9_the_next_start_goes_on_from_the_checkpoint(servers, tmp_pa
     assert private_files(server.folder) == []
 
 
-def test_after_kill_9_another_instance_goes_on_from_the_checkpoint(servers, tmp_path, cluster):
+def crash(server):
+    server.kill()
+
+
+def deploy(server):
+    server.stop(expect=3)  # it is handed back, as it would take longer than run_max
+
+
+@pytest.mark.parametrize("end", [crash, deploy])
+def test_after_a_crash_or_a_deploy_another_instance_goes_on_from_the_checkpoint(servers, tmp_path, cluster, end):  # noqa: F811
     cluster.sql("DROP SCHEMA IF EXISTS gathering CASCADE")
-    first = servers(database=cluster.url, exec_enabled=True, lease="10s", heartbeat="1s").start()
+    first = servers(database=cluster.url, exec_enabled=True, lease="10s", heartbeat="1s", run_max="300ms").start()
     create_counter(first, tmp_path)
     run = first.post("/api/v1/actions/counter/run").json
     wait_for_step_3(first, run["id"])
     second = servers(database=cluster.url, exec_enabled=True, lease="10s", heartbeat="1s").start()
     assert wait_for_step_3(second, run["id"])["instance_id"] == first.id
-    first.kill()
+    end(first)
     ended = second.wait_run(run["id"])
-    assert (ended["state"], ended["interruptions"]) == ("succeeded", 1), ended
+    assert (ended["state"], ended["attempt"], ended["interruptions"]) == ("succeeded", 1, 1), ended
     assert ended["instance_id"] == second.id
     assert steps(tmp_path) == [1, 2, 3, 4, 5, 6]
     second.stop()
