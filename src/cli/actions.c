@@ -157,35 +157,28 @@ static char *target_text(const json_t *action)
 	return text;
 }
 
-static void print_actions(const struct cli *cli, const json_t *items)
+static void add_schedule(struct table *table, const json_t *action)
 {
-	static const struct column columns[] = {
-		{"NAME", COLUMN_SHRINKS},
-		{"STATE", COLUMN_PLAIN},
-		{"SCHEDULE", COLUMN_SHRINKS},
-		{"NEXT DUE", COLUMN_PLAIN},
-		{"KIND", COLUMN_PLAIN},
-		{"TARGET", COLUMN_SHRINKS},
-	};
-	struct table table;
-	json_t *item;
-	size_t i;
+	auto_free char *text = schedule_text(action);
 
-	table_init(&table, columns, COUNT_OF(columns));
-	json_array_foreach(items, i, item)
-	{
-		auto_free char *schedule = schedule_text(item), *target = target_text(item);
-
-		table_add(&table, get_text(item, "name"));
-		table_add(&table, get_text(item, "state"));
-		table_add(&table, schedule);
-		table_add_time(&table, cli, json_object_get(item, "next_due_at"));
-		table_add(&table, get_text(item, "kind"));
-		table_add(&table, target);
-	}
-	table_print(&table, cli);
-	table_fini(&table);
+	table_add(table, text);
 }
+
+static void add_target(struct table *table, const json_t *action)
+{
+	auto_free char *text = target_text(action);
+
+	table_add(table, text);
+}
+
+static const struct column action_columns[] = {
+	{"NAME", COLUMN_SHRINKS, "name"},
+	{"STATE", COLUMN_PLAIN, "state"},
+	{"SCHEDULE", COLUMN_SHRINKS, .add = add_schedule},
+	{"NEXT DUE", COLUMN_TIME, "next_due_at"},
+	{"KIND", COLUMN_PLAIN, "kind"},
+	{"TARGET", COLUMN_SHRINKS, .add = add_target},
+};
 
 static int fetch_actions(struct cli *cli, json_t **ret_items)
 {
@@ -225,7 +218,7 @@ int cmd_action_list(struct cli *cli)
 	if (json_array_size(items) == 0 && cli->is_terminal)
 		(void)puts("no actions; `gathering action add --help` shows how to make one");
 	else
-		print_actions(cli, items);
+		print_items(cli, action_columns, COUNT_OF(action_columns), items);
 	json_decref(items);
 	return 0;
 }

@@ -53,29 +53,18 @@ int cmd_check_config(struct cli *cli)
 
 /* --- status --- */
 
-static void print_checks(const struct cli *cli, const json_t *checks)
+static void add_detail(struct table *table, const json_t *check)
 {
-	static const struct column columns[] = {
-		{"CHECK", COLUMN_PLAIN},
-		{"STATUS", COLUMN_PLAIN},
-		{"DETAIL", COLUMN_SHRINKS},
-	};
-	json_t *list = json_object_get(checks, "checks"), *check;
-	struct table table;
-	size_t i;
+	const char *detail = get_text(check, "detail");
 
-	table_init(&table, columns, COUNT_OF(columns));
-	json_array_foreach(list, i, check)
-	{
-		const char *detail = get_text(check, "detail");
-
-		table_add(&table, get_text(check, "name"));
-		table_add(&table, get_text(check, "status"));
-		table_add(&table, detail ? detail : get_text(check, "message"));
-	}
-	table_print(&table, cli);
-	table_fini(&table);
+	table_add(table, detail ? detail : get_text(check, "message"));
 }
+
+static const struct column check_columns[] = {
+	{"CHECK", COLUMN_PLAIN, "name"},
+	{"STATUS", COLUMN_PLAIN, "status"},
+	{"DETAIL", COLUMN_SHRINKS, .add = add_detail},
+};
 
 int cmd_status(struct cli *cli)
 {
@@ -99,7 +88,8 @@ int cmd_status(struct cli *cli)
 	} else {
 		print_object(health, NULL);
 		(void)putchar('\n');
-		print_checks(cli, checks);
+		print_items(cli, check_columns, COUNT_OF(check_columns),
+			json_object_get(checks, "checks"));
 	}
 	json_decref(health);
 	json_decref(checks);
@@ -108,37 +98,16 @@ int cmd_status(struct cli *cli)
 
 /* --- instances --- */
 
-static void print_instances(const struct cli *cli, json_t *items)
-{
-	static const struct column columns[] = {
-		{"ID", COLUMN_PLAIN},
-		{"STATE", COLUMN_PLAIN},
-		{"STARTED", COLUMN_PLAIN},
-		{"HEARTBEAT", COLUMN_PLAIN},
-		{"RUNS", COLUMN_RIGHT},
-		{"VERSION", COLUMN_PLAIN},
-		{"PID", COLUMN_RIGHT},
-		{"HOST", COLUMN_SHRINKS},
-	};
-	struct table table;
-	json_t *item;
-	size_t i;
-
-	table_init(&table, columns, COUNT_OF(columns));
-	json_array_foreach(items, i, item)
-	{
-		table_add(&table, get_text(item, "id"));
-		table_add(&table, get_text(item, "state"));
-		table_add_time(&table, cli, json_object_get(item, "started_at"));
-		table_add_time(&table, cli, json_object_get(item, "heartbeat_at"));
-		table_printf(&table, "%lld", (long long)get_number(item, "runs_running", 0));
-		table_add(&table, get_text(item, "version"));
-		table_printf(&table, "%lld", (long long)get_number(item, "pid", 0));
-		table_add(&table, get_text(item, "host"));
-	}
-	table_print(&table, cli);
-	table_fini(&table);
-}
+static const struct column instance_columns[] = {
+	{"ID", COLUMN_PLAIN, "id"},
+	{"STATE", COLUMN_PLAIN, "state"},
+	{"STARTED", COLUMN_TIME, "started_at"},
+	{"HEARTBEAT", COLUMN_TIME, "heartbeat_at"},
+	{"RUNS", COLUMN_RIGHT, "runs_running"},
+	{"VERSION", COLUMN_PLAIN, "version"},
+	{"PID", COLUMN_RIGHT, "pid"},
+	{"HOST", COLUMN_SHRINKS, "host"},
+};
 
 int cmd_instance_list(struct cli *cli)
 {
@@ -150,7 +119,8 @@ int cmd_instance_list(struct cli *cli)
 	if (cli->is_json)
 		print_json(answer);
 	else
-		print_instances(cli, json_object_get(answer, "items"));
+		print_items(cli, instance_columns, COUNT_OF(instance_columns),
+			json_object_get(answer, "items"));
 	json_decref(answer);
 	return 0;
 }

@@ -171,37 +171,16 @@ int cmd_backfill(struct cli *cli)
 
 /* --- list, show, cancel --- */
 
-static void print_list(const struct cli *cli, const json_t *items)
-{
-	static const struct column columns[] = {
-		{"BACKFILL", COLUMN_PLAIN},
-		{"ACTION", COLUMN_SHRINKS},
-		{"STATE", COLUMN_PLAIN},
-		{"FROM", COLUMN_PLAIN},
-		{"TO", COLUMN_PLAIN},
-		{"DONE", COLUMN_RIGHT},
-		{"TOTAL", COLUMN_RIGHT},
-		{"FAILED", COLUMN_RIGHT},
-	};
-	struct table table;
-	json_t *item;
-	size_t i;
-
-	table_init(&table, columns, COUNT_OF(columns));
-	json_array_foreach(items, i, item)
-	{
-		table_add(&table, get_text(item, "id"));
-		table_add(&table, get_text(item, "action"));
-		table_add(&table, get_text(item, "state"));
-		table_add(&table, get_text(item, "from"));
-		table_add(&table, get_text(item, "to"));
-		table_printf(&table, "%lld", number(item, "done"));
-		table_printf(&table, "%lld", number(item, "total"));
-		table_printf(&table, "%lld", number(item, "failed"));
-	}
-	table_print(&table, cli);
-	table_fini(&table);
-}
+static const struct column backfill_columns[] = {
+	{"BACKFILL", COLUMN_PLAIN, "id"},
+	{"ACTION", COLUMN_SHRINKS, "action"},
+	{"STATE", COLUMN_PLAIN, "state"},
+	{"FROM", COLUMN_PLAIN, "from"},
+	{"TO", COLUMN_PLAIN, "to"},
+	{"DONE", COLUMN_RIGHT, "done"},
+	{"TOTAL", COLUMN_RIGHT, "total"},
+	{"FAILED", COLUMN_RIGHT, "failed"},
+};
 
 int cmd_backfill_list(struct cli *cli)
 {
@@ -221,7 +200,7 @@ int cmd_backfill_list(struct cli *cli)
 	if (cli->is_json)
 		print_json(items);
 	else
-		print_list(cli, items);
+		print_items(cli, backfill_columns, COUNT_OF(backfill_columns), items);
 	json_decref(items);
 	return 0;
 }

@@ -139,11 +139,16 @@ void print_json(const json_t *json);
 enum column_kind {
 	COLUMN_PLAIN,
 	COLUMN_SHRINKS, /* gives way when the terminal is narrow */
-	COLUMN_RIGHT    /* numbers */
+	COLUMN_RIGHT,   /* numbers */
+	COLUMN_TIME     /* of an item: see table_add_time */
 };
+struct table;
 struct column {
 	const char *title;
 	enum column_kind kind;
+	/* For print_items: the member of an item that is shown, or what else adds its cell. */
+	const char *member;
+	void (*add)(struct table *table, const json_t *item);
 };
 #define TABLE_COLUMNS_MAX 12
 struct table {
@@ -168,6 +173,10 @@ const char *format_relative(
 
 /* A time of a JSON answer for a list: relative on a terminal, as it is elsewhere; "-" for null. */
 void table_add_time(struct table *table, const struct cli *cli, const json_t *time);
+
+/* The items of an answer as a table. */
+void print_items(const struct cli *cli, const struct column *columns, size_t column_count,
+	const json_t *items);
 
 /* Members of an answer for a person, one a line, nested ones indented, times also relative; nulls
  * and empty lists are left out. `skip` (may be NULL) names a member to leave out. */

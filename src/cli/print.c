@@ -299,6 +299,38 @@ void table_add_time(struct table *table, const struct cli *cli, const json_t *ti
 	table_add(table, text);
 }
 
+static void add_cell(
+	struct table *table, const struct cli *cli, const struct column *column, const json_t *item)
+{
+	const json_t *value = json_object_get(item, column->member);
+
+	if (column->add)
+		column->add(table, item);
+	else if (column->kind == COLUMN_TIME)
+		table_add_time(table, cli, value);
+	else if (column->kind == COLUMN_RIGHT)
+		table_printf(table, "%lld", (long long)get_number(item, column->member, 0));
+	else
+		table_add(table, get_text(item, column->member));
+}
+
+void print_items(const struct cli *cli, const struct column *columns, size_t column_count,
+	const json_t *items)
+{
+	struct table table;
+	json_t *item;
+	size_t i;
+
+	table_init(&table, columns, column_count);
+	json_array_foreach(items, i, item)
+	{
+		for (size_t c = 0; c < column_count; c++)
+			add_cell(&table, cli, &columns[c], item);
+	}
+	table_print(&table, cli);
+	table_fini(&table);
+}
+
 /* --- json --- */
 
 const char *get_text(const json_t *json, const char *key)

@@ -56,37 +56,16 @@ static void add_duration(struct table *table, const json_t *run)
 	table_add(table, took_ms < 0 ? NULL : format_duration(took_ms, text));
 }
 
-static void print_runs(const struct cli *cli, const json_t *items)
-{
-	static const struct column columns[] = {
-		{"RUN", COLUMN_PLAIN},
-		{"ACTION", COLUMN_SHRINKS},
-		{"STATE", COLUMN_PLAIN},
-		{"RESULT", COLUMN_PLAIN},
-		{"TRIGGER", COLUMN_PLAIN},
-		{"DUE", COLUMN_PLAIN},
-		{"TOOK", COLUMN_RIGHT},
-		{"ERROR", COLUMN_SHRINKS},
-	};
-	struct table table;
-	json_t *item;
-	size_t i;
-
-	table_init(&table, columns, COUNT_OF(columns));
-	json_array_foreach(items, i, item)
-	{
-		table_add(&table, get_text(item, "id"));
-		table_add(&table, get_text(item, "action"));
-		table_add(&table, get_text(item, "state"));
-		add_result(&table, item);
-		table_add(&table, get_text(item, "trigger"));
-		table_add_time(&table, cli, json_object_get(item, "due_at"));
-		add_duration(&table, item);
-		table_add(&table, get_text(item, "error"));
-	}
-	table_print(&table, cli);
-	table_fini(&table);
-}
+static const struct column run_columns[] = {
+	{"RUN", COLUMN_PLAIN, "id"},
+	{"ACTION", COLUMN_SHRINKS, "action"},
+	{"STATE", COLUMN_PLAIN, "state"},
+	{"RESULT", COLUMN_PLAIN, .add = add_result},
+	{"TRIGGER", COLUMN_PLAIN, "trigger"},
+	{"DUE", COLUMN_TIME, "due_at"},
+	{"TOOK", COLUMN_RIGHT, .add = add_duration},
+	{"ERROR", COLUMN_SHRINKS, "error"},
+};
 
 static void add_time_query(const struct cli *cli, struct buf *path, const char *flag)
 {
@@ -129,7 +108,7 @@ int cmd_run_list(struct cli *cli)
 		print_json(answer);
 		json_decref(answer);
 	} else {
-		print_runs(cli, items);
+		print_items(cli, run_columns, COUNT_OF(run_columns), items);
 	}
 	if (has_more && cli->is_terminal)
 		(void)fprintf(stderr, "there are more: --limit N, --since TIME\n");

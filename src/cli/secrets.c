@@ -26,16 +26,15 @@ int cmd_secret_keygen(struct cli *cli)
 	return 0;
 }
 
+static const struct column secret_columns[] = {
+	{"NAME", COLUMN_SHRINKS, "name"},
+	{"CREATED", COLUMN_TIME, "created_at"},
+	{"UPDATED", COLUMN_TIME, "updated_at"},
+};
+
 int cmd_secret_list(struct cli *cli)
 {
-	static const struct column columns[] = {
-		{"NAME", COLUMN_SHRINKS},
-		{"CREATED", COLUMN_PLAIN},
-		{"UPDATED", COLUMN_PLAIN},
-	};
-	struct table table;
-	json_t *answer, *item;
-	size_t i;
+	json_t *answer;
 	int status = remote_call(cli, "GET", "/api/v1/secrets", NULL, &answer);
 
 	if (status)
@@ -45,15 +44,8 @@ int cmd_secret_list(struct cli *cli)
 		json_decref(answer);
 		return 0;
 	}
-	table_init(&table, columns, COUNT_OF(columns));
-	json_array_foreach(json_object_get(answer, "items"), i, item)
-	{
-		table_add(&table, get_text(item, "name"));
-		table_add_time(&table, cli, json_object_get(item, "created_at"));
-		table_add_time(&table, cli, json_object_get(item, "updated_at"));
-	}
-	table_print(&table, cli);
-	table_fini(&table);
+	print_items(
+		cli, secret_columns, COUNT_OF(secret_columns), json_object_get(answer, "items"));
 	json_decref(answer);
 	return 0;
 }
