@@ -12,6 +12,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/prove.h"
 #include "pg_priv.h"
 
 #define RETRIES_MAX 3 /* of a read; those that a neighbour's error aborted are not counted */
@@ -253,6 +254,17 @@ static bool is_over(const struct pg_conn *conn, const PGresult *result)
 	       PQresultErrorField(result, PG_DIAG_SQLSTATE) == NULL;
 }
 
+/* Takes the server's word for the deed. */
+static void answer_early(struct pg_conn *conn, struct pg_flight *flight)
+{
+	if (flight->query == NULL)
+		return;
+	end_query(conn, flight);
+	flight->query = NULL;
+	conn->in_flight++;
+	conn->abandoned++;
+}
+
 static void take_result(struct pg_conn *conn, PGresult *result)
 {
 	struct pg_flight *flight = container_of(conn->flights.next, struct pg_flight, node);
@@ -263,6 +275,8 @@ static void take_result(struct pg_conn *conn, PGresult *result)
 	} else if (result == NULL && flight->has_sync) {
 		flight->is_answering = false;
 		flight->is_committing = true;
+		if (RULE_IS_OFF(COMMITS_AWAITED))
+			answer_early(conn, flight);
 	} else if (result == NULL || PQresultStatus(result) == PGRES_PIPELINE_SYNC) {
 		PQclear(result);
 		end_flight(conn, flight);

@@ -108,7 +108,7 @@ static bool may_accuse(struct sched *sched)
 {
 	int64_t now = clock_boot_ms();
 
-	if (sched->has_missed || sched->is_exposed)
+	if ((sched->has_missed || sched->is_exposed) && !RULE_IS_OFF(BACK_GRACE))
 		sched->accuse_boot_ms = now + BACK_GRACE_MS;
 	sched->has_missed = false;
 	return now >= sched->accuse_boot_ms;

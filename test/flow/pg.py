@@ -2,7 +2,9 @@
 """PostgreSQL clusters for flow tests: tools/pg-cluster as a child, one method for each of its commands.
 
     def test_x(cluster): ...               one for all tests of the file, made at its first use
-    def test_y(clusters): clusters("--replica-of", primary.folder)      of the test's own
+    def test_y(clusters, servers): clusters("--replica-of", primary.folder)      of the test's own
+
+`clusters` stands before `servers`, so that these end first: a stop without its database waits for that in vain.
 """
 import os
 import subprocess

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A PostgreSQL that fails over to its replica, and instances that start on a database nobody has migrated yet."""
+"""A PostgreSQL that fails over to its replica, or to a clock that is wrong, and instances that start on a database nobody has
+migrated yet."""
 import json
+import signal
 import subprocess
 import threading
 import time
@@ -9,37 +11,41 @@ from gang import Gang, psql, seeded
 from harness import wait_for
 from pg import cluster, clusters  # noqa: F401 (fixtures)
 
-MIGRATION_LOCK = "locktype = 'advisory' AND classid = 1198811250 AND objid = 1 AND objsubid = 2"
 
 
 class Writer(threading.Thread):
-    """Triggers runs of an action through one instance after the other; `told` are those that were acknowledged."""
+    """Triggers runs of an action of its own through one server; `told` are those that were acknowledged."""
 
-    def __init__(self, gang, action):
+    def __init__(self, server, action):
         super().__init__(daemon=True)
-        self.gang, self.action = gang, action
+        self.server, self.action = server, action
         self.told, self.refused, self.over = [], 0, threading.Event()
         self.start()
 
     def run(self):
-        turn = 0
         while not self.over.wait(0.05):
-            turn += 1
-            try:
-                answer = self.gang.servers[turn % len(self.gang.servers)].post(f"/api/v1/actions/{self.action}/run")
-            except OSError:
-                continue
+            answer = self.server.post(f"/api/v1/actions/{self.action}/run", timeout=120)
             if answer.status == 202:
                 self.told.append(json.loads(answer.body)["id"])
             else:
                 self.refused += 1
+
+    def wait_told(self, more):
+        """Until so many more are acknowledged than now."""
+        count = len(self.told)
+        wait_for(lambda: len(self.told) >= count + more, f"{more} more runs of {self.action}\n{self.server.log[-3000:]}", timeout=90)
 
     def stop(self):
         self.over.set()
         self.join()
 
 
-def test_failover_with_synchronous_replication_loses_nothing_acknowledged_and_doubles_nothing(servers, clusters, tmp_path):  # noqa: F811
+# A run that somebody asked for is in the primary's log and in no other's.
+COMMITS_THAT_WAIT = """SELECT count(*) FROM pg_stat_activity
+    WHERE wait_event = 'SyncRep' AND application_name = 'gathering writes' AND query LIKE '%gathering.trigger%'"""
+
+
+def test_failover_with_synchronous_replication_loses_nothing_acknowledged_and_doubles_nothing(clusters, servers, tmp_path):  # noqa: F811
     rng = seeded()
     primary = clusters("--set", "synchronous_standby_names=*")
     replica = clusters("--replica-of", primary.folder)
@@ -49,20 +55,30 @@ def test_failover_with_synchronous_replication_loses_nothing_acknowledged_and_do
     gang.start(2)
     gang.schedule(rng, longest_s=0.5)
     gang.any().create(name="long", **gang.run_program(10))
-    gang.any().create(name="asked", overlap="allow", **gang.run_program())
+    for n in range(2):
+        gang.any().create(name=f"asked{n}", overlap="allow", **gang.run_program())
     gang.any().post("/api/v1/actions/long/run")
-    writer = Writer(gang, "asked")
+    writers = [Writer(server, f"asked{n}") for n, server in enumerate(gang.servers)]
     gang.wait_effects(18)
-    primary.stop("immediate")
+    for writer in writers:
+        writer.wait_told(3)
+    replica.stop("immediate")  # from now on commits wait for it
+    wait_for(lambda: primary.sql(COMMITS_THAT_WAIT) == "2", "a commit of each server to wait")
+    primary.stop("immediate")  # whose last words are that these are done, without the commit
+    replica.start()
     replica.promote()
     gang.wait_effects(18)
-    writer.stop()
+    for writer in writers:
+        writer.wait_told(3)
+    for writer in writers:
+        writer.stop()
     wait_for(lambda: any(e.word == "end" and e.action == "long" for e in gang.effects()), "the long one")
     gang.settle()
-    runs = {run["id"]: run for run in gang.assert_exactly_once()}
-    print(f"{len(writer.told)} acknowledged, {writer.refused} refused, {len(runs)} in the ledger")
-    assert len(writer.told) > 20
-    assert {run_id: "" for run_id in writer.told if run_id not in runs} == {}
+    runs = {run["id"] for run in gang.ledger()}
+    told = [run_id for writer in writers for run_id in writer.told]
+    print(f"{len(told)} acknowledged, {sum(writer.refused for writer in writers)} refused, {len(runs)} in the ledger")
+    assert [run_id for run_id in told if run_id not in runs] == []
+    gang.assert_exactly_once()
     for server in gang.servers:
         assert "an instance is gone" not in server.log and "taken over" not in server.log, server.log
 
@@ -105,6 +121,36 @@ def test_a_failover_to_a_clock_that_is_wrong_ends_and_doubles_nothing(servers, c
         assert "taken over" not in server.log and "is gone" not in server.log.replace("recovered runs of an instance that is gone", ""), server.log
 
 
+def test_who_was_away_itself_takes_nobody_for_dead_who_is_not_back_yet(servers, cluster, tmp_path):  # noqa: F811
+    """After a failover to a clock that is ahead all leases look over, and one instance is back sooner than the other."""
+    name = f"t{time.monotonic_ns()}"
+    cluster.sql(f"CREATE DATABASE {name}")
+    gang = Gang(servers, tmp_path, cluster.url.rsplit("/", 1)[0] + "/" + name, lease="60s", heartbeat="20s")
+    gang.start(2)
+    psql(gang.url, CLOCK)
+    gang.any().create(name="long", on_interrupt="retry", **gang.run_program(300))
+    run = gang.any().post("/api/v1/actions/long/run").json
+    run = wait_for(lambda: (r := gang.any().get(f"/api/v1/runs/{run['id']}").json)["state"] == "running" and r, "it runs")
+    wait_for(gang.effects, "its program")
+    slow = next(server for server in gang.servers if server.id == run["instance_id"])
+    fast = next(server for server in gang.servers if server is not slow)
+
+    def is_heard(server):
+        return psql(gang.url, f"SELECT heartbeat_at > now() + interval '100 s' FROM gathering.instance WHERE id = '{server.id}'") == "t"
+
+    slow.signal(signal.SIGSTOP)
+    psql(gang.url, f"ALTER DATABASE {name} SET test.skew = '200 s'")  # more than two leases
+    cluster.restart("immediate")
+    wait_for(lambda: is_heard(fast), "the one that is back")  # and would have accused the other now
+    slow.signal(signal.SIGCONT)
+    wait_for(lambda: is_heard(slow), "the other one")  # within a heartbeat of the first
+    now = fast.get(f"/api/v1/runs/{run['id']}").json
+    assert (now["state"], now["epoch"], now["interruptions"]) == ("running", 1, 0)
+    slow.post(f"/api/v1/runs/{run['id']}/cancel")
+    fast.wait_run(run["id"], states=["cancelled"])
+    assert "is gone" not in fast.log, fast.log
+
+
 class Session:
     """psql in a transaction that holds locks until it is closed."""
 
@@ -118,14 +164,20 @@ class Session:
         self.process.communicate("ROLLBACK;\n", timeout=30)
 
 
-def has_port(pid, ports):
-    """Is one of these the process's end of a connection? Its sockets, by inode, against the kernel's table."""
+def has_port(pid, port):
+    """Is it the process's end of a connection? Its sockets, by inode, against the kernel's table."""
     done = subprocess.run(["ls", "-l", f"/proc/{pid}/fd"], capture_output=True, text=True, check=False).stdout
     with open("/proc/net/tcp", encoding="ascii") as file:
         for fields in (line.split() for line in file.readlines()[1:]):
-            if f"socket:[{fields[9]}]" in done and int(fields[1].split(":")[1], 16) in ports:
+            if f"socket:[{fields[9]}]" in done and int(fields[1].split(":")[1], 16) == port:
                 return True
     return False
+
+
+# How many wait for a lock in this database, and the ports of those who wait for the obstacle's table: one snapshot of all locks.
+WAITING = """SELECT count(*) || '/' || coalesce(string_agg((SELECT client_port::text FROM pg_stat_activity a WHERE a.pid = l.pid), ',')
+    FILTER (WHERE relation = 'pg_namespace'::regclass), '')
+    FROM pg_locks l WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 
 
 def test_the_migration_goes_on_elsewhere_when_its_instance_is_killed(servers, cluster, tmp_path):  # noqa: F811
@@ -136,11 +188,19 @@ def test_the_migration_goes_on_elsewhere_when_its_instance_is_killed(servers, cl
     gang = Gang(servers, tmp_path, url)
     for _ in range(3):
         gang.spawn().wait_listening()
-    holder = wait_for(lambda: psql(url, f"""SELECT a.client_port FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-        WHERE {MIGRATION_LOCK} AND granted AND a.wait_event_type = 'Lock' AND l.database = (SELECT oid FROM pg_database
-        WHERE datname = current_database())"""), "somebody to migrate")
-    victim = next(server for server in gang.servers if has_port(server.pid, {int(holder)}))
-    victim.kill()
+
+    def in_the_middle(instances):
+        """Those that migrate, when so many want to; after 5 s each tries anew."""
+        count, ports = psql(url, WAITING).split("/")
+        if int(count) == instances:
+            return [server for server in gang.running() if any(has_port(server.pid, int(port)) for port in ports.split(",") if port)]
+        return None
+
+    first = wait_for(lambda: in_the_middle(3), "three that want to migrate")
+    assert len(first) == 1, "several migrate at a time"
+    first[0].kill()
+    second = wait_for(lambda: in_the_middle(2), "another that migrates")
+    assert len(second) == 1, "several migrate at a time"
     obstacle.close()
     survivors = gang.running()
     assert len(survivors) == 2

@@ -249,7 +249,7 @@ def test_a_run_whose_claim_was_answered_too_late_does_not_start_on_that_lease(ga
 IDLE_S = 60
 
 
-def test_an_idle_instance_sends_few_statements(servers, clusters, tmp_path):  # noqa: F811
+def test_an_idle_instance_sends_few_statements(clusters, servers, tmp_path):  # noqa: F811
     """Six a minute on average (README); in one given minute two looks of two statements, three heartbeats and one
     of each of the rarer ones may come together."""
     quiet = clusters("--set", "log_statement=all", "--set", "log_line_prefix=%a|", "--set", "log_min_messages=log")
@@ -271,7 +271,7 @@ def test_an_idle_instance_sends_few_statements(servers, clusters, tmp_path):  # 
 
 # --- through a transaction pooler ---
 
-def test_behind_a_transaction_pooler_all_works_and_one_line_says_what_fell_back(servers, clusters, targets):  # noqa: F811
+def test_behind_a_transaction_pooler_all_works_and_one_line_says_what_fell_back(clusters, servers, targets):  # noqa: F811
     pooled = clusters("--pooler")
     target = targets()
     a, b = [servers(database=pooled.pooler_url, exec_enabled=True, lease="10s", heartbeat="1s").spawn() for _ in range(2)]

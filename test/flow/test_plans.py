@@ -76,7 +76,7 @@ def walks(log):
     return found
 
 
-def test_no_statement_walks_a_table_of_a_long_ledger(servers, clusters):  # noqa: F811
+def test_no_statement_walks_a_table_of_a_long_ledger(clusters, servers):  # noqa: F811
     cluster = clusters("--set", "session_preload_libraries=auto_explain", "--set", "auto_explain.log_min_duration=0",
                        "--set", "auto_explain.log_nested_statements=on")
     server = servers(database=cluster.url, exec_enabled=True).start()

@@ -39,7 +39,7 @@ def kill_all(made):
         server.kill()
 
 
-def test_of_many_instances_that_start_together_one_fires_and_a_rolling_deploy_fires_nothing(servers, clusters):  # noqa: F811
+def test_of_many_instances_that_start_together_one_fires_and_a_rolling_deploy_fires_nothing(clusters, servers):  # noqa: F811
     database = clusters()
     first = make(servers, database)[0]
     assert answer(first) == "starts"

@@ -119,7 +119,7 @@ def test_a_file_that_is_full_is_said_and_the_run_recovered(servers, tmp_path):
     server.stop()
 
 
-def test_postgresql_gone_during_the_whole_drain(servers, clusters):  # noqa: F811
+def test_postgresql_gone_during_the_whole_drain(clusters, servers):  # noqa: F811
     cluster = clusters()  # noqa: F811
     server = start_running(servers, database=cluster.url, db_max="1s", total_max="20s")
     cluster.stop()
@@ -129,7 +129,7 @@ def test_postgresql_gone_during_the_whole_drain(servers, clusters):  # noqa: F81
     server.stop()
 
 
-def test_postgresql_frozen_during_the_whole_drain(servers, clusters):  # noqa: F811
+def test_postgresql_frozen_during_the_whole_drain(clusters, servers):  # noqa: F811
     """No error ever comes back: the file is written all the same, and total_max is the end."""
     cluster = clusters()  # noqa: F811
     server = start_running(servers, database=cluster.url, db_max="1s", total_max="8s", term_grace="1s")
