@@ -422,9 +422,13 @@ int cmd_action_run(struct cli *cli)
 		status = wait_for_run(cli, get_text(run, "id"), timeout_ms);
 	else if (cli->is_json)
 		print_json(run);
+	else if (run_is(run, RUN_SKIPPED))
+		tell_run_end(run);
 	else
 		(void)printf("run %s is %s; `gathering run logs %s` prints its output\n",
 			get_text(run, "id"), get_text(run, "state"), get_text(run, "id"));
+	if (status == 0 && run_is(run, RUN_SKIPPED)) /* by overlap: it will never run */
+		status = 1;
 	json_decref(run);
 	return status;
 }

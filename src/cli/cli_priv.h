@@ -13,6 +13,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "model/model.h"
 
 /* --- tables --- */
 
@@ -273,6 +274,8 @@ int cmd_import_crontab(struct cli *cli);
 
 /* --- shared between commands --- */
 
+/* Is the run of an answer in this state? */
+bool run_is(const json_t *run, enum run_state state);
 /* A definition, or a merge patch for one, from this command's flags and what stands behind `--`: in
  * a patch what cannot stand beside a new member becomes null. ERR_INVALID: flags that exclude each
  * other. *ret_json is a new reference. */

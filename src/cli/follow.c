@@ -190,13 +190,11 @@ static int read_to_end(struct follow *follow, const char *path)
 
 static int judge(const struct follow *follow, int64_t attempt)
 {
-	const char *state = get_text(follow->run, "state");
-
 	if (attempt > 0)
 		return 0;
 	if (!follow->cli->is_json)
 		tell_run_end(follow->run);
-	return state && strcmp(state, run_state_names[RUN_SUCCEEDED]) == 0 ? 0 : 1;
+	return run_is(follow->run, RUN_SUCCEEDED) ? 0 : 1;
 }
 
 int follow_run(struct cli *cli, const char *run_id, int64_t attempt)

@@ -23,22 +23,29 @@ static char *run_path(const char *id, const char *after)
 	return remote_path(RUNS_PATH "/", id, after);
 }
 
+bool run_is(const json_t *run, enum run_state state)
+{
+	const char *text = get_text(run, "state");
+
+	return text && strcmp(text, run_state_names[state]) == 0;
+}
+
 /* --- list, show --- */
 
 /* Of what ended by itself "exit 1", "HTTP 200"; else why it did not, rather than the signal that
  * ended its program. */
 static bool has_own_result(const json_t *run)
 {
-	const char *state = get_text(run, "state");
-
-	return !get_text(run, "reason") ||
-	       (state && (strcmp(state, run_state_names[RUN_SUCCEEDED]) == 0 ||
-				 strcmp(state, run_state_names[RUN_FAILED]) == 0));
+	return !get_text(run, "reason") || run_is(run, RUN_SUCCEEDED) || run_is(run, RUN_FAILED);
 }
 
 static void add_result(struct table *table, const json_t *run)
 {
-	if (!has_own_result(run))
+	const json_t *percent = json_object_get(json_object_get(run, "progress"), "percent");
+
+	if (run_is(run, RUN_RUNNING) && json_is_integer(percent))
+		table_printf(table, "%lld %%", (long long)json_integer_value(percent));
+	else if (!has_own_result(run))
 		table_add(table, get_text(run, "reason"));
 	else if (json_is_integer(json_object_get(run, "http_status")))
 		table_printf(table, "HTTP %lld", (long long)get_number(run, "http_status", 0));
@@ -142,9 +149,9 @@ struct deed {
 
 static void tell_deed(const struct deed *deed, const char *id, const json_t *run)
 {
-	const char *state = get_text(run, "state"), *new_id = get_text(run, "id");
+	const char *new_id = get_text(run, "id");
 
-	if (state && strcmp(state, run_state_names[RUN_RUNNING]) == 0 && deed->begins)
+	if (run_is(run, RUN_RUNNING) && deed->begins)
 		(void)printf("run %s: %s\n", id, deed->begins);
 	else if (new_id && strcmp(new_id, id) != 0)
 		(void)printf("run %s: repeated as %s\n", id, new_id);
@@ -331,11 +338,9 @@ int wait_for_run(struct cli *cli, const char *run_id, int64_t timeout_ms)
 	auto_free char *path = run_path(run_id, "");
 	int status;
 	json_t *run = await_run(cli, path, timeout_ms, &status);
-	const char *state;
 
 	if (!run)
 		return status;
-	state = get_text(run, "state");
 	if (cli->is_json)
 		print_json(run);
 	else if (get_number(run, "output_bytes", 0) > 0)
@@ -343,7 +348,7 @@ int wait_for_run(struct cli *cli, const char *run_id, int64_t timeout_ms)
 	(void)fflush(stdout);
 	if (!cli->is_json)
 		tell_run_end(run);
-	if (!state || strcmp(state, run_state_names[RUN_SUCCEEDED]) != 0)
+	if (!run_is(run, RUN_SUCCEEDED))
 		status = 1;
 	json_decref(run);
 	return status;

@@ -416,6 +416,19 @@ def test_run_without_waiting_says_how_to_look(shared):
     assert run["trigger"] == "manual" and shared.wait_run(run["id"])["state"] == "succeeded"
 
 
+def test_run_that_overlap_skips_is_told_and_is_exit_status_1(shared, tmp_path):
+    gate = tmp_path / "gate"
+    add_shell(shared, "alone", f"echo 40% > $GATHERING_PROGRESS_FILE; while [ ! -e {gate} ]; do sleep 0.05; done")
+    shared.cli("action", "run", "alone")
+    wait_for(lambda: (shared.runs("alone", state="running") or [{}])[0].get("progress"), "its progress")
+    done = shared.cli("action", "run", "alone", expect=ERROR)
+    assert done.stdout == "" and re.fullmatch(r"run \S{36} skipped: overlap\n", done.stderr)
+    rows = shared.cli("run", "list", "--action", "alone").stdout.splitlines()[1:]
+    assert [row.split()[2:4] for row in rows] == [["skipped", "overlap"], ["running", "40"]], rows
+    gate.touch()
+    wait_for(lambda: shared.runs("alone", state="succeeded"), "the run")
+
+
 @pytest.mark.parametrize("name, script, flags, state, told", [
     ("ends-3", "echo before; exit 3", [], "failed", "exit"),
     ("too-slow", "echo before; sleep 60", ["--timeout", "2s"], "timed_out", ""),
