@@ -149,6 +149,7 @@ struct vitals_view vitals_view(const struct vitals *vitals);
 /* --- instances.c --- */
 
 /* The items of the list; a new reference. */
+struct store_list_instances;
 json_t *instances_to_json(const struct api *api, const struct store_list_instances *list);
 
 /* --- metrics.c --- */

@@ -26,6 +26,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "store/instances.h"
 #include "store/live.h"
 
 #define TICK_MS      250

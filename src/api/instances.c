@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/metric.h"
 #include "base/text.h"
+#include "store/instances.h"
 
 struct instances_call {
 	struct api_call *call;

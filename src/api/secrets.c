@@ -6,6 +6,7 @@
 
 #include "api/api_priv.h"
 #include "base/text.h"
+#include "model/template.h"
 #include "store/secrets.h"
 #include "vault/vault.h"
 

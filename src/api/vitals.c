@@ -23,6 +23,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "store/instances.h"
 
 #define FRESH_MS        1000
 #define PULSE_MS        1000

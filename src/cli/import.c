@@ -21,6 +21,7 @@
 #include "cli/files.h"
 #include "cli/import_priv.h"
 #include "model/model.h"
+#include "model/template.h"
 
 #define DEFAULT_PREFIX  "cron-"
 #define DEFAULT_TIMEOUT "1d"

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "model/model.h"
+#include "model/template.h"
 
 /* --- places: where in the input we are --- */
 
@@ -55,7 +56,8 @@ struct member {
 	size_t offset;
 	enum member_type type;
 	bool is_required;
-	bool is_optional; /* INT, DURATION: left out when it is 0, which means that nothing is said */
+	bool is_optional; /* INT, DURATION: left out when it is 0, which means that nothing is said
+			   */
 	int64_t min, max, fallback;
 	const char *const *names;
 	member_check_fn *check; /* MEMBER_TEXT; may be NULL */

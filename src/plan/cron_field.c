@@ -22,9 +22,9 @@ const struct cron_field_rule cron_fields[CRON_FIELDS] = {
 	[DAY_OF_WEEK] = {"day-of-week", 0, 7, 6, "SUNMONTUEWEDTHUFRISAT"},
 };
 
-static struct place here(const struct cron_parser *parser)
+static struct subject here(const struct cron_parser *parser)
 {
-	return (struct place){parser->err, "/cron", "cron field", parser->rule->name};
+	return (struct subject){parser->err, "/cron", "cron field", parser->rule->name};
 }
 
 static bool is_at(const struct cron_parser *parser, char wanted)
@@ -60,13 +60,13 @@ static int take_number(
 		if (number <= max)
 			number = number * 10 + (*parser->at - '0');
 	if (parser->at == start)
-		return place_fail(here(parser), "'%s': a number must follow '%c'",
+		return subject_fail(here(parser), "'%s': a number must follow '%c'",
 			item_text(parser, shown), start[-1]);
 	(void)excerpt(start, (size_t)(parser->at - start), shown);
 	if (number < min)
-		return place_fail(here(parser), "%s%s is below %d", what, shown, min);
+		return subject_fail(here(parser), "%s%s is below %d", what, shown, min);
 	if (number > max)
-		return place_fail(here(parser), "%s%s is above %d", what, shown, max);
+		return subject_fail(here(parser), "%s%s is above %d", what, shown, max);
 	*ret_number = number;
 	return ERR_NONE;
 }
@@ -91,18 +91,18 @@ static int fail_word(const struct cron_parser *parser, const char *word_end)
 	const char *stop = word_end > at ? word_end : parser->end;
 
 	if (at == parser->end)
-		return place_fail(here(parser), "'%s' is not complete", item_text(parser, shown));
+		return subject_fail(here(parser), "'%s' is not complete", item_text(parser, shown));
 	(void)excerpt(at, (size_t)(stop - at), shown);
 	if (ascii_upper(*at) == 'H' && (stop - at == 1))
-		return place_fail(here(parser),
+		return subject_fail(here(parser),
 			"'%s': H goes into no range; write H, H(0-5), H/2 or H(0-5)/2",
 			item_text(parser, shown));
 	if (*at == '?')
-		return place_fail(here(parser), "'?' is for the day fields; write '*'");
+		return subject_fail(here(parser), "'?' is for the day fields; write '*'");
 	if (parser->rule->names)
-		return place_fail(here(parser), "'%s' is not a number or a name such as %.3s",
+		return subject_fail(here(parser), "'%s' is not a number or a name such as %.3s",
 			shown, parser->rule->names);
-	return place_fail(here(parser), "'%s' is not a number", shown);
+	return subject_fail(here(parser), "'%s' is not a number", shown);
 }
 
 /* A number or a name of the field. */
@@ -134,7 +134,7 @@ static int expect_end(const struct cron_parser *parser)
 
 	if (parser->at == parser->end)
 		return ERR_NONE;
-	return place_fail(here(parser), "'%s' cannot follow in '%s'",
+	return subject_fail(here(parser), "'%s' cannot follow in '%s'",
 		excerpt(parser->at, (size_t)(parser->end - parser->at), rest),
 		item_text(parser, shown));
 }
@@ -155,14 +155,15 @@ static int fail_backwards(const struct cron_parser *parser, const struct range *
 
 	(void)item_text(parser, shown);
 	if (range->is_hashed)
-		return place_fail(here(parser), "'%s' runs backwards; turn the range round", shown);
+		return subject_fail(
+			here(parser), "'%s' runs backwards; turn the range round", shown);
 	if (range->from < rule->last)
 		(void)snprintf(head, sizeof(head), "%d-%d,", range->from, rule->last);
 	else if (range->from == rule->last)
 		(void)snprintf(head, sizeof(head), "%d,", range->from);
 	(void)snprintf(
 		tail, sizeof(tail), range->to > rule->min ? "%d-%d" : "%d", rule->min, range->to);
-	return place_fail(here(parser), "'%s' runs backwards; write %s%s", shown, head, tail);
+	return subject_fail(here(parser), "'%s' runs backwards; write %s%s", shown, head, tail);
 }
 
 /* An H that is not the beginning of a word. */
@@ -185,19 +186,19 @@ static int take_hashed(struct cron_parser *parser, struct range *range)
 	range->from = rule->min;
 	range->to = parser->field == DAY_OF_MONTH ? HASHED_LAST_DAY : rule->last;
 	if (!parser->name)
-		return place_fail(here(parser),
+		return subject_fail(here(parser),
 			"'%s': H is picked by the action's name, which is not given", shown);
 	if (!take(parser, '('))
 		return ERR_NONE;
 	code = take_value(parser, &range->from);
 	if (code == ERR_NONE && !take(parser, '-'))
-		return place_fail(here(parser),
+		return subject_fail(here(parser),
 			"'%s': a range such as H(%d-%d) goes into the parentheses", shown,
 			rule->min, rule->last);
 	if (code == ERR_NONE)
 		code = take_value(parser, &range->to);
 	if (code == ERR_NONE && !take(parser, ')'))
-		return place_fail(here(parser), "'%s': a ')' is missing after the range", shown);
+		return subject_fail(here(parser), "'%s': a ')' is missing after the range", shown);
 	return code;
 }
 
@@ -376,7 +377,8 @@ static bool parse_special(struct cron_parser *parser, int *ret_code)
 		else if (has_mark(parser, 'W'))
 			parse = parse_nearest_workday;
 		else if (is_at(parser, 'W')) {
-			*ret_code = place_fail(here(parser), "W needs a day before it: 15W or LW");
+			*ret_code =
+				subject_fail(here(parser), "W needs a day before it: 15W or LW");
 			return true;
 		}
 	}
@@ -384,7 +386,7 @@ static bool parse_special(struct cron_parser *parser, int *ret_code)
 		if (has_mark(parser, '#') || has_mark(parser, 'L'))
 			parse = parse_special_weekday;
 		else if (is_at(parser, 'L')) {
-			*ret_code = place_fail(here(parser),
+			*ret_code = subject_fail(here(parser),
 				"L needs a day before it: 5L is the last Friday of a month");
 			return true;
 		}
@@ -424,7 +426,7 @@ int cron_parse_field(struct cron_parser *parser, enum cron_field field, const st
 		int code = ERR_NONE;
 
 		if (item.len == 0)
-			return place_fail(here(parser), "'%s' has an empty entry",
+			return subject_fail(here(parser), "'%s' has an empty entry",
 				excerpt(text->at, text->len, shown));
 		code = parse_item(parser, &item);
 		if (code != ERR_NONE)

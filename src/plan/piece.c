@@ -25,7 +25,7 @@ const char *excerpt(const char *text, size_t len, char ret_text[static EXCERPT_S
 	return ret_text;
 }
 
-int place_fail(struct place place, const char *fmt, ...)
+int subject_fail(struct subject subject, const char *fmt, ...)
 {
 	char why[WHY_SIZE];
 	va_list args;
@@ -33,8 +33,8 @@ int place_fail(struct place place, const char *fmt, ...)
 	va_start(args, fmt);
 	(void)vsnprintf(why, sizeof(why), fmt, args);
 	va_end(args);
-	return err_field(
-		place.err, ERR_INVALID, place.member, "%s '%s': %s", place.kind, place.name, why);
+	return err_field(subject.err, ERR_INVALID, subject.member, "%s '%s': %s", subject.kind,
+		subject.name, why);
 }
 
 void warning_add(char warning[static WARNING_SIZE], const char *fmt, ...)

@@ -47,14 +47,15 @@ bool piece_is(const struct piece *piece, const char *word);
 const char *excerpt(const char *text, size_t len, char ret_text[static EXCERPT_SIZE]);
 
 /* What an error is about: "cron field 'hour'". */
-struct place {
+struct subject {
 	struct err *err;
 	const char *member; /* of the schedule: "/cron" */
 	const char *kind, *name;
 };
 
 /* ERR_INVALID, "cron field 'hour': " and the reason. */
-int place_fail(struct place place, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+int subject_fail(struct subject subject, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
 
 /* What a schedule is worth remarking on; "" when nothing is. */
 #define WARNING_SIZE 240

@@ -76,9 +76,9 @@ struct reader {
 
 /* --- pieces of text --- */
 
-static struct place in(const struct reader *reader, enum part part)
+static struct subject in(const struct reader *reader, enum part part)
 {
-	return (struct place){reader->err, "/rrule", "rrule part", parts[part].name};
+	return (struct subject){reader->err, "/rrule", "rrule part", parts[part].name};
 }
 
 /* Takes what stands before `separator`; false when nothing is left. */
@@ -137,7 +137,7 @@ static int read_freq(struct reader *reader)
 			reader->rule->freq = (enum rrule_freq)freq;
 			return ERR_NONE;
 		}
-	return place_fail(in(reader, PART_FREQ),
+	return subject_fail(in(reader, PART_FREQ),
 		"'%s' is none of SECONDLY MINUTELY HOURLY DAILY WEEKLY MONTHLY YEARLY",
 		excerpt(value->at, value->len, shown));
 }
@@ -155,10 +155,10 @@ static int read_amount(
 		return ERR_NONE;
 	number = read_number(value, 12, &len);
 	if (len == 0 || len != value->len || number < 1)
-		return place_fail(in(reader, part), "'%s' is not a number from 1 to %" PRId64,
+		return subject_fail(in(reader, part), "'%s' is not a number from 1 to %" PRId64,
 			excerpt(value->at, value->len, shown), max);
 	if (number > max)
-		return place_fail(in(reader, part), "%" PRId64 " is above %" PRId64, number, max);
+		return subject_fail(in(reader, part), "%" PRId64 " is above %" PRId64, number, max);
 	*ret_number = number;
 	return ERR_NONE;
 }
@@ -170,7 +170,7 @@ static int read_week_start(struct reader *reader)
 	int day = value->at ? read_weekday(value) : 1;
 
 	if (day < 0)
-		return place_fail(in(reader, PART_WKST), "'%s' is none of MO TU WE TH FR SA SU",
+		return subject_fail(in(reader, PART_WKST), "'%s' is none of MO TU WE TH FR SA SU",
 			excerpt(value->at, value->len, shown));
 	reader->rule->week_start = day;
 	return ERR_NONE;
@@ -186,17 +186,17 @@ static int read_item(const struct reader *reader, enum part part, const struct p
 	int64_t distance = number < 0 ? -number : number;
 
 	if (len == 0 || len != item->len)
-		return place_fail(in(reader, part), "'%s' is not a number",
+		return subject_fail(in(reader, part), "'%s' is not a number",
 			excerpt(item->at, item->len, shown));
 	if (number < 0 && !parts[part].is_signed)
-		return place_fail(
+		return subject_fail(
 			in(reader, part), "%" PRId64 " is below %d", number, parts[part].min);
 	if (distance < parts[part].min)
-		return place_fail(in(reader, part), "%" PRId64 " is not from %d to %d%s", number,
+		return subject_fail(in(reader, part), "%" PRId64 " is not from %d to %d%s", number,
 			parts[part].min, parts[part].max,
 			parts[part].is_signed ? ", or the same with a minus, from the end" : "");
 	if (distance > parts[part].max)
-		return place_fail(in(reader, part), "%" PRId64 " is %s %s%d", number,
+		return subject_fail(in(reader, part), "%" PRId64 " is %s %s%d", number,
 			number < 0 ? "below" : "above", number < 0 ? "-" : "", parts[part].max);
 	*(number < 0 ? &numbers->down[distance / 64] : &numbers->up[distance / 64]) |=
 		UINT64_C(1) << distance % 64;
@@ -236,16 +236,16 @@ static int read_day(const struct reader *reader, const struct piece *item)
 
 	(void)excerpt(item->at, item->len, shown);
 	if (weekday < 0)
-		return place_fail(in(reader, PART_BYDAY),
+		return subject_fail(in(reader, PART_BYDAY),
 			"'%s' is none of MO TU WE TH FR SA SU, nor one with a number such as -1FR",
 			shown);
 	if (len > 0 && max == 0)
-		return place_fail(in(reader, PART_BYDAY),
+		return subject_fail(in(reader, PART_BYDAY),
 			"'%s' has a number, which goes with MONTHLY and with YEARLY without "
 			"BYWEEKNO",
 			shown);
 	if (len > 0 && (ordinal == 0 || ordinal > max || ordinal < -max))
-		return place_fail(in(reader, PART_BYDAY),
+		return subject_fail(in(reader, PART_BYDAY),
 			"the number of '%s' is not from 1 to %" PRId64 ", or from -1 to -%" PRId64,
 			shown, max, max);
 	*(len == 0            ? &rule->weekdays
@@ -275,7 +275,7 @@ static int read_until(const struct reader *reader, const struct zone *zone)
 	if (!value->at)
 		return ERR_NONE;
 	if (!rrule_read_until(value, zone, &reader->rule->until_ms))
-		return place_fail(in(reader, PART_UNTIL),
+		return subject_fail(in(reader, PART_UNTIL),
 			"'%s' is not a time such as 20261231T235959Z, or 20261231 on the zone's "
 			"clock",
 			excerpt(value->at, value->len, shown));
@@ -297,7 +297,7 @@ static int find_part(const struct reader *reader, const struct piece *text, enum
 		if (piece_is(&name, parts[part].name)) {
 			*ret_part = (enum part)part;
 			return equal ? ERR_NONE
-				     : place_fail(in(reader, *ret_part), "has no '=' and value");
+				     : subject_fail(in(reader, *ret_part), "has no '=' and value");
 		}
 	if (name.len >= 5 && piece_is(&(struct piece){name.at, 5}, "RRULE"))
 		return err_field(reader->err, ERR_INVALID, "/rrule",
@@ -331,7 +331,7 @@ static int split_parts(struct reader *reader, const char *text)
 		if (code != ERR_NONE)
 			return code;
 		if (reader->values[part].at)
-			return place_fail(in(reader, part), "is given twice");
+			return subject_fail(in(reader, part), "is given twice");
 		reader->values[part] = (struct piece){piece.at + skip, piece.len - skip};
 	}
 	return ERR_NONE;
@@ -347,15 +347,16 @@ static int check_parts(const struct reader *reader)
 		if (!reader->values[part].at)
 			continue;
 		if (!(parts[part].freqs & ONLY(freq)))
-			return place_fail(in(reader, (enum part)part), "does not go with FREQ=%s",
+			return subject_fail(in(reader, (enum part)part), "does not go with FREQ=%s",
 				freq_names[freq]);
 		has_by |= part >= PART_BYSECOND && part != PART_BYSETPOS;
 	}
 	if (reader->values[PART_COUNT].at && reader->values[PART_UNTIL].at)
-		return place_fail(in(reader, PART_COUNT),
+		return subject_fail(in(reader, PART_COUNT),
 			"does not go with UNTIL: only one of them can end the rule");
 	if (reader->values[PART_BYSETPOS].at && !has_by)
-		return place_fail(in(reader, PART_BYSETPOS), "needs another BY part to pick from");
+		return subject_fail(
+			in(reader, PART_BYSETPOS), "needs another BY part to pick from");
 	return ERR_NONE;
 }
 
@@ -457,7 +458,7 @@ static int settle(struct reader *reader, bool has_start)
 			"rrule can never be due: nothing within %d years matches all of its parts",
 			HORIZON_YEARS);
 	if (reader->count > 0 && !has_start)
-		return place_fail(in(reader, PART_COUNT),
+		return subject_fail(in(reader, PART_COUNT),
 			"counts from \"start_at\", which is not there (\"max_runs\" counts runs)");
 	if (reader->count > 0 && rrule_nth(rule, reader->count, &last_s))
 		rule->last_s = last_s;

@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/id.h"
 #include "exec/exec.h"
+#include "store/instances.h"
 #include "store/store.h"
 
 struct sched;

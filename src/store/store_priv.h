@@ -21,6 +21,7 @@
 #include "store/backfill.h"
 #include "store/boot.h"
 #include "store/care.h"
+#include "store/instances.h"
 #include "store/live.h"
 #include "store/secrets.h"
 #include "store/store.h"

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "rig.h"
+#include "store/instances.h"
 
 #define T0 RIG_EPOCH_MS
 

@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "model/model.h"
+#include "model/template.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

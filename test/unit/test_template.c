@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "model/model.h"
+#include "model/template.h"
 #include "seed.h"
 
 #define ID "01a204ab-0000-7000-8000-0000000000a1"
