@@ -351,8 +351,14 @@ BEGIN
 		INTO ret_won, ret_started, ret_queued, ret_skipped
 		FROM unnest(in_due_item, in_due_run) WITH ORDINALITY d(item, run, n) JOIN gathering.run r ON r.id = d.run;
 		IF ret_won IS NOT NULL THEN
-			ret_cancel := ARRAY(SELECT r.id FROM unnest(ret_won) w(n) JOIN gathering.run r ON r.action_id = in_ids[w.n]
+			ret_cancel := ARRAY(SELECT r.id FROM unnest(ret_won) i(n) JOIN gathering.run r ON r.action_id = in_ids[i.n]
 				WHERE r.state = 'running' AND r.cancel_requested AND r.reason = 'overlap');
+			-- the others that were won made no row, and their cursors stand where we wanted them; whoever else moved one
+			-- there since has left nothing to do either
+			ret_won := ret_won || ARRAY(SELECT i.n::integer
+				FROM unnest(in_ids, in_versions, in_next_due) WITH ORDINALITY i(id, version, next_due, n)
+				JOIN gathering.action a ON a.id = i.id WHERE i.n <> ALL (ret_won)
+					AND a.version = i.version AND a.next_due_at IS NOT DISTINCT FROM i.next_due);
 			RETURN;
 		END IF;
 	END IF;
@@ -1037,10 +1043,12 @@ BEGIN
 	END IF;
 	cared := ARRAY(SELECT DISTINCT r.action_id FROM unnest(in_runs, in_states) g(run, state)
 		JOIN gathering.run r ON r.id = g.run WHERE g.state IN ('succeeded','failed','timed_out'));
-	IF has_alerts THEN -- the first failure is to be noticed, whoever hears of it
-		INSERT INTO gathering.care (action_id) SELECT DISTINCT r.action_id FROM unnest(in_runs, in_states) g(run, state)
-			JOIN gathering.run r ON r.id = g.run JOIN gathering.action a ON a.id = r.action_id
-			WHERE g.state IN ('failed','timed_out') ORDER BY r.action_id ON CONFLICT DO NOTHING;
+	IF has_alerts THEN -- the first failure is to be noticed, whoever hears of it; not of an action that somebody deletes just now
+		INSERT INTO gathering.care (action_id) SELECT a.id FROM gathering.action a WHERE a.id = ANY (ARRAY(
+				SELECT r.action_id FROM unnest(in_runs, in_states) g(run, state) JOIN gathering.run r ON r.id = g.run
+				WHERE g.state IN ('failed','timed_out')))
+			AND NOT EXISTS (SELECT 1 FROM gathering.care c WHERE c.action_id = a.id)
+		ORDER BY a.id FOR KEY SHARE OF a ON CONFLICT DO NOTHING;
 	END IF;
 	PERFORM 1 FROM gathering.care c WHERE c.action_id = ANY (cared) ORDER BY c.action_id FOR UPDATE;
 	RETURN locked OR FOUND;
@@ -1234,7 +1242,14 @@ DECLARE
 	r record;
 	c record;
 BEGIN
-	PERFORM 1 FROM gathering.action t JOIN gathering.backfill f ON f.action_id = t.id WHERE f.id = in_id FOR NO KEY UPDATE OF t;
+	-- its action and those that wait for the ends of its runs: in one order, and before the runs (lock_sequels)
+	PERFORM 1 FROM gathering.action t WHERE t.id = ANY (ARRAY(
+		WITH a AS MATERIALIZED (
+			SELECT a.id, a.name FROM gathering.backfill f JOIN gathering.action a ON a.id = f.action_id WHERE f.id = in_id
+		)
+		SELECT a.id FROM a UNION ALL
+		SELECT s.action_id FROM a JOIN gathering.subscription s ON s.event = 'action.' || a.name || '.cancelled'))
+	ORDER BY t.id FOR NO KEY UPDATE OF t;
 	SELECT * INTO b FROM gathering.backfill WHERE id = in_id FOR NO KEY UPDATE;
 	IF NOT FOUND THEN
 		RETURN;
@@ -1393,6 +1408,7 @@ BEGIN
 	END IF;
 	ret_done := in_expected IN (0, ret_version);
 	IF ret_done THEN
+		PERFORM 1 FROM gathering.care WHERE action_id = in_id FOR UPDATE; -- before its runs, as at their ends
 		ret_running := ARRAY(SELECT id FROM gathering.run WHERE action_id = in_id AND state = 'running');
 		DELETE FROM gathering.run WHERE action_id = in_id AND state IN ('pending','running');
 		DELETE FROM gathering.run WHERE action_id = in_id AND state = 'held';
@@ -1597,6 +1613,7 @@ DECLARE
 	f record;
 	fired record;
 	current bigint;
+	runs_left bigint;
 BEGIN
 	SELECT number INTO current FROM gathering.boot FOR UPDATE;
 	PERFORM 1 FROM gathering.instance ORDER BY id FOR NO KEY UPDATE; -- in the order of leave()
@@ -1626,11 +1643,12 @@ BEGIN
 	UPDATE gathering.boot SET number = current + 1, booted_at = gathering.clock();
 	UPDATE gathering.instance SET boot = current + 1 WHERE id = ANY (ARRAY(
 		SELECT i.id FROM gathering.instance i ORDER BY i.id FOR NO KEY UPDATE));
-	FOR f IN SELECT t AS a, g.run, CASE WHEN t.is_paused THEN 'paused' WHEN p.runs_left <= 0 THEN 'limit' ELSE g.fate END AS fate
-		FROM unnest(in_actions, in_runs, in_fates) g(id, run, fate) JOIN gathering.action t ON t.id = g.id
-		LEFT JOIN gathering.pace p ON p.action_id = t.id ORDER BY t.id FOR NO KEY UPDATE OF t
+	FOR f IN SELECT t AS a, g.run, g.fate FROM unnest(in_actions, in_runs, in_fates) g(id, run, fate)
+		JOIN gathering.action t ON t.id = g.id ORDER BY t.id FOR NO KEY UPDATE OF t
 	LOOP
-		SELECT * INTO fired FROM gathering.fire(f.a, f.run, 'start', NULL, NULL, f.fate);
+		runs_left := (SELECT p.runs_left FROM gathering.pace p WHERE p.action_id = (f.a).id); -- behind the lock of its row
+		SELECT * INTO fired FROM gathering.fire(f.a, f.run, 'start', NULL, NULL,
+			CASE WHEN (f.a).is_paused THEN 'paused' WHEN runs_left <= 0 THEN 'limit' ELSE f.fate END);
 		ret_cancel := ret_cancel || fired.ret_cancel;
 		IF (fired.ret_run).state = 'skipped' THEN
 			ret_skipped := ret_skipped + 1;

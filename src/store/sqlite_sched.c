@@ -133,17 +133,14 @@ static int claim_due(struct claiming *claiming, struct store_claim *req,
 		is_spent ? DUE_SKIP_LIMIT : due->verdict, &claiming->open,
 		!claiming->is_queued &&
 			claim_may_start(room, kind, claiming->priority, claiming->now_ms));
+	int exists = claiming_due_exists(claiming, due->due_at_ms);
 	struct run run;
 	bool is_new;
 
-	if (fate.makes_room) {
-		int exists = claiming_due_exists(claiming, due->due_at_ms);
-
-		if (exists != 0) /* accounted for already: no room is needed */
-			return exists < 0 ? exists : 0;
-		if (claiming_make_room(claiming) < 0)
-			return claiming->err->code;
-	}
+	if (exists != 0) /* accounted for already, if only by a backfill: no room is needed */
+		return exists < 0 ? exists : 0;
+	if (fate.makes_room && claiming_make_room(claiming) < 0)
+		return claiming->err->code;
 	run_init(&run, id, due, claiming->now_ms);
 	run.trigger = TRIGGER_SCHEDULE;
 	if (claiming_write_due(claiming, &fate, &run, &is_new) < 0 || !is_new)

@@ -274,6 +274,22 @@ static void test_ordinary_due_time_is_neither_skipped_nor_beside_a_backfill(void
 	}
 }
 
+static void test_due_time_that_a_backfill_has_run_is_not_run_by_the_claim(void **state)
+{
+	static const char *const overlaps[] = {"skip", "allow", "cancel_running"};
+	struct rig *rig = *state;
+
+	for (size_t i = 0; i < COUNT_OF(overlaps); i++) {
+		auto_free char *members = xasprintf("\"overlap\": \"%s\"", overlaps[i]);
+		struct action *action = rig_create(rig, overlaps[i], members, DUE(0));
+		struct backfill backfill = begin(rig, action, BACKFILL_RERUN_NONE);
+
+		assert_int_equal(advance(rig, &backfill, 0, 1, 9).ret_made, 1);
+		assert_true(rig_claim(rig, action, DUE(0), 9)); /* it moves the cursor */
+		assert_int_equal(rig_only_run(rig, action)->trigger, TRIGGER_BACKFILL);
+	}
+}
+
 const struct CMUnitTest backfill_tests[] = {
 	RIG_TEST(test_backfill_looks_at_each_due_time_once_and_is_done_when_its_runs_are),
 	RIG_TEST(test_backfill_reruns_what_it_is_told_to),
@@ -281,5 +297,6 @@ const struct CMUnitTest backfill_tests[] = {
 	RIG_TEST(test_backfill_cancelled_ends_what_waits_and_what_runs),
 	RIG_TEST(test_backfill_waits_while_the_action_is_paused_and_goes_with_it),
 	RIG_TEST(test_ordinary_due_time_is_neither_skipped_nor_beside_a_backfill),
+	RIG_TEST(test_due_time_that_a_backfill_has_run_is_not_run_by_the_claim),
 };
 const size_t backfill_test_count = COUNT_OF(backfill_tests);

@@ -77,6 +77,39 @@ static void test_times_by_hand_can_be_claimed(void **state)
 	assert_true(rig_claim(rig, action, action->next_due_ms, 1));
 }
 
+/* The answer of the first try was lost: the one that made a row and the one that did not were ours.
+ */
+static void test_claim_asked_again_answers_what_it_won(void **state)
+{
+	struct rig *rig = *state;
+	static const char *const again[] = {"false", "true"};
+	char won[64];
+
+	(void)rig_create(rig, "a", "", T0);
+	(void)rig_create(rig, "b", "", T0);
+	(void)rig_create(rig, "c", "", T0 + 1); /* whose due time has not come */
+	for (size_t i = 0; i < COUNT_OF(again); i++) {
+		auto_free char *sql = xasprintf(
+			"SELECT ARRAY(SELECT unnest(c.ret_won) ORDER BY 1)::text || ' ' || "
+			"c.ret_started::text"
+			" FROM (SELECT array_agg(id ORDER BY name) AS ids, array_agg(version) AS "
+			"versions,"
+			" gathering.clock() AS due,"
+			" uuid '11111111-1111-7111-8111-111111111111' AS run FROM "
+			"gathering.action) a,"
+			" gathering.claim(a.run, interval '30 s', %s, '{http,exec}', '{9,9}', "
+			"a.ids,"
+			" a.versions, array_fill(a.due, ARRAY[3]), array_fill(a.due + interval '1 "
+			"min',"
+			" ARRAY[3]), '{1}', ARRAY[a.run], ARRAY[a.due], ARRAY[a.due], '{1}', '{0}',"
+			" '{f,f,f}') c",
+			again[i]);
+
+		rig_pg_sql(sql, won, sizeof(won));
+		assert_string_equal(won, "{1,2} {1}");
+	}
+}
+
 /* --- migrations --- */
 
 #define CROWD 10
@@ -524,6 +557,7 @@ int main(void)
 		RIG_TEST(test_schema_lists_the_names_of_the_model),
 		RIG_TEST(test_schema_refuses_nonsense),
 		RIG_TEST(test_times_by_hand_can_be_claimed),
+		RIG_TEST(test_claim_asked_again_answers_what_it_won),
 		RIG_TEST(test_ten_open_at_once_and_migrate_once),
 		RIG_TEST(test_newer_schema_is_used_while_it_allows_us),
 		RIG_TEST(test_foreign_schema_is_left_alone),

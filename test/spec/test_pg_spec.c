@@ -92,11 +92,17 @@ static const char helpers_text[] =
 	"true, false,"
 	" '{\"new\":1}', '{}', NULL, '{NULL,NULL,NULL}', false, '{NULL,NULL,NULL}',"
 	" '{NULL,NULL,NULL}') $$;"
-	/* action 3, which is told what becomes of action 1, whose deadline has passed */
-	"CREATE FUNCTION spec.hook() RETURNS void LANGUAGE sql AS $$"
+	/* actions that others tell of: the third waits for an event */
+	"CREATE FUNCTION spec.other(n integer, name text) RETURNS void LANGUAGE sql AS $$"
 	" INSERT INTO gathering.action (id, version, definition_version, created_at, updated_at,"
 	" queue_limit, priority, is_paused, has_schedule, kind, overlap, name)"
-	" VALUES (spec.id(3), 1, 1, now(), now(), 1000, 0, false, false, 'http', 'allow', 'hook');"
+	" VALUES (spec.id(n), 1, 1, now(), now(), 1000, 0, false, false, 'http', 'allow', name) "
+	"$$;"
+	"CREATE FUNCTION spec.listener(event text) RETURNS void LANGUAGE sql AS $$"
+	" SELECT spec.other(3, 'hook'); INSERT INTO gathering.subscription VALUES (spec.id(3), "
+	"event) $$;"
+	/* or is told what becomes of action 1, whose deadline has passed */
+	"CREATE FUNCTION spec.hook() RETURNS void LANGUAGE sql AS $$ SELECT spec.other(3, 'hook');"
 	" INSERT INTO gathering.care (action_id, on_failure, on_recovery, on_late, expect_ms,"
 	" deadline) VALUES (spec.id(1), 'hook', 'hook', 'hook', 3600000, gathering.clock()) $$;"
 	/* a backfill of action 1 whose next due time is ten minutes before the action's */
@@ -148,6 +154,10 @@ static const struct spec specs[] = {
 	 "UPDATE gathering.boot SET number = 1; SELECT spec.action('allow'), spec.instance(7, 0), spec.instance(8, 0), spec.instance(77, 1)",
 	 {"SELECT gathering.leave(spec.id(77))", "SELECT spec.boot(7, 201)", "SELECT spec.boot(8, 202)"},
 	 "SELECT count(*) || ' runs, ' || (SELECT number FROM gathering.boot) FROM gathering.run", {"0 runs, 1"}},
+	{"boot, claim: what max_runs leaves is given once",
+	 "SELECT spec.action('allow'), spec.instance(7, 0); INSERT INTO gathering.pace VALUES (spec.id(1), NULL, NULL, 1)",
+	 {"SELECT spec.boot(7, 201)", "SELECT spec.claim(8, 202)"},
+	 RUNS, {"running skipped", "pending"}},
 	{"claim, claim: one due time, one run",
 	 "SELECT spec.action('allow')",
 	 {"SELECT spec.claim(7, 201)", "SELECT spec.claim(8, 202)", "SELECT spec.claim(9, 203)"},
@@ -277,6 +287,23 @@ static const struct spec specs[] = {
 	 "SELECT spec.action('allow'); SELECT spec.run(n, 'running') FROM unnest('{100,101}'::integer[]) n; SELECT spec.hook()",
 	 {"SELECT spec.finish(100, 'failed', 'failed', '')", "SELECT spec.finish(101, 'failed', 'failed', '')"},
 	 TOLD, {"action.a.failing"}},
+	{"failure, delete: the end of the one is told, or it is gone with its action",
+	 "SELECT spec.action('allow'); SELECT spec.run(100, 'running'); SELECT spec.listener('action.*.failing')",
+	 {"SELECT spec.finish(100, 'failed', 'failed', '')", "SELECT gathering.remove(spec.id(1), 0)"},
+	 TOLD, {"action.a.failing", "(nobody)"}},
+	{"failure, delete, heartbeat: neither waits for the other for ever",
+	 "SELECT spec.action('allow'); SELECT spec.run(100, 'running'); SELECT spec.hook()",
+	 {"SELECT spec.finish(100, 'failed', 'failed', '')", "SELECT gathering.remove(spec.id(1), 0)", "SELECT spec.heartbeat(77, 100)"},
+	 TOLD, {"action.a.failing", "(nobody)"}},
+	{"cancel of a backfill, failure, trigger: each locks actions in their order",
+	 "SELECT spec.action('allow'), spec.backfill(); SELECT spec.run(100, 'pending'), spec.run(101, 'running');"
+	 " UPDATE gathering.run SET backfill = 1 WHERE id = spec.id(100); SELECT spec.other(0, 'hook'), spec.other(5, 'x');"
+	 " UPDATE gathering.run SET action_id = spec.id(5) WHERE id = spec.id(101);"
+	 " INSERT INTO gathering.care (action_id, on_failure) VALUES (spec.id(5), 'hook');"
+	 " INSERT INTO gathering.subscription VALUES (spec.id(0), 'action.a.cancelled'), (spec.id(1), 'action.x.failed')",
+	 {"SELECT gathering.cancel_backfill(spec.id(50), false)", "SELECT spec.finish(101, 'failed', 'failed', '')",
+	  "SELECT gathering.trigger(spec.id(0), spec.id(300), NULL, NULL, 0)"},
+	 TOLD, {"action.a.cancelled action.x.failed action.x.failing"}},
 	{"lapse, lapse: late is told once",
 	 "SELECT spec.action('allow'); SELECT spec.hook()",
 	 {"SELECT gathering.lapse(10)", "SELECT gathering.lapse(10)"},
@@ -341,6 +368,7 @@ struct session {
 	bool is_busy;
 	char problem[256];
 };
+static struct session sessions[SESSIONS_MAX];
 
 static void take_results(struct session *session)
 {
@@ -379,15 +407,14 @@ static void settle(struct session *session)
 	}
 }
 
-static void settle_all(struct session sessions[], int count)
+static void settle_all(int count)
 {
 	for (int i = 0; i < count; i++)
 		settle(&sessions[i]);
 }
 
 /* False: this session waits still, so the order cannot be played. */
-static bool play_step(
-	struct session sessions[], int count, const struct spec *spec, int which, int step)
+static bool play_step(int count, const struct spec *spec, int which, int step)
 {
 	auto_free char *begin = xasprintf("BEGIN; %s", spec->sessions[which]);
 
@@ -396,7 +423,7 @@ static bool play_step(
 	assert_int_equal(PQsendQuery(sessions[which].conn, step == 0 ? begin : "COMMIT"), 1);
 	sessions[which].is_busy = true;
 	settle(&sessions[which]);
-	settle_all(sessions, count); /* whom it has let go */
+	settle_all(count); /* whom it has let go */
 	return true;
 }
 
@@ -418,9 +445,11 @@ static void reset(const struct spec *spec)
 	ask(spec->setup, NULL, 0);
 }
 
-/* What waits still must be over before the next order begins, not only have lost its client. */
+/* What waits still must be over before the next order begins. The session is used again: to make
+ * one costs more than to play an order. */
 static void stop(struct session *session)
 {
+	static const char clean[] = "ROLLBACK; SELECT pg_advisory_unlock_all()";
 	PGcancel *cancel = PQgetCancel(session->conn);
 	char why[256];
 
@@ -429,28 +458,51 @@ static void stop(struct session *session)
 		take_results(session);
 	}
 	PQfreeCancel(cancel);
-	PQfinish(session->conn);
+	session->problem[0] = '\0';
+	assert_int_equal(PQsendQuery(session->conn, clean), 1);
+	take_results(session);
+	assert_string_equal(session->problem, "");
+}
+
+/* What a session said, or that some of them wait for each other in a circle; "": nothing. */
+static void find_problem(int count, char *problem, size_t size)
+{
+	char sql[400], value[8];
+
+	problem[0] = '\0';
+	for (int i = 0; i < count; i++)
+		if (sessions[i].problem[0])
+			(void)snprintf(problem, size, "session %d: %s", i, sessions[i].problem);
+	(void)snprintf(sql, sizeof(sql),
+		"WITH RECURSIVE w AS (SELECT p, unnest(pg_blocking_pids(p)) AS b"
+		" FROM unnest(ARRAY[%d, %d, %d]) p"
+		" UNION SELECT w.p, unnest(pg_blocking_pids(w.b)) FROM w)"
+		" SELECT count(*) > 0 FROM w WHERE p = b",
+		PQbackendPID(sessions[0].conn), PQbackendPID(sessions[1].conn),
+		PQbackendPID(sessions[2].conn));
+	ask(sql, value, sizeof(value));
+	if (value[0] == 't')
+		(void)snprintf(problem, size, "a deadlock");
 }
 
 /* True when it could be played to its end. */
 static bool play_order(const struct spec *spec, const int *order, int length, int count)
 {
-	struct session sessions[SESSIONS_MAX] = {0};
 	int done[SESSIONS_MAX] = {0}, at;
-	char value[256];
+	char value[256], problem[300] = "";
 
 	reset(spec);
-	for (int i = 0; i < count; i++)
-		sessions[i].conn = connect_one();
-	for (at = 0; at < length; at++)
-		if (!play_step(sessions, count, spec, order[at], done[order[at]]++))
+	for (at = 0; at < length && problem[0] == '\0'; at++) {
+		bool is_played = play_step(count, spec, order[at], done[order[at]]++);
+
+		find_problem(count, problem, sizeof(problem));
+		if (!is_played)
 			break;
-	for (int i = 0; i < count; i++) {
-		if (sessions[i].problem[0])
-			fail_msg("%s: session %d: %s", spec->name, i, sessions[i].problem);
 	}
 	for (int i = 0; i < count; i++)
 		stop(&sessions[i]);
+	if (problem[0])
+		fail_msg("%s: %s", spec->name, problem);
 	if (at < length)
 		return false;
 	ask(spec->look, value, sizeof(value));
@@ -507,6 +559,8 @@ static int set_up(void **state)
 	if (store_migrate(url, STORE_MIGRATE_APPLY, no_name, NULL, &err) < 0)
 		fail_msg("%s", err.text);
 	control = connect_one();
+	for (int i = 0; i < SESSIONS_MAX; i++)
+		sessions[i].conn = connect_one();
 	ask(helpers_text, NULL, 0);
 	if (getenv("GATHERING_SPEC_SQL"))
 		ask(getenv("GATHERING_SPEC_SQL"), NULL, 0);
@@ -515,6 +569,8 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
+	for (int i = 0; i < SESSIONS_MAX; i++)
+		PQfinish(sessions[i].conn);
 	PQfinish(control);
 	cluster_stop(&cluster);
 	return 0;
