@@ -45,3 +45,22 @@ struct store_lapse {
 };
 void store_lapse(struct store *store, struct store_lapse *req, store_done_fn *done);
 void store_lapse_fini(struct store_lapse *req);
+
+/* How an action fares; NO_TIME: it does not. The deadline is gone while it is late or paused. */
+struct care {
+	int64_t failing_since_ms, deadline_ms, late_since_ms;
+};
+
+/* How each of some actions fares, and who was to be told of it but is not there. One that is gone
+ * itself fares well. Failures are noted only where somebody is to be told (see store_finish). */
+struct store_get_cares {
+	struct store_req req;
+	struct action *const *actions; /* borrowed until the answer */
+	size_t count;
+	struct action_care {
+		struct care care;
+		unsigned missing_hooks; /* bit 1 << enum alert: no action has the name now */
+	} * ret_cares;                  /* as many, in their order */
+};
+void store_get_cares(struct store *store, struct store_get_cares *req, store_done_fn *done);
+void store_get_cares_fini(struct store_get_cares *req);

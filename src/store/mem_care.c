@@ -46,6 +46,28 @@ bool mem_care_ended(struct mem_db *rows, struct mem_action *row, enum run_state 
 					action->is_paused, now_ms, ret_alert);
 }
 
+int mem_get_cares(void *db, struct store_get_cares *req, int64_t now_ms)
+{
+	const struct mem_db *rows = ((struct mem *)db)->rows;
+
+	for (size_t i = 0; i < req->count; i++) {
+		const struct mem_action *row =
+			sorted_get(&rows->actions_by_id, &req->actions[i]->id);
+		struct action_care *ret = &req->ret_cares[i];
+
+		if (!row)
+			continue;
+		ret->care = row->care;
+		for (int alert = 0; alert < ALERT_COUNT; alert++) {
+			const char *hook = row->action->hooks[alert];
+
+			if (hook && !sorted_get(&rows->actions_by_name, hook))
+				ret->missing_hooks |= 1u << alert;
+		}
+	}
+	return 0;
+}
+
 /* --- lapse --- */
 
 static void tell_late(

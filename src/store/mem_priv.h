@@ -142,6 +142,7 @@ int mem_get_secrets(void *db, struct store_get_secrets *req, int64_t now_ms);
 int mem_delete_secret(void *db, struct store_delete_secret *req, int64_t now_ms);
 void mem_secrets_init(struct mem_db *rows);
 void mem_secrets_fini(struct mem_db *rows);
+int mem_get_cares(void *db, struct store_get_cares *req, int64_t now_ms);
 int mem_note(void *db, struct store_note *req, int64_t now_ms);
 int mem_get_checkpoint(void *db, struct store_get_checkpoint *req, int64_t now_ms);
 int mem_stats(void *db, struct store_stats *req, int64_t now_ms);

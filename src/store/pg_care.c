@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Retention and deadlines, in PostgreSQL: each a function of the schema. Both may be asked again
- * when an answer was lost: what was done is not found any more. */
+ * Retention, deadlines and how actions fare, in PostgreSQL. All may be asked again when an answer
+ * was lost: what was done is not found any more. */
 #include <stdlib.h>
 
 #include "store/pg_store_priv.h"
@@ -119,6 +119,70 @@ int pg_lapse(void *db, struct store_lapse *req, int64_t now_ms)
 {
 	static const struct pg_plan plan = {
 		.place = PG_WRITES, .put = put_lapse, .read = read_lapse};
+
+	return pg_call_start(db, &req->req, &plan);
+}
+
+/* --- get_cares --- */
+
+#define IS_MISSING(hook)                                                                           \
+	"c." hook " IS NOT NULL AND NOT EXISTS (SELECT 1 FROM gathering.action a"                  \
+	" WHERE a.name = c." hook ")"
+
+static const struct pg_statement
+	cares_statement =
+		{.name = "cares",
+			.text = "SELECT g.n, c.failing_since, c.deadline, "
+				"c.late_since, " IS_MISSING("on_failure") ", " IS_MISSING(
+					"on_recovery") ", " IS_MISSING("on_late") " FROM "
+										  "unnest($1::uuid["
+										  "]) WITH "
+										  "ORDINALITY "
+										  "g(id, n)"
+										  " JOIN "
+										  "gathering.care "
+										  "c ON "
+										  "c.action_id = "
+										  "g.id"};
+
+static struct store_get_cares *cares_of(const struct pg_call *call)
+{
+	return container_of(call->req, struct store_get_cares, req);
+}
+
+static void put_cares(struct pg_call *call)
+{
+	const struct store_get_cares *req = cares_of(call);
+	struct pg_params *params = pg_call_add(call, &cares_statement);
+
+	pg_array_begin(params, PG_ID);
+	for (size_t i = 0; i < req->count; i++)
+		pg_array_id(params, &req->actions[i]->id);
+	pg_array_end(params);
+}
+
+static int read_cares(struct pg_call *call)
+{
+	struct store_get_cares *req = cares_of(call);
+	struct pg_row row = pg_rows(&call->queries[0]);
+
+	while (pg_row_next(&row)) {
+		struct action_care *ret = &req->ret_cares[pg_read_i64(&row) - 1];
+
+		ret->care.failing_since_ms = pg_read_time(&row);
+		ret->care.deadline_ms = pg_read_time(&row);
+		ret->care.late_since_ms = pg_read_time(&row);
+		ret->missing_hooks = 0;
+		for (int alert = 0; alert < ALERT_COUNT; alert++)
+			ret->missing_hooks |= pg_read_bool(&row) ? 1u << alert : 0;
+	}
+	return 0;
+}
+
+int pg_get_cares(void *db, struct store_get_cares *req, int64_t now_ms)
+{
+	static const struct pg_plan plan = {
+		.place = PG_READS, .put = put_cares, .read = read_cares};
 
 	return pg_call_start(db, &req->req, &plan);
 }

@@ -55,6 +55,35 @@ int care_save(struct conn *conn, const struct care_row *row, struct err *err)
 	return statement_run(&st, err);
 }
 
+static int show_care(struct conn *conn, const struct id *action_id, struct action_care *ret_care,
+	struct err *err)
+{
+	struct statement st = statement_start(conn, QUERY_CARE_SHOWN);
+	int status;
+
+	put_id(&st, action_id);
+	status = statement_step(&st, err);
+	if (status > 0) {
+		ret_care->care.failing_since_ms = read_time(&st);
+		ret_care->care.deadline_ms = read_time(&st);
+		ret_care->care.late_since_ms = read_time(&st);
+		for (int alert = 0; alert < ALERT_COUNT; alert++)
+			ret_care->missing_hooks |= read_i64(&st) ? 1u << alert : 0;
+	}
+	statement_end(&st);
+	return status;
+}
+
+int sqlite_get_cares(void *data, struct store_get_cares *req, int64_t now_ms)
+{
+	struct conn *conn = &((struct sqlite_db *)data)->reader;
+	int status = 0;
+
+	for (size_t i = 0; i < req->count && status >= 0; i++)
+		status = show_care(conn, &req->actions[i]->id, &req->ret_cares[i], &req->req.err);
+	return status < 0 ? status : 0;
+}
+
 /* --- what the definition asks for --- */
 
 static bool asks_care(const struct action *action)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * How an action fares, and the two verbs that look after the ledger.
+ * How an action fares, and the verbs that look after the ledger.
  *
  * An action is well, failing, or late; it can be both of the last. Only a change is told:
  *
@@ -88,4 +88,25 @@ void store_lapse_fini(struct store_lapse *req)
 {
 	free(take_ptr(req->ret_cancel));
 	req->ret_cancel_count = 0;
+}
+
+/* --- get_cares --- */
+
+static void prepare_cares(struct store_req *base)
+{
+	struct store_get_cares *req = container_of(base, struct store_get_cares, req);
+
+	req->ret_cares = xcalloc(req->count ? req->count : 1, sizeof(*req->ret_cares));
+	for (size_t i = 0; i < req->count; i++)
+		req->ret_cares[i].care = CARE_NONE;
+}
+
+STORE_VERB_RUN(get_cares)
+STORE_VERB_FREES(get_cares)
+STORE_VERB(get_cares, .lane = LANE_READ, OUTPUTS(get_cares, ret_cares), .prepare = prepare_cares,
+	.fini = get_cares_release)
+
+void store_get_cares_fini(struct store_get_cares *req)
+{
+	free(take_ptr(req->ret_cares));
 }

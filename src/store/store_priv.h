@@ -66,6 +66,7 @@ enum store_lane {
 	X(delete_secret)                                                                           \
 	X(retain)                                                                                  \
 	X(lapse)                                                                                   \
+	X(get_cares)                                                                               \
 	X(stats)
 
 /* The verbs of a synchronous backend, by name. Each returns 0 or a negative code with req->req.err
@@ -442,10 +443,6 @@ int64_t add_ms(int64_t a_ms, int64_t b_ms);
 
 /* --- how an action fares (store_care.c) --- */
 
-/* Of the row; what the definition asks for is in the action. NO_TIME: not so, none. */
-struct care {
-	int64_t failing_since_ms, deadline_ms, late_since_ms;
-};
 #define CARE_NONE ((struct care){NO_TIME, NO_TIME, NO_TIME})
 
 /* The deadline of an action that expects a success within expect_ms (0: nothing) from now on. */

@@ -398,6 +398,53 @@ static void test_first_failure_and_first_success_after_it_are_told_once(void **s
 	assert_int_equal(rig_run_count(rig, fails), 2);
 }
 
+static struct action_care care_of(struct rig *rig, struct action *action)
+{
+	struct action *actions[] = {action, action};
+	struct store_get_cares get = {.actions = actions, .count = 2};
+	struct action_care care;
+
+	assert_int_equal(rig_do(rig, get_cares, &get), 0);
+	assert_memory_equal(&get.ret_cares[0], &get.ret_cares[1], sizeof(care));
+	care = get.ret_cares[0];
+	store_get_cares_fini(&get);
+	return care;
+}
+
+static void test_since_when_an_action_fails_and_is_late_and_whom_it_cannot_tell_is_shown(
+	void **state)
+{
+	struct rig *rig = *state;
+	struct action *action = rig_create(rig, "a",
+		FREELY ", \"on_failure\": \"ops\", \"on_late\": \"ops\", \"on_recovery\": \"a2\","
+		       "\"expect_success_within\": \"1m\"",
+		NO_TIME);
+	struct action *plain = rig_create(rig, "a2", FREELY, NO_TIME);
+	int64_t made_ms = rig_now_ms;
+	struct action_care care = care_of(rig, plain);
+
+	assert_true(care.care.deadline_ms == NO_TIME && care.missing_hooks == 0);
+	care = care_of(rig, action);
+	assert_true(care.care.failing_since_ms == NO_TIME && care.care.late_since_ms == NO_TIME);
+	assert_true(care.care.deadline_ms == made_ms + MINUTE_MS);
+	assert_int_equal(care.missing_hooks, 1u << ALERT_FAILING | 1u << ALERT_LATE);
+	(void)rig_create(rig, "ops", FREELY, NO_TIME);
+	assert_int_equal(care_of(rig, action).missing_hooks, 0);
+	rig_now_ms += 2 * MINUTE_MS;
+	assert_int_equal(lapse(rig, NULL), 1);
+	rig_now_ms += MINUTE_MS;
+	fail_once(rig, action);
+	care = care_of(rig, action);
+	assert_true(care.care.deadline_ms == NO_TIME);
+	assert_true(care.care.late_since_ms == made_ms + 2 * MINUTE_MS);
+	assert_true(care.care.failing_since_ms == rig_now_ms);
+	succeed(rig, action);
+	care = care_of(rig, action);
+	assert_true(care.care.failing_since_ms == NO_TIME && care.care.late_since_ms == NO_TIME);
+	delete_action(rig, action);
+	assert_true(care_of(rig, action).care.deadline_ms == NO_TIME);
+}
+
 /* A retry to come is no failure yet; a cancel says nothing about the action. */
 static void test_only_final_ends_of_their_own_count(void **state)
 {
@@ -568,6 +615,7 @@ const struct CMUnitTest care_tests[] = {
 	RIG_TEST(test_output_that_went_with_its_runs_counts_no_more),
 	RIG_TEST(test_deleted_actions_ledger_is_seen_by_nobody_and_goes_in_batches),
 	RIG_TEST(test_first_failure_and_first_success_after_it_are_told_once),
+	RIG_TEST(test_since_when_an_action_fails_and_is_late_and_whom_it_cannot_tell_is_shown),
 	RIG_TEST(test_only_final_ends_of_their_own_count),
 	RIG_TEST(test_alert_reaches_who_waits_for_any_action_once_and_not_itself),
 	RIG_TEST(test_circle_of_alerts_comes_to_rest),
