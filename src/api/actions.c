@@ -9,8 +9,6 @@
 #include "api/etag_priv.h"
 #include "api/page_priv.h"
 
-#define PATH_SIZE 64
-
 /* --- shared --- */
 
 static void on_found(struct store_req *req)
@@ -48,30 +46,6 @@ void action_find_fini(struct action_find *find)
 		store_get_action_fini(&find->get);
 }
 
-json_t *action_shown(const struct action *action)
-{
-	const char *warning = action->schedule ? schedule_warning(action->schedule) : NULL;
-	json_t *json = action_to_json(action);
-
-	if (warning)
-		json_object_set_new(json, "warnings", json_pack("[s]", warning));
-	return json;
-}
-
-void action_reply(struct api_call *call, int status, const struct action *action)
-{
-	char etag[ETAG_SIZE], id[ID_TEXT_SIZE], path[PATH_SIZE];
-	const char *headers[5] = {"ETag", etag_format(action->version, etag)};
-
-	if (status == 201) {
-		(void)snprintf(
-			path, sizeof(path), "/api/v1/actions/%s", id_format(&action->id, id));
-		headers[2] = "Location";
-		headers[3] = path;
-	}
-	api_reply_json(call, status, action_shown(action), headers);
-}
-
 bool action_passes_if_match(struct api_call *call, const struct action *action)
 {
 	const char *header = http_header(call->request, "If-Match");
@@ -94,21 +68,31 @@ bool action_passes_if_match(struct api_call *call, const struct action *action)
 
 /* --- GET /api/v1/actions/{action} --- */
 
+struct show {
+	struct action_find find;
+	struct actions_answer answer;
+};
+
 static void show_found(struct action_find *find)
 {
-	action_reply(find->call, 200, find->get.ret_action);
+	struct show *show = container_of(find, struct show, find);
+
+	action_answer(&show->answer, find->call, 200, &find->get.ret_action);
 }
 
-static void find_fini(void *state)
+static void show_fini(void *state)
 {
-	action_find_fini(state);
+	struct show *show = state;
+
+	actions_answer_fini(&show->answer);
+	action_find_fini(&show->find);
 }
 
 void actions_show(struct api_call *call)
 {
-	struct action_find *find = api_call_state(call, sizeof(*find), find_fini);
+	struct show *show = api_call_state(call, sizeof(*show), show_fini);
 
-	action_find(find, call, call->param, show_found);
+	action_find(&show->find, call, call->param, show_found);
 }
 
 /* --- GET /api/v1/actions --- */
@@ -118,31 +102,24 @@ struct actions_page {
 	struct store_list_actions list;
 	char *after_name; /* owned */
 	bool is_started;
+	struct actions_answer answer;
 };
 
 static void page_fini(void *state)
 {
 	struct actions_page *page = state;
 
+	actions_answer_fini(&page->answer);
 	if (page->is_started)
 		store_list_actions_fini(&page->list);
 	free(page->after_name);
 }
 
-static void on_listed(struct store_req *req)
+static json_t *wrap_page(struct api_call *call, json_t *items_take)
 {
-	struct actions_page *page = container_of(req, struct actions_page, list.req);
-	const struct store_list_actions *list = &page->list;
-	json_t *items, *json;
+	const struct store_list_actions *list = &((struct actions_page *)call->state)->list;
+	json_t *json = json_pack("{s:o}", "items", items_take);
 
-	if (req->err.code != 0) {
-		api_reply_err(page->call, &req->err);
-		return;
-	}
-	items = json_array();
-	for (size_t i = 0; i < list->ret_count; i++)
-		json_array_append_new(items, action_shown(list->ret_actions[i]));
-	json = json_pack("{s:o}", "items", items);
 	if (list->ret_has_more && list->ret_count > 0) {
 		char *cursor =
 			page_cursor(PAGE_ACTIONS, list->ret_actions[list->ret_count - 1]->name);
@@ -152,7 +129,19 @@ static void on_listed(struct store_req *req)
 	}
 	if (list->want_total)
 		json_object_set_new(json, "total", json_integer(list->ret_total));
-	api_reply_json(page->call, 200, json, NULL);
+	return json;
+}
+
+static void on_listed(struct store_req *req)
+{
+	struct actions_page *page = container_of(req, struct actions_page, list.req);
+	const struct store_list_actions *list = &page->list;
+
+	if (req->err.code != 0)
+		api_reply_err(page->call, &req->err);
+	else
+		actions_answer(&page->answer, page->call, 200, list->ret_actions, list->ret_count,
+			wrap_page);
 }
 
 /* False: answered. */

@@ -22,12 +22,14 @@ struct create {
 	const char
 		*root; /* where the list stands in the body: "" or "/items"; NULL: a single one */
 	bool is_started;
+	struct actions_answer answer;
 };
 
 static void create_fini(void *state)
 {
 	struct create *create = state;
 
+	actions_answer_fini(&create->answer);
 	if (create->is_started)
 		store_create_actions_fini(&create->create);
 	for (size_t i = 0; i < create->count; i++)
@@ -57,11 +59,15 @@ static void reply_item_err(
 	api_reply_err(create->call, &full);
 }
 
+static json_t *wrap_items(struct api_call *call, json_t *items_take)
+{
+	return json_pack("{s:o}", "items", items_take);
+}
+
 static void on_created(struct store_req *req)
 {
 	struct create *create = container_of(req, struct create, create.req);
 	struct action **made = create->create.ret_actions;
-	json_t *items;
 
 	if (req->err.code == ERR_CONFLICT) {
 		reply_item_err(create, create->create.ret_index, &req->err, "/name");
@@ -73,14 +79,8 @@ static void on_created(struct store_req *req)
 	}
 	for (size_t i = 0; i < create->count; i++)
 		api_tell_action(create->call->api, made[i]);
-	if (!create->root) {
-		action_reply(create->call, 201, made[0]);
-		return;
-	}
-	items = json_array();
-	for (size_t i = 0; i < create->count; i++)
-		json_array_append_new(items, action_shown(made[i]));
-	api_reply_json(create->call, 201, json_pack("{s:o}", "items", items), NULL);
+	actions_answer(&create->answer, create->call, 201, made, create->count,
+		create->root ? wrap_items : NULL);
 }
 
 /* --- reading --- */
@@ -106,8 +106,6 @@ static void read_item(struct create *create, size_t i, json_t *json, struct faul
 	struct faults item;
 
 	item.count = 0;
-	if (json_is_object(json))
-		json_object_del(json, "warnings"); /* ours: what was shown may be sent back */
 	if (action_from_json(json, NULL, &create->actions[i], &item) < 0)
 		collect_faults(create, i, &item, faults);
 }

@@ -27,6 +27,7 @@ struct change {
 	struct store_replace_action replace;
 	struct store_pause_action pause;
 	struct store_delete_action delete;
+	struct actions_answer answer;
 };
 
 static void on_replaced(struct store_req *req);
@@ -54,6 +55,7 @@ static void change_fini(void *state)
 {
 	struct change *change = state;
 
+	actions_answer_fini(&change->answer);
 	try_fini(change);
 	action_find_fini(&change->find);
 	json_decref(change->body);
@@ -146,7 +148,7 @@ static void on_replaced(struct store_req *req)
 	if (!went_well(change, &req->err))
 		return;
 	api_tell_action(call->api, change->replace.ret_action);
-	action_reply(call, 200, change->replace.ret_action);
+	action_answer(&change->answer, call, 200, &change->replace.ret_action);
 }
 
 /* The new definition with its cursor. False: answered. */
@@ -206,9 +208,6 @@ static void start_replace(struct api_call *call, bool is_patch, const char *cons
 	change->is_patch = is_patch;
 	if (!api_read_json(call, types, &change->body))
 		return;
-	if (json_is_object(change->body))
-		json_object_del(
-			change->body, "warnings"); /* ours: what was shown may be sent back */
 	action_find(&change->find, call, call->param, replace_found);
 }
 
@@ -232,7 +231,7 @@ static void on_paused(struct store_req *req)
 	if (!went_well(change, &req->err))
 		return;
 	api_tell_action(call->api, change->pause.ret_action);
-	action_reply(call, 200, change->pause.ret_action);
+	action_answer(&change->answer, call, 200, &change->pause.ret_action);
 }
 
 static void pause_found(struct action_find *find)
@@ -243,7 +242,7 @@ static void pause_found(struct action_find *find)
 	if (!has_parts(find->call) || !action_passes_if_match(find->call, old))
 		return;
 	if (old->is_paused == change->is_pausing) {
-		action_reply(find->call, 200, old);
+		action_answer(&change->answer, find->call, 200, &find->get.ret_action);
 		return;
 	}
 	if (!change->is_pausing && claim_overdue(change, old))

@@ -13,10 +13,28 @@
 #include "model/model.h"
 
 #define ACTIONS_PATH "/api/v1/actions"
+#define WARNING_MAX  65536
 
 static char *action_path(const char *name, const char *after)
 {
 	return remote_path(ACTIONS_PATH "/", name, after);
+}
+
+static void print_warnings(const json_t *action)
+{
+	const json_t *warning;
+	size_t i;
+
+	(void)fflush(stdout); /* in this order on a terminal and in a file */
+	json_array_foreach(json_object_get(action, "warnings"), i, warning)
+	{
+		struct buf line;
+
+		buf_init(&line, WARNING_MAX);
+		append_safe(&line, json_is_string(warning) ? json_string_value(warning) : "");
+		(void)fprintf(stderr, "gathering: note: %s\n", buf_text(&line));
+		buf_fini(&line);
+	}
 }
 
 /* What was done to an action, in one line. */
@@ -42,6 +60,7 @@ static void tell_action(const struct cli *cli, const char *verb, const json_t *a
 		(void)printf("; runs at each event %s",
 			get_text(json_object_get(action, "schedule"), "on"));
 	(void)putchar('\n');
+	print_warnings(action);
 }
 
 /* --- add --- */
@@ -157,6 +176,16 @@ static char *target_text(const json_t *action)
 	return text;
 }
 
+/* "active", or "active, failing, late". */
+static void add_state(struct table *table, const json_t *action)
+{
+	auto_free char *text = xasprintf("%s%s%s", get_text(action, "state"),
+		get_text(action, "failing_since") ? ", failing" : "",
+		get_text(action, "late_since") ? ", late" : "");
+
+	table_add(table, text);
+}
+
 static void add_schedule(struct table *table, const json_t *action)
 {
 	auto_free char *text = schedule_text(action);
@@ -173,7 +202,7 @@ static void add_target(struct table *table, const json_t *action)
 
 static const struct column action_columns[] = {
 	{"NAME", COLUMN_SHRINKS, "name"},
-	{"STATE", COLUMN_PLAIN, "state"},
+	{"STATE", COLUMN_PLAIN, .add = add_state},
 	{"SCHEDULE", COLUMN_SHRINKS, .add = add_schedule},
 	{"NEXT DUE", COLUMN_TIME, "next_due_at"},
 	{"KIND", COLUMN_PLAIN, "kind"},

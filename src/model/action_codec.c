@@ -17,8 +17,9 @@
 #define HOUR   (60 * MINUTE)
 #define DAY    (24 * HOUR)
 
-static const char *const row_members[] = {
-	"id", "version", "state", "next_due_at", "created_at", "updated_at", NULL};
+/* Of the row, and what the API adds to them. */
+static const char *const row_members[] = {"id", "version", "state", "next_due_at", "created_at",
+	"updated_at", "failing_since", "late_since", "deadline", "warnings", NULL};
 
 /* --- members with a shape of their own --- */
 

@@ -296,8 +296,9 @@ bool run_limit_applies(const struct run_limit *limit, const struct action *actio
  * its JSON pointer; ERR_INVALID then. `base` (may be NULL) is what a PATCH starts from: members
  * absent in `json` keep its values, null restores the default; nested objects merge (RFC 7396).
  * What the merge yields is judged as a whole: a PATCH from cron to every, or to the other kind, has
- * to null the old. The members that action_to_json adds (id, version, state, next_due_at,
- * created_at, updated_at) are accepted with any value and ignored, so that GET, edit, PUT works.
+ * to null the old. The members that action_to_json and the API add (id, version, state,
+ * next_due_at, created_at, updated_at, failing_since, late_since, deadline, warnings) are accepted
+ * with any value and ignored, so that GET, edit, PUT works.
  * Without `base`, too, a null counts as absent. The facts of the row are left zero (next_due_ms
  * NO_TIME). *ret_action has one reference. `faults` gains; start with {0}. */
 int action_from_json(const json_t *json, const struct action *base, struct action **ret_action,

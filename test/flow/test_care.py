@@ -60,6 +60,25 @@ def test_a_deadline_that_passes_while_nobody_runs_is_told_of_once(servers, targe
     assert [run["trigger"] for run in server.runs("page")] == ["event", "event"]
 
 
+def test_an_action_shows_since_when_it_fails_and_is_late_and_whom_it_cannot_tell(servers):
+    server = servers(exec_enabled=True).start()
+    job = server.create(name="job", on_failure="page", on_recovery="page", expect_success_within="1h", **shell("false"))
+    assert [warning.split(";")[0] for warning in job["warnings"]] == [
+        "on_failure: there is no action 'page'", "on_recovery: there is no action 'page'"]
+    assert job["deadline"] > job["created_at"] and job["failing_since"] is None and job["late_since"] is None
+    failed = run_to_its_end(server, "job")
+    shown = server.get("/api/v1/actions/job").json
+    assert shown["failing_since"] == failed["finished_at"]
+    changed = server.request("PUT", "/api/v1/actions/job", {**shown, "expect_success_within": "10ms"}).json  # takes back what it showed
+    assert changed["failing_since"] == failed["finished_at"] and len(changed["warnings"]) == 2
+    server.create(name="page", kind="noop")
+    late = wait_for(lambda: [a for a in server.get("/api/v1/actions?name=job").json["items"] if a["late_since"]], "the deadline")[0]
+    assert late["late_since"] > changed["updated_at"] and late["deadline"] is None and "warnings" not in late
+    assert run_to_its_end(server, "page")["state"] == "succeeded"
+    bulk = server.post("/api/v1/actions", [{"name": "a", "kind": "noop", "on_failure": "nobody"}, {"name": "b", "kind": "noop"}]).json["items"]
+    assert ["warnings" in action for action in bulk] == [True, False]
+
+
 def test_the_ledger_is_kept_within_its_limits_while_it_is_in_use(servers):
     server = servers(retention_every="100ms", retention_age="1m").start()
     server.create(name="busy", kind="noop", overlap="allow", retention={"count": 3})
