@@ -154,6 +154,33 @@ static void test_claim_gives_capacity_in_the_order_of_items(void **state)
 			i < 2 ? RUN_RUNNING : RUN_PENDING, i < 2 ? REASON_NONE : REASON_QUEUED);
 }
 
+/* Every member of the run of T0, claimed 3 ms later. */
+static void assert_is_born_running(
+	const struct rig *rig, const struct run *run, const struct action *action)
+{
+	assert_run(run, RUN_RUNNING, REASON_NONE);
+	assert_true(id_equal(&run->action_id, &action->id));
+	assert_string_equal(run->action_name, "a");
+	assert_int_equal(run->action_version, 1);
+	assert_int_equal(run->trigger, TRIGGER_SCHEDULE);
+	assert_int_equal(run->due_at_ms, T0);
+	assert_int_equal(run->attempt, 1);
+	assert_int_equal(run->interruptions, 0);
+	assert_int_equal(run->epoch, 1);
+	assert_true(id_equal(&run->instance_id, &rig->instance_id));
+	assert_int_equal(run->priority, 9);
+	assert_int_equal(run->not_before_ms, NO_TIME);
+	assert_int_equal(run->created_at_ms, T0 + 3);
+	assert_int_equal(run->claimed_at_ms, T0 + 3);
+	assert_int_equal(run->started_at_ms, T0 + 3);
+	assert_int_equal(run->finished_at_ms, NO_TIME);
+	assert_int_equal(run->http_status, 0);
+	assert_int_equal(run->exit_code, -1);
+	assert_null(run->error);
+	assert_int_equal(run->missed_count, 1);
+	assert_false(run->cancel_requested);
+}
+
 static void test_claim_moves_cursor_and_starts_the_run(void **state)
 {
 	struct rig *rig = *state;
@@ -176,31 +203,8 @@ static void test_claim_moves_cursor_and_starts_the_run(void **state)
 	assert_int_equal(claim.ret_queued + claim.ret_skipped + claim.ret_cancel_count, 0);
 	assert_int_equal(claim.capacity[ACTION_EXEC], 5); /* an input stays */
 	stored = rig_get_run(rig, &claim.ret_started[0].id);
-	for (int round = 0; round < 2; round++) {
-		const struct run *run = round ? stored : &claim.ret_started[0];
-
-		assert_run(run, RUN_RUNNING, REASON_NONE);
-		assert_true(id_equal(&run->action_id, &action->id));
-		assert_string_equal(run->action_name, "a");
-		assert_int_equal(run->action_version, 1);
-		assert_int_equal(run->trigger, TRIGGER_SCHEDULE);
-		assert_int_equal(run->due_at_ms, T0);
-		assert_int_equal(run->attempt, 1);
-		assert_int_equal(run->interruptions, 0);
-		assert_int_equal(run->epoch, 1);
-		assert_true(id_equal(&run->instance_id, &rig->instance_id));
-		assert_int_equal(run->priority, 9);
-		assert_int_equal(run->not_before_ms, NO_TIME);
-		assert_int_equal(run->created_at_ms, T0 + 3);
-		assert_int_equal(run->claimed_at_ms, T0 + 3);
-		assert_int_equal(run->started_at_ms, T0 + 3);
-		assert_int_equal(run->finished_at_ms, NO_TIME);
-		assert_int_equal(run->http_status, 0);
-		assert_int_equal(run->exit_code, -1);
-		assert_null(run->error);
-		assert_int_equal(run->missed_count, 1);
-		assert_false(run->cancel_requested);
-	}
+	assert_is_born_running(rig, &claim.ret_started[0], action);
+	assert_is_born_running(rig, stored, action);
 	store_claim_fini(&claim);
 	assert_int_equal(rig_get(rig, &action->id)->next_due_ms, T0 + MINUTE_MS);
 	assert_int_equal(rig_get(rig, &action->id)->version, 1);

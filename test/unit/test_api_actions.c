@@ -91,54 +91,53 @@ static void test_action_is_created_read_and_deleted(void **state)
 	rig_close(rig);
 }
 
+static const struct {
+	const char *headers, *body;
+	int status;
+	const char *pointer;
+} bad_actions[] = {
+	{"", "{", 400, NULL},
+	{"", "", 400, NULL},
+	{"", "{\"name\": \"a\", \"name\": \"b\"}", 400, NULL},
+	{"", "{} {}", 400, NULL},
+	{"", "{\"name\": \"\xff\"}", 400, NULL},
+	{"Content-Type: text/plain\r\n", "{}", 415, NULL},
+	{"Content-Type: application/merge-patch+json\r\n", "{}", 415, NULL},
+	{"Content-Type: application/jsonx\r\n", "{}", 415, NULL},
+	{"", "3", 422, ""},
+	{"", "{\"name\": 7, " HTTP_TARGET "}", 422, "/name"},
+	{"", "{\"name\": \"a\", " HTTP_TARGET ", \"colour\": 1}", 422, "/colour"},
+	{"", "{\"name\": \"a\", " HTTP_TARGET ", \"schedule\": {\"cron\": \"0 25 * * *\"}}", 422,
+		"/schedule/cron"},
+	{"", "{\"name\": \"a\", " HTTP_TARGET ", \"schedule\": {\"at\": \"2020-01-01T00:00:00Z\"}}",
+		422, "/schedule/at"},
+	{"", "{\"name\": \"a\", \"kind\": \"exec\", \"exec\": {\"command\": [\"/opt/x\"]}}", 403,
+		"/exec/command"},
+	{"", "[]", 422, ""},
+	{"", "{\"items\": 3}", 422, "/items"},
+	{"",
+		"[{\"name\": \"a\", " HTTP_TARGET "}, {\"name\": \"b\", " HTTP_TARGET ", "
+		"\"schedule\": {\"cron\": \"x\"}}]",
+		422, "/1/schedule/cron"},
+	{"", "{\"items\": [{\"name\": \"a\", " HTTP_TARGET ", \"priority\": 1000}]}", 422,
+		"/items/0/priority"},
+	{"", "[{\"name\": \"a\", " HTTP_TARGET "}, {\"name\": \"a\", " HTTP_TARGET "}]", 409,
+		"/1/name"},
+	{"",
+		"[{\"name\": \"a\", " HTTP_TARGET "}, {\"name\": \"c\", \"kind\": \"exec\", "
+		"\"exec\": {\"command\": [\"/opt/x\"]}}]",
+		403, "/1/exec/command"},
+};
+
 static void test_action_when_input_is_bad_then_the_problem_names_it(void **state)
 {
-	static const struct {
-		const char *headers, *body;
-		int status;
-		const char *pointer;
-	} rows[] = {
-		{"", "{", 400, NULL},
-		{"", "", 400, NULL},
-		{"", "{\"name\": \"a\", \"name\": \"b\"}", 400, NULL},
-		{"", "{} {}", 400, NULL},
-		{"", "{\"name\": \"\xff\"}", 400, NULL},
-		{"Content-Type: text/plain\r\n", "{}", 415, NULL},
-		{"Content-Type: application/merge-patch+json\r\n", "{}", 415, NULL},
-		{"Content-Type: application/jsonx\r\n", "{}", 415, NULL},
-		{"", "3", 422, ""},
-		{"", "{\"name\": 7, " HTTP_TARGET "}", 422, "/name"},
-		{"", "{\"name\": \"a\", " HTTP_TARGET ", \"colour\": 1}", 422, "/colour"},
-		{"", "{\"name\": \"a\", " HTTP_TARGET ", \"schedule\": {\"cron\": \"0 25 * * *\"}}",
-			422, "/schedule/cron"},
-		{"",
-			"{\"name\": \"a\", " HTTP_TARGET
-			", \"schedule\": {\"at\": \"2020-01-01T00:00:00Z\"}}",
-			422, "/schedule/at"},
-		{"", "{\"name\": \"a\", \"kind\": \"exec\", \"exec\": {\"command\": [\"/opt/x\"]}}",
-			403, "/exec/command"},
-		{"", "[]", 422, ""},
-		{"", "{\"items\": 3}", 422, "/items"},
-		{"",
-			"[{\"name\": \"a\", " HTTP_TARGET "}, {\"name\": \"b\", " HTTP_TARGET ", "
-			"\"schedule\": {\"cron\": \"x\"}}]",
-			422, "/1/schedule/cron"},
-		{"", "{\"items\": [{\"name\": \"a\", " HTTP_TARGET ", \"priority\": 1000}]}", 422,
-			"/items/0/priority"},
-		{"", "[{\"name\": \"a\", " HTTP_TARGET "}, {\"name\": \"a\", " HTTP_TARGET "}]",
-			409, "/1/name"},
-		{"",
-			"[{\"name\": \"a\", " HTTP_TARGET
-			"}, {\"name\": \"c\", \"kind\": \"exec\", "
-			"\"exec\": {\"command\": [\"/opt/x\"]}}]",
-			403, "/1/exec/command"},
-	};
 	struct rig *rig = open_rig();
 	struct answer answer;
 
-	for (size_t i = 0; i < COUNT_OF(rows); i++)
-		assert_problem(rig, &(struct refused){"POST", "/api/v1/actions", rows[i].headers,
-					    rows[i].body, rows[i].status, rows[i].pointer});
+	for (size_t i = 0; i < COUNT_OF(bad_actions); i++)
+		assert_problem(rig, &(struct refused){"POST", "/api/v1/actions",
+					    bad_actions[i].headers, bad_actions[i].body,
+					    bad_actions[i].status, bad_actions[i].pointer});
 	answer = rig_ask(rig, "GET", "/api/v1/actions?total=true", "");
 	assert_int_equal(answer_number(&answer, "total"), 0);
 	answer_fini(&answer);
@@ -271,11 +270,11 @@ static struct answer wait_for_run(struct rig *rig, const char *path)
 	}
 }
 
-static void test_run_is_triggered_and_its_output_read(void **state)
+/* Runs the action `a`, whose output is not all UTF-8; the path of the run, owned by the caller. */
+static char *run_once(struct rig *rig)
 {
-	struct rig *rig = open_rig();
-	auto_free char *path = NULL, *output = NULL;
 	struct answer answer;
+	char *path;
 
 	create(rig, "{\"name\": \"a\", \"kind\": \"exec\", \"exec\": {\"shell\": true, "
 		    "\"command\": [\"printf 'caf\\\\303\\\\251 \\\\377'\"]}}");
@@ -287,9 +286,23 @@ static void test_run_is_triggered_and_its_output_read(void **state)
 	answer = wait_for_run(rig, path);
 	assert_string_equal(answer_text(&answer, "state"), "succeeded");
 	answer_fini(&answer);
+	return path;
+}
 
-	output = xasprintf("%s/output", path);
-	answer = rig_ask(rig, "GET", output, "");
+static void assert_run_problem(
+	struct rig *rig, const char *method, const char *run_path, const char *rest, int status)
+{
+	auto_free char *path = xasprintf("%s%s", run_path, rest);
+
+	assert_problem(rig, &(struct refused){method, path, "", "", status, NULL});
+}
+
+static void test_run_is_triggered_and_its_output_read(void **state)
+{
+	struct rig *rig = open_rig();
+	auto_free char *path = run_once(rig), *output = xasprintf("%s/output", path);
+	struct answer answer = rig_ask(rig, "GET", output, "");
+
 	assert_int_equal(answer.status, 200);
 	assert_string_equal(answer_header(&answer, "Content-Type"), "text/plain; charset=utf-8");
 	assert_string_equal(answer.body, "caf\xc3\xa9 \xef\xbf\xbd");
@@ -300,34 +313,37 @@ static void test_run_is_triggered_and_its_output_read(void **state)
 	assert_string_equal(answer.body, "caf\xc3\xa9 \xff");
 	assert_string_equal(answer_header(&answer, "X-Gathering-Output-Total"), "7");
 	answer_fini(&answer);
-	free(take_ptr(output));
-	output = xasprintf("%s/output?attempt=2", path);
-	assert_problem(rig, &(struct refused){"GET", output, "", "", 404, NULL});
-	free(take_ptr(output));
-	output = xasprintf("%s/output?attempt=0", path);
-	assert_problem(rig, &(struct refused){"GET", output, "", "", 400, NULL});
-	free(take_ptr(output));
-	output = xasprintf("%s/cancel", path);
-	assert_problem(rig, &(struct refused){"POST", output, "", "", 409, NULL});
+	assert_run_problem(rig, "GET", path, "/output?attempt=2", 404);
+	assert_run_problem(rig, "GET", path, "/output?attempt=0", 400);
+	assert_run_problem(rig, "POST", path, "/cancel", 409);
+	rig_close(rig);
+}
 
-	answer = rig_ask(rig, "GET",
+static const struct refused bad_run_requests[] = {
+	{"GET", "/api/v1/runs?action=none", "", "", 404, NULL},
+	{"GET", "/api/v1/runs?state=done", "", "", 400, NULL},
+	{"GET", "/api/v1/runs?since=yesterday", "", "", 400, NULL},
+	{"GET", "/api/v1/runs/a", "", "", 404, NULL},
+	{"POST", "/api/v1/actions/none/run", "", "", 404, NULL},
+};
+
+static void test_runs_are_listed_by_what_is_asked_for(void **state)
+{
+	struct rig *rig = open_rig();
+	auto_free char *path = run_once(rig);
+	struct answer answer = rig_ask(rig, "GET",
 		"/api/v1/runs?action=a&state=succeeded,failed&state=held&trigger=manual"
 		"&since=2020-01-01T00:00:00Z&total=true",
 		"");
+
 	assert_int_equal(answer.status, 200);
 	assert_int_equal(answer_number(&answer, "total"), 1);
 	answer_fini(&answer);
 	answer = rig_ask(rig, "GET", "/api/v1/actions/a/runs?state=failed", "");
 	assert_int_equal(json_array_size(answer_at(&answer, "items")), 0);
 	answer_fini(&answer);
-	assert_problem(
-		rig, &(struct refused){"GET", "/api/v1/runs?action=none", "", "", 404, NULL});
-	assert_problem(rig, &(struct refused){"GET", "/api/v1/runs?state=done", "", "", 400, NULL});
-	assert_problem(
-		rig, &(struct refused){"GET", "/api/v1/runs?since=yesterday", "", "", 400, NULL});
-	assert_problem(rig, &(struct refused){"GET", "/api/v1/runs/a", "", "", 404, NULL});
-	assert_problem(
-		rig, &(struct refused){"POST", "/api/v1/actions/none/run", "", "", 404, NULL});
+	for (size_t i = 0; i < COUNT_OF(bad_run_requests); i++)
+		assert_problem(rig, &bad_run_requests[i]);
 	rig_close(rig);
 }
 
@@ -433,32 +449,37 @@ static void test_preview_shows_local_time_and_notes(void **state)
 	assert_int_equal(json_array_size(answer_at(&answer, "items")), 10);
 	assert_true(json_is_string(answer_at(&answer, "warning")));
 	answer_fini(&answer);
-	assert_problem(rig,
-		&(struct refused){"POST", "/api/v1/schedules/preview", "", "{}", 422, "/schedule"});
 	answer = rig_ask(rig, "POST", "/api/v1/schedules/preview",
 		"{\"schedule\": {\"cron\": \"30 2 * * *\", \"jitter\": \"5m\"}, \"count\": 1, "
 		"\"from\": \"2026-01-01T00:00:00Z\", \"name\": \"backup\"}");
 	assert_string_equal(answer_text(&answer, "items.0.due_at"), "2026-01-01T02:32:09.168Z");
 	assert_string_equal(answer_text(&answer, "items.0.nominal_at"), "2026-01-01T02:30:00Z");
 	answer_fini(&answer);
-	assert_problem(
-		rig, &(struct refused){"POST", "/api/v1/schedules/preview", "",
-			     "{\"schedule\": {\"cron\": \"H 2 * * *\"}}", 422, "/schedule/cron"});
-	assert_problem(rig,
-		&(struct refused){"POST", "/api/v1/schedules/preview", "",
-			"{\"schedule\": {\"cron\": \"0 2 * * *\"}, \"name\": 5}", 422, "/name"});
-	assert_problem(
-		rig, &(struct refused){"POST", "/api/v1/schedules/preview", "",
-			     "{\"schedule\": {\"cron\": \"61 * * * *\"}}", 422, "/schedule/cron"});
-	assert_problem(rig,
-		&(struct refused){"POST", "/api/v1/schedules/preview", "",
-			"{\"schedule\": {\"every\": \"1h\"}, \"count\": 1001}", 422, "/count"});
-	assert_problem(
-		rig, &(struct refused){"POST", "/api/v1/schedules/preview", "",
-			     "{\"schedule\": {\"every\": \"1h\"}, \"from\": 3}", 422, "/from"});
-	assert_problem(
-		rig, &(struct refused){"POST", "/api/v1/schedules/preview", "",
-			     "{\"schedule\": {\"every\": \"1h\"}, \"until\": 3}", 422, "/until"});
+	rig_close(rig);
+}
+
+static const struct refused bad_previews[] = {
+	{"POST", "/api/v1/schedules/preview", "", "{}", 422, "/schedule"},
+	{"POST", "/api/v1/schedules/preview", "", "{\"schedule\": {\"cron\": \"H 2 * * *\"}}", 422,
+		"/schedule/cron"},
+	{"POST", "/api/v1/schedules/preview", "",
+		"{\"schedule\": {\"cron\": \"0 2 * * *\"}, \"name\": 5}", 422, "/name"},
+	{"POST", "/api/v1/schedules/preview", "", "{\"schedule\": {\"cron\": \"61 * * * *\"}}", 422,
+		"/schedule/cron"},
+	{"POST", "/api/v1/schedules/preview", "",
+		"{\"schedule\": {\"every\": \"1h\"}, \"count\": 1001}", 422, "/count"},
+	{"POST", "/api/v1/schedules/preview", "",
+		"{\"schedule\": {\"every\": \"1h\"}, \"from\": 3}", 422, "/from"},
+	{"POST", "/api/v1/schedules/preview", "",
+		"{\"schedule\": {\"every\": \"1h\"}, \"until\": 3}", 422, "/until"},
+};
+
+static void test_preview_when_input_is_bad_then_the_problem_names_it(void **state)
+{
+	struct rig *rig = open_rig();
+
+	for (size_t i = 0; i < COUNT_OF(bad_previews); i++)
+		assert_problem(rig, &bad_previews[i]);
 	rig_close(rig);
 }
 
@@ -483,10 +504,12 @@ int main(void)
 		cmocka_unit_test(test_action_is_paused_and_resumed),
 		cmocka_unit_test(test_actions_are_listed_a_page_at_a_time),
 		cmocka_unit_test(test_run_is_triggered_and_its_output_read),
+		cmocka_unit_test(test_runs_are_listed_by_what_is_asked_for),
 		cmocka_unit_test(test_run_is_read_while_running_and_cancelled),
 		cmocka_unit_test(test_runs_are_listed_newest_first),
 		cmocka_unit_test(test_action_when_deleted_then_its_runs_end),
 		cmocka_unit_test(test_preview_shows_local_time_and_notes),
+		cmocka_unit_test(test_preview_when_input_is_bad_then_the_problem_names_it),
 		cmocka_unit_test(test_create_shows_warnings),
 	};
 

@@ -32,55 +32,55 @@ static void assert_rows(const struct row *rows, size_t count)
 /* A row a line: */
 /* clang-format off */
 
+static const struct row fixed_in_gaps[] = {
+	/* 02:00 -> 03:00 on 8 March 2026 */
+	{{.cron = "30 2 * * *", .timezone = "America/New_York"}, "2026-03-07T06:00:00Z", {"2026-03-07T02:30:00-05:00", "2026-03-08T03:00:00-04:00" MOVED, "2026-03-09T02:30:00-04:00"}},
+	/* asked in the instant before and at the edge itself */
+	{{.cron = "30 2 * * *", .timezone = "America/New_York"}, "2026-03-08T06:59:59.999Z", {"2026-03-08T03:00:00-04:00" MOVED, "2026-03-09T02:30:00-04:00"}},
+	{{.cron = "30 2 * * *", .timezone = "America/New_York"}, "2026-03-08T07:00:00Z", {"2026-03-09T02:30:00-04:00"}},
+	/* several times in one gap are one due time */
+	{{.cron = "0,10,59 2 * * *", .timezone = "America/New_York"}, "2026-03-07T12:00:00Z", {"2026-03-08T03:00:00-04:00" MOVED, "2026-03-09T02:00:00-04:00"}},
+	/* the first minute of the gap is in it, the last instant's end is not */
+	{{.cron = "0 2 * * *", .timezone = "America/New_York"}, "2026-03-07T12:00:00Z", {"2026-03-08T03:00:00-04:00" MOVED}},
+	{{.cron = "59 59 2 * * *", .timezone = "America/New_York"}, "2026-03-07T12:00:00Z", {"2026-03-08T03:00:00-04:00" MOVED}},
+	{{.cron = "59 1 * * *", .timezone = "America/New_York"}, "2026-03-07T12:00:00Z", {"2026-03-08T01:59:00-05:00"}},
+	{{.cron = "0 3 * * *", .timezone = "America/New_York"}, "2026-03-07T12:00:00Z", {"2026-03-08T03:00:00-04:00", "2026-03-09T03:00:00-04:00"}},
+	/* it lands on another due time: one run, and that one was not moved */
+	{{.cron = "0,30 2,3 * * *", .timezone = "America/New_York"}, "2026-03-07T12:00:00Z", {"2026-03-08T03:00:00-04:00", "2026-03-08T03:30:00-04:00", "2026-03-09T02:00:00-04:00"}},
+	/* a step of seconds does not make it interval-like: minute and hour are fixed */
+	{{.cron = "*/10 30 2 * * *", .timezone = "America/New_York"}, "2026-03-07T12:00:00Z", {"2026-03-08T03:00:00-04:00" MOVED, "2026-03-09T02:30:00-04:00", "2026-03-09T02:30:10-04:00"}},
+	/* nothing of the day, nothing moved */
+	{{.cron = "30 2 * * MON", .timezone = "America/New_York"}, "2026-03-07T12:00:00Z", {"2026-03-09T02:30:00-04:00"}},
+	/* the only due time of years lies in the gap */
+	{{.cron = "30 2 8 3 *", .timezone = "America/New_York"}, "2020-12-01T00:00:00Z", {"2021-03-08T02:30:00-05:00", "2022-03-08T02:30:00-05:00", "2023-03-08T02:30:00-05:00", "2024-03-08T02:30:00-05:00", "2025-03-08T02:30:00-05:00", "2026-03-08T03:00:00-04:00" MOVED, "2027-03-08T02:30:00-05:00"}},
+	{{.cron = "30 2 * * *", .timezone = "Europe/Paris"}, "2026-03-28T12:00:00Z", {"2026-03-29T03:00:00+02:00" MOVED}},
+	{{.cron = "30 3 * * *", .timezone = "Europe/Riga"}, "2026-03-28T12:00:00Z", {"2026-03-29T04:00:00+03:00" MOVED}},
+	{{.cron = "30 1 * * *", .timezone = "Europe/Dublin"}, "2026-03-28T12:00:00Z", {"2026-03-29T02:00:00+01:00" MOVED}},
+	/* two hours: 01:00 -> 03:00 */
+	{{.cron = "0 1,2 * * *", .timezone = "Antarctica/Troll"}, "2026-03-28T12:00:00Z", {"2026-03-29T03:00:00+02:00" MOVED, "2026-03-30T01:00:00+02:00", "2026-03-30T02:00:00+02:00"}},
+	/* half an hour: 02:00 -> 02:30 */
+	{{.cron = "15 2 * * *", .timezone = "Australia/Lord_Howe"}, "2026-10-02T16:00:00Z", {"2026-10-04T02:30:00+11:00" MOVED, "2026-10-05T02:15:00+11:00"}},
+	{{.cron = "30 2 * * *", .timezone = "Australia/Lord_Howe"}, "2026-10-02T16:00:00Z", {"2026-10-04T02:30:00+11:00"}},
+	/* at midnight: 00:00 -> 01:00; the day's first instant is 01:00 */
+	{{.cron = "@daily", .timezone = "America/Santiago"}, "2026-09-05T12:00:00Z", {"2026-09-06T01:00:00-03:00" MOVED, "2026-09-07T00:00:00-03:00"}},
+	{{.cron = "0 0 * * SUN", .timezone = "America/Santiago"}, "2026-08-31T12:00:00Z", {"2026-09-06T01:00:00-03:00" MOVED, "2026-09-13T00:00:00-03:00"}},
+	{{.cron = "30 0 * * *", .timezone = "America/Asuncion"}, "2023-09-30T12:00:00Z", {"2023-10-01T01:00:00-03:00" MOVED}},
+	{{.cron = "0 0 26 4 *", .timezone = "Africa/Cairo"}, "2024-01-01T00:00:00Z", {"2024-04-26T01:00:00+03:00" MOVED}},
+	/* fifteen minutes, once: 00:00 -> 00:15 on 1 January 1986 */
+	{{.cron = "@yearly", .timezone = "Asia/Kathmandu"}, "1985-02-01T00:00:00Z", {"1986-01-01T00:15:00+05:45" MOVED, "1987-01-01T00:00:00+05:45"}},
+	/* after Ramadan, 02:00 -> 03:00 */
+	{{.cron = "30 2 * * *", .timezone = "Africa/Casablanca"}, "2024-04-13T12:00:00Z", {"2024-04-14T03:00:00+01:00" MOVED}},
+	/* a whole day: 30 December 2011 is not */
+	{{.cron = "0 9 * * *", .timezone = "Pacific/Apia"}, "2011-12-29T12:00:00Z", {"2011-12-29T09:00:00-10:00", "2011-12-31T00:00:00+14:00" MOVED, "2011-12-31T09:00:00+14:00"}},
+	{{.cron = "0 9 30 * *", .timezone = "Pacific/Apia"}, "2011-12-01T12:00:00Z", {"2011-12-31T00:00:00+14:00" MOVED, "2012-01-30T09:00:00+14:00"}},
+	{{.cron = "0 0 L * *", .timezone = "Pacific/Apia"}, "2011-12-01T12:00:00Z", {"2011-12-31T00:00:00+14:00", "2012-01-31T00:00:00+14:00"}},
+	{{.cron = "0 9 29 * *", .timezone = "Pacific/Apia"}, "2011-12-01T12:00:00Z", {"2011-12-29T09:00:00-10:00", "2012-01-29T09:00:00+14:00"}},
+	{{.cron = "0 12 * * SAT", .timezone = "Pacific/Kwajalein"}, "1993-08-15T00:00:00Z", {"1993-08-22T00:00:00+12:00" MOVED, "1993-08-28T12:00:00+12:00"}},
+};
+
 static void test_fixed_time_in_a_gap_is_due_once_right_after_it(void **state)
 {
-	static const struct row rows[] = {
-		/* 02:00 -> 03:00 on 8 March 2026 */
-		{{.cron = "30 2 * * *", .timezone = "America/New_York"}, "2026-03-07T06:00:00Z", {"2026-03-07T02:30:00-05:00", "2026-03-08T03:00:00-04:00" MOVED, "2026-03-09T02:30:00-04:00"}},
-		/* asked in the instant before and at the edge itself */
-		{{.cron = "30 2 * * *", .timezone = "America/New_York"}, "2026-03-08T06:59:59.999Z", {"2026-03-08T03:00:00-04:00" MOVED, "2026-03-09T02:30:00-04:00"}},
-		{{.cron = "30 2 * * *", .timezone = "America/New_York"}, "2026-03-08T07:00:00Z", {"2026-03-09T02:30:00-04:00"}},
-		/* several times in one gap are one due time */
-		{{.cron = "0,10,59 2 * * *", .timezone = "America/New_York"}, "2026-03-07T12:00:00Z", {"2026-03-08T03:00:00-04:00" MOVED, "2026-03-09T02:00:00-04:00"}},
-		/* the first minute of the gap is in it, the last instant's end is not */
-		{{.cron = "0 2 * * *", .timezone = "America/New_York"}, "2026-03-07T12:00:00Z", {"2026-03-08T03:00:00-04:00" MOVED}},
-		{{.cron = "59 59 2 * * *", .timezone = "America/New_York"}, "2026-03-07T12:00:00Z", {"2026-03-08T03:00:00-04:00" MOVED}},
-		{{.cron = "59 1 * * *", .timezone = "America/New_York"}, "2026-03-07T12:00:00Z", {"2026-03-08T01:59:00-05:00"}},
-		{{.cron = "0 3 * * *", .timezone = "America/New_York"}, "2026-03-07T12:00:00Z", {"2026-03-08T03:00:00-04:00", "2026-03-09T03:00:00-04:00"}},
-		/* it lands on another due time: one run, and that one was not moved */
-		{{.cron = "0,30 2,3 * * *", .timezone = "America/New_York"}, "2026-03-07T12:00:00Z", {"2026-03-08T03:00:00-04:00", "2026-03-08T03:30:00-04:00", "2026-03-09T02:00:00-04:00"}},
-		/* a step of seconds does not make it interval-like: minute and hour are fixed */
-		{{.cron = "*/10 30 2 * * *", .timezone = "America/New_York"}, "2026-03-07T12:00:00Z", {"2026-03-08T03:00:00-04:00" MOVED, "2026-03-09T02:30:00-04:00", "2026-03-09T02:30:10-04:00"}},
-		/* nothing of the day, nothing moved */
-		{{.cron = "30 2 * * MON", .timezone = "America/New_York"}, "2026-03-07T12:00:00Z", {"2026-03-09T02:30:00-04:00"}},
-		/* the only due time of years lies in the gap */
-		{{.cron = "30 2 8 3 *", .timezone = "America/New_York"}, "2020-12-01T00:00:00Z", {"2021-03-08T02:30:00-05:00", "2022-03-08T02:30:00-05:00", "2023-03-08T02:30:00-05:00", "2024-03-08T02:30:00-05:00", "2025-03-08T02:30:00-05:00", "2026-03-08T03:00:00-04:00" MOVED, "2027-03-08T02:30:00-05:00"}},
-		{{.cron = "30 2 * * *", .timezone = "Europe/Paris"}, "2026-03-28T12:00:00Z", {"2026-03-29T03:00:00+02:00" MOVED}},
-		{{.cron = "30 3 * * *", .timezone = "Europe/Riga"}, "2026-03-28T12:00:00Z", {"2026-03-29T04:00:00+03:00" MOVED}},
-		{{.cron = "30 1 * * *", .timezone = "Europe/Dublin"}, "2026-03-28T12:00:00Z", {"2026-03-29T02:00:00+01:00" MOVED}},
-		/* two hours: 01:00 -> 03:00 */
-		{{.cron = "0 1,2 * * *", .timezone = "Antarctica/Troll"}, "2026-03-28T12:00:00Z", {"2026-03-29T03:00:00+02:00" MOVED, "2026-03-30T01:00:00+02:00", "2026-03-30T02:00:00+02:00"}},
-		/* half an hour: 02:00 -> 02:30 */
-		{{.cron = "15 2 * * *", .timezone = "Australia/Lord_Howe"}, "2026-10-02T16:00:00Z", {"2026-10-04T02:30:00+11:00" MOVED, "2026-10-05T02:15:00+11:00"}},
-		{{.cron = "30 2 * * *", .timezone = "Australia/Lord_Howe"}, "2026-10-02T16:00:00Z", {"2026-10-04T02:30:00+11:00"}},
-		/* at midnight: 00:00 -> 01:00; the day's first instant is 01:00 */
-		{{.cron = "@daily", .timezone = "America/Santiago"}, "2026-09-05T12:00:00Z", {"2026-09-06T01:00:00-03:00" MOVED, "2026-09-07T00:00:00-03:00"}},
-		{{.cron = "0 0 * * SUN", .timezone = "America/Santiago"}, "2026-08-31T12:00:00Z", {"2026-09-06T01:00:00-03:00" MOVED, "2026-09-13T00:00:00-03:00"}},
-		{{.cron = "30 0 * * *", .timezone = "America/Asuncion"}, "2023-09-30T12:00:00Z", {"2023-10-01T01:00:00-03:00" MOVED}},
-		{{.cron = "0 0 26 4 *", .timezone = "Africa/Cairo"}, "2024-01-01T00:00:00Z", {"2024-04-26T01:00:00+03:00" MOVED}},
-		/* fifteen minutes, once: 00:00 -> 00:15 on 1 January 1986 */
-		{{.cron = "@yearly", .timezone = "Asia/Kathmandu"}, "1985-02-01T00:00:00Z", {"1986-01-01T00:15:00+05:45" MOVED, "1987-01-01T00:00:00+05:45"}},
-		/* after Ramadan, 02:00 -> 03:00 */
-		{{.cron = "30 2 * * *", .timezone = "Africa/Casablanca"}, "2024-04-13T12:00:00Z", {"2024-04-14T03:00:00+01:00" MOVED}},
-		/* a whole day: 30 December 2011 is not */
-		{{.cron = "0 9 * * *", .timezone = "Pacific/Apia"}, "2011-12-29T12:00:00Z", {"2011-12-29T09:00:00-10:00", "2011-12-31T00:00:00+14:00" MOVED, "2011-12-31T09:00:00+14:00"}},
-		{{.cron = "0 9 30 * *", .timezone = "Pacific/Apia"}, "2011-12-01T12:00:00Z", {"2011-12-31T00:00:00+14:00" MOVED, "2012-01-30T09:00:00+14:00"}},
-		{{.cron = "0 0 L * *", .timezone = "Pacific/Apia"}, "2011-12-01T12:00:00Z", {"2011-12-31T00:00:00+14:00", "2012-01-31T00:00:00+14:00"}},
-		{{.cron = "0 9 29 * *", .timezone = "Pacific/Apia"}, "2011-12-01T12:00:00Z", {"2011-12-29T09:00:00-10:00", "2012-01-29T09:00:00+14:00"}},
-		{{.cron = "0 12 * * SAT", .timezone = "Pacific/Kwajalein"}, "1993-08-15T00:00:00Z", {"1993-08-22T00:00:00+12:00" MOVED, "1993-08-28T12:00:00+12:00"}},
-	};
-
-	assert_rows(rows, COUNT_OF(rows));
+	assert_rows(fixed_in_gaps, COUNT_OF(fixed_in_gaps));
 }
 
 static void test_fixed_time_in_a_gap_is_left_out_when_asked(void **state)

@@ -43,65 +43,65 @@ static const char *plan_text(const struct planned_due *dues, size_t count, char 
 /* A row a line: */
 /* clang-format off */
 
+static const struct {
+	enum misfire policy;
+	int max_catchup;
+	const char *lateness, *expected, *now;
+	const char *plan, *next;
+} outages[] = {
+	/* nothing is due yet */
+	{MISFIRE_LATEST, 100, "1d", "2026-01-01T12:00:00Z", "2026-01-01T11:59:59.999Z", "", "2026-01-01T12:00:00Z"},
+	/* on time, to the millisecond and to the end of the grace */
+	{MISFIRE_LATEST, 100, "1d", "2026-01-01T12:00:00Z", "2026-01-01T12:00:00Z", "R", "2026-01-01T13:00:00Z"},
+	{MISFIRE_SKIP, 0, "0", "2026-01-01T12:00:00Z", "2026-01-01T12:01:00Z", "R", "2026-01-01T13:00:00Z"},
+	{MISFIRE_SKIP, 0, "0", "2026-01-01T12:00:00Z", "2026-01-01T12:01:00.001Z", "S", "2026-01-01T13:00:00Z"},
+	/* five missed, the newest of them late: 08:00 to 12:00 at 12:30 */
+	{MISFIRE_LATEST, 100, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSSSR", "2026-01-01T13:00:00Z"},
+	{MISFIRE_SKIP, 100, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSSSS", "2026-01-01T13:00:00Z"},
+	{MISFIRE_EARLIEST, 100, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "RSSSS", "2026-01-01T13:00:00Z"},
+	{MISFIRE_ALL, 100, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "RRRRR", "2026-01-01T13:00:00Z"},
+	{MISFIRE_ALL, 2, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "LLLRR", "2026-01-01T13:00:00Z"},
+	{MISFIRE_ALL, 0, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "LLLLL", "2026-01-01T13:00:00Z"},
+	{MISFIRE_LATEST, 0, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSSSS", "2026-01-01T13:00:00Z"},
+	{MISFIRE_EARLIEST, 0, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSSSS", "2026-01-01T13:00:00Z"},
+	/* the newest is on time: it is the latest */
+	{MISFIRE_LATEST, 100, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:00:30Z", "SSSSR", "2026-01-01T13:00:00Z"},
+	{MISFIRE_SKIP, 100, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:00:30Z", "SSSSR", "2026-01-01T13:00:00Z"},
+	{MISFIRE_EARLIEST, 100, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:00:30Z", "RSSSR", "2026-01-01T13:00:00Z"},
+	{MISFIRE_ALL, 2, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:00:30Z", "LLRRR", "2026-01-01T13:00:00Z"},
+	/* older than 2 h 30 min never runs: 08:00 and 09:00 */
+	{MISFIRE_LATEST, 100, "2h30m", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSSSR", "2026-01-01T13:00:00Z"},
+	{MISFIRE_EARLIEST, 100, "2h30m", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSRSS", "2026-01-01T13:00:00Z"},
+	{MISFIRE_ALL, 100, "2h30m", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSRRR", "2026-01-01T13:00:00Z"},
+	{MISFIRE_ALL, 2, "2h30m", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSLRR", "2026-01-01T13:00:00Z"},
+	{MISFIRE_ALL, 100, "10m", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSSSS", "2026-01-01T13:00:00Z"},
+	/* lateness below the grace: on time is on time */
+	{MISFIRE_ALL, 100, "1s", "2026-01-01T11:00:00Z", "2026-01-01T12:00:30Z", "SR", "2026-01-01T13:00:00Z"},
+	/* a cursor that the schedule does not name (it was changed meanwhile) is due as well */
+	{MISFIRE_ALL, 100, "1d", "2026-01-01T10:20:00Z", "2026-01-01T12:30:00Z", "RRR", "2026-01-01T13:00:00Z"},
+	{MISFIRE_LATEST, 100, "1d", "2026-01-01T12:20:00Z", "2026-01-01T12:30:00Z", "R", "2026-01-01T13:00:00Z"},
+};
+
 static void test_policy_decides_what_late_due_times_run(void **state)
 {
-	static const struct {
-		enum misfire policy;
-		int max_catchup;
-		const char *lateness, *expected, *now;
-		const char *plan, *next;
-	} rows[] = {
-		/* nothing is due yet */
-		{MISFIRE_LATEST, 100, "1d", "2026-01-01T12:00:00Z", "2026-01-01T11:59:59.999Z", "", "2026-01-01T12:00:00Z"},
-		/* on time, to the millisecond and to the end of the grace */
-		{MISFIRE_LATEST, 100, "1d", "2026-01-01T12:00:00Z", "2026-01-01T12:00:00Z", "R", "2026-01-01T13:00:00Z"},
-		{MISFIRE_SKIP, 0, "0", "2026-01-01T12:00:00Z", "2026-01-01T12:01:00Z", "R", "2026-01-01T13:00:00Z"},
-		{MISFIRE_SKIP, 0, "0", "2026-01-01T12:00:00Z", "2026-01-01T12:01:00.001Z", "S", "2026-01-01T13:00:00Z"},
-		/* five missed, the newest of them late: 08:00 to 12:00 at 12:30 */
-		{MISFIRE_LATEST, 100, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSSSR", "2026-01-01T13:00:00Z"},
-		{MISFIRE_SKIP, 100, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSSSS", "2026-01-01T13:00:00Z"},
-		{MISFIRE_EARLIEST, 100, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "RSSSS", "2026-01-01T13:00:00Z"},
-		{MISFIRE_ALL, 100, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "RRRRR", "2026-01-01T13:00:00Z"},
-		{MISFIRE_ALL, 2, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "LLLRR", "2026-01-01T13:00:00Z"},
-		{MISFIRE_ALL, 0, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "LLLLL", "2026-01-01T13:00:00Z"},
-		{MISFIRE_LATEST, 0, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSSSS", "2026-01-01T13:00:00Z"},
-		{MISFIRE_EARLIEST, 0, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSSSS", "2026-01-01T13:00:00Z"},
-		/* the newest is on time: it is the latest */
-		{MISFIRE_LATEST, 100, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:00:30Z", "SSSSR", "2026-01-01T13:00:00Z"},
-		{MISFIRE_SKIP, 100, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:00:30Z", "SSSSR", "2026-01-01T13:00:00Z"},
-		{MISFIRE_EARLIEST, 100, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:00:30Z", "RSSSR", "2026-01-01T13:00:00Z"},
-		{MISFIRE_ALL, 2, "1d", "2026-01-01T08:00:00Z", "2026-01-01T12:00:30Z", "LLRRR", "2026-01-01T13:00:00Z"},
-		/* older than 2 h 30 min never runs: 08:00 and 09:00 */
-		{MISFIRE_LATEST, 100, "2h30m", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSSSR", "2026-01-01T13:00:00Z"},
-		{MISFIRE_EARLIEST, 100, "2h30m", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSRSS", "2026-01-01T13:00:00Z"},
-		{MISFIRE_ALL, 100, "2h30m", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSRRR", "2026-01-01T13:00:00Z"},
-		{MISFIRE_ALL, 2, "2h30m", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSLRR", "2026-01-01T13:00:00Z"},
-		{MISFIRE_ALL, 100, "10m", "2026-01-01T08:00:00Z", "2026-01-01T12:30:00Z", "SSSSS", "2026-01-01T13:00:00Z"},
-		/* lateness below the grace: on time is on time */
-		{MISFIRE_ALL, 100, "1s", "2026-01-01T11:00:00Z", "2026-01-01T12:00:30Z", "SR", "2026-01-01T13:00:00Z"},
-		/* a cursor that the schedule does not name (it was changed meanwhile) is due as well */
-		{MISFIRE_ALL, 100, "1d", "2026-01-01T10:20:00Z", "2026-01-01T12:30:00Z", "RRR", "2026-01-01T13:00:00Z"},
-		{MISFIRE_LATEST, 100, "1d", "2026-01-01T12:20:00Z", "2026-01-01T12:30:00Z", "R", "2026-01-01T13:00:00Z"},
-	};
-
 	struct schedule *schedule = plan_input(&(struct schedule_spec){.cron = "0 * * * *"});
 
-	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+	for (size_t i = 0; i < COUNT_OF(outages); i++) {
 		struct misfire_rules rules = usual;
 		struct planned_due *dues = NULL;
 		int64_t next_ms = 0;
 		char text[64];
 		size_t count = 0;
 
-		rules.policy = rows[i].policy;
-		rules.max_catchup = rows[i].max_catchup;
-		assert_true(parse_duration(rows[i].lateness, &rules.max_lateness_ms));
+		rules.policy = outages[i].policy;
+		rules.max_catchup = outages[i].max_catchup;
+		assert_true(parse_duration(outages[i].lateness, &rules.max_lateness_ms));
 		count = misfire_plan(
-			schedule, &rules, at(rows[i].expected), at(rows[i].now), &dues, &next_ms);
-		if (strcmp(plan_text(dues, count, text, sizeof(text)), rows[i].plan) != 0)
-			fail_msg("row %zu: %s instead of %s", i, text, rows[i].plan);
-		assert_true(next_ms == at(rows[i].next));
-		assert_true(count == 0 || dues[0].due_at_ms == at(rows[i].expected));
+			schedule, &rules, at(outages[i].expected), at(outages[i].now), &dues, &next_ms);
+		if (strcmp(plan_text(dues, count, text, sizeof(text)), outages[i].plan) != 0)
+			fail_msg("row %zu: %s instead of %s", i, text, outages[i].plan);
+		assert_true(next_ms == at(outages[i].next));
+		assert_true(count == 0 || dues[0].due_at_ms == at(outages[i].expected));
 		free(dues);
 	}
 	schedule_unref(schedule);

@@ -142,76 +142,86 @@ static void test_times_are_exact(void **state)
 #define ROWS 1000
 
 /* What a batch statement does: one row for each element, NULLs and all. */
-static void test_arrays_make_rows(void **state)
-{
-	struct seed seed = seed_start("test_arrays_make_rows");
+struct sample {
 	struct id ids[ROWS];
 	int64_t numbers[ROWS];
 	char texts[ROWS][16];
+};
+
+static void sample_make(struct sample *sample)
+{
+	struct seed seed = seed_start("test_arrays_make_rows");
+
+	for (int i = 0; i < ROWS; i++) {
+		sample->ids[i] = id_make();
+		sample->numbers[i] = (int64_t)seed_next(&seed) / 1000000;
+		(void)snprintf(sample->texts[i], sizeof(sample->texts[i]), "t,{\"%d", i);
+	}
+}
+
+static int64_t sample_time(int i)
+{
+	return i % 3 == 0 ? NO_TIME : i * INT64_C(86400001);
+}
+
+#define PUT_ARRAY(params, type, put)                                                               \
+	do {                                                                                       \
+		pg_array_begin(params, type);                                                      \
+		for (int i = 0; i < ROWS; i++)                                                     \
+			put;                                                                       \
+		pg_array_end(params);                                                              \
+	} while (0)
+
+/* One of each type, in the order of assert_sample_row. */
+static void put_sample(struct pg_params *params, const struct sample *sample)
+{
+	PUT_ARRAY(params, PG_ID, pg_array_id(params, &sample->ids[i]));
+	PUT_ARRAY(params, PG_I64, pg_array_i64(params, sample->numbers[i]));
+	PUT_ARRAY(params, PG_TIME, pg_array_time(params, sample_time(i)));
+	PUT_ARRAY(params, PG_TEXT, pg_array_text(params, i % 7 == 0 ? NULL : sample->texts[i]));
+	PUT_ARRAY(params, PG_BYTES, pg_array_bytes(params, sample->texts[i], (size_t)i % 5));
+	PUT_ARRAY(params, PG_BOOL, pg_array_bool(params, i % 2 == 0));
+	PUT_ARRAY(params, PG_I32, pg_array_i32(params, -i));
+}
+
+static void assert_sample_row(struct pg_row *row, const struct sample *sample, int i)
+{
+	struct id id = pg_read_id(row);
+	const char *text;
+	size_t len;
+
+	assert_true(id_equal(&id, &sample->ids[i]));
+	assert_true(pg_read_i64(row) == sample->numbers[i]);
+	assert_true(pg_read_time(row) == sample_time(i));
+	text = pg_read_text(row);
+	if (i % 7 == 0)
+		assert_null(text);
+	else
+		assert_string_equal(text, sample->texts[i]);
+	(void)pg_read_bytes(row, &len);
+	assert_int_equal(len, i % 5);
+	assert_int_equal(pg_read_bool(row), i % 2 == 0);
+	assert_int_equal(pg_read_i64(row), -i);
+}
+
+static void test_arrays_make_rows(void **state)
+{
+	struct sample sample;
 	struct rig rig;
 	struct ask ask;
-	struct pg_params *params = &ask.query.params;
 	struct pg_row row;
 	int count = 0;
 
 	rig_open(&rig);
-	for (int i = 0; i < ROWS; i++) {
-		ids[i] = id_make();
-		numbers[i] = (int64_t)seed_next(&seed) / 1000000;
-		(void)snprintf(texts[i], sizeof(texts[i]), "t,{\"%d", i);
-	}
+	sample_make(&sample);
 	ask_init(&ask, &rig,
 		"SELECT id, n, at, t, b, f, i FROM unnest($1, $2, $3, $4, $5, $6, $7) AS u(id, n, "
 		"at, t, b, f, i)");
-	pg_array_begin(params, PG_ID);
-	for (int i = 0; i < ROWS; i++)
-		pg_array_id(params, &ids[i]);
-	pg_array_end(params);
-	pg_array_begin(params, PG_I64);
-	for (int i = 0; i < ROWS; i++)
-		pg_array_i64(params, numbers[i]);
-	pg_array_end(params);
-	pg_array_begin(params, PG_TIME);
-	for (int i = 0; i < ROWS; i++)
-		pg_array_time(params, i % 3 == 0 ? NO_TIME : i * INT64_C(86400001));
-	pg_array_end(params);
-	pg_array_begin(params, PG_TEXT);
-	for (int i = 0; i < ROWS; i++)
-		pg_array_text(params, i % 7 == 0 ? NULL : texts[i]);
-	pg_array_end(params);
-	pg_array_begin(params, PG_BYTES);
-	for (int i = 0; i < ROWS; i++)
-		pg_array_bytes(params, texts[i], (size_t)i % 5);
-	pg_array_end(params);
-	pg_array_begin(params, PG_BOOL);
-	for (int i = 0; i < ROWS; i++)
-		pg_array_bool(params, i % 2 == 0);
-	pg_array_end(params);
-	pg_array_begin(params, PG_I32);
-	for (int i = 0; i < ROWS; i++)
-		pg_array_i32(params, -i);
-	pg_array_end(params);
+	put_sample(&ask.query.params, &sample);
 	ask_run(&ask);
 	ask_assert_ok(&ask);
-	for (row = pg_rows(&ask.query); pg_row_next(&row); count++) {
-		struct id id = pg_read_id(&row);
-		const char *text;
-		size_t len;
-
-		assert_true(id_equal(&id, &ids[count]));
-		assert_true(pg_read_i64(&row) == numbers[count]);
-		assert_true(pg_read_time(&row) ==
-			    (count % 3 == 0 ? NO_TIME : count * INT64_C(86400001)));
-		text = pg_read_text(&row);
-		if (count % 7 == 0)
-			assert_null(text);
-		else
-			assert_string_equal(text, texts[count]);
-		(void)pg_read_bytes(&row, &len);
-		assert_int_equal(len, count % 5);
-		assert_int_equal(pg_read_bool(&row), count % 2 == 0);
-		assert_int_equal(pg_read_i64(&row), -count);
-	}
+	for (row = pg_rows(&ask.query); pg_row_next(&row); count++)
+		assert_sample_row(&row, &sample, count);
 	assert_int_equal(count, ROWS);
 	ask_fini(&ask);
 	rig_close(&rig);
@@ -988,13 +998,26 @@ static void test_bad_settings_are_told(void **state)
 
 /* A statement of the old session does not run in the new one; nor does the rest of a transaction.
  */
+/* It is answered at once, without having been sent. */
+static void assert_not_sent(struct rig *rig, const char *text, int64_t session)
+{
+	struct ask ask;
+
+	ask_init(&ask, rig, text);
+	ask.query.session = session;
+	ask_run(&ask);
+	ask_assert_err(&ask, ERR_UNAVAILABLE, "");
+	assert_false(ask.query.was_sent);
+	ask_fini(&ask);
+}
+
 static void test_terminated_session_is_replaced(void **state)
 {
 	static const char *const channels[] = {"hint", NULL};
 	static const char *const texts[] = {"BEGIN", "INSERT INTO kept VALUES (1)",
 		"SELECT pg_sleep(1000)", "INSERT INTO kept VALUES (2)", "COMMIT"};
 	struct rig rig, killer;
-	struct ask asks[COUNT_OF(texts)], late;
+	struct ask asks[COUNT_OF(texts)];
 	char kill[80];
 
 	rig_open(&killer);
@@ -1016,18 +1039,9 @@ static void test_terminated_session_is_replaced(void **state)
 	assert_int_equal(rig_i64(&killer, kill), 1);
 	rig_until(&rig, rig.down_count == 1);
 	assert_int_equal(pg_conn_session(rig.conn), 0);
-	ask_init(&late, &rig, "INSERT INTO kept VALUES (3)");
-	ask_run(&late);
-	ask_assert_err(&late, ERR_UNAVAILABLE, "");
-	assert_false(late.query.was_sent);
-	ask_fini(&late);
+	assert_not_sent(&rig, "INSERT INTO kept VALUES (3)", 0);
 	rig_until(&rig, rig.ready_count == 2);
-	ask_init(&late, &rig, "INSERT INTO kept VALUES (4)");
-	late.query.session = 1;
-	ask_run(&late);
-	ask_assert_err(&late, ERR_UNAVAILABLE, "");
-	assert_false(late.query.was_sent);
-	ask_fini(&late);
+	assert_not_sent(&rig, "INSERT INTO kept VALUES (4)", 1);
 	assert_int_equal(pg_conn_session(rig.conn), 2);
 	for (size_t i = 0; i < COUNT_OF(texts); i++) {
 		if (i >= 2)

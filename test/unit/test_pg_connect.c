@@ -296,6 +296,13 @@ static int64_t port_in_use(struct rig *rig)
 }
 
 /* A primary and its standby: which one a session is for, the primary's death, the promotion. */
+/* Until what was written on the primary is seen here. */
+static void wait_for_facts(struct rig *reader)
+{
+	while (rig_i64(reader, "SELECT count(*) FROM pg_tables WHERE tablename = 'facts'") == 0)
+		;
+}
+
 static void test_failover(void **state)
 {
 	const char *args[] = {"--replica-of", cluster.folder, NULL};
@@ -303,7 +310,6 @@ static void test_failover(void **state)
 	struct cluster primary, standby;
 	auto_free char *url = NULL, *prefers_url = NULL;
 	struct rig rig, reader;
-	struct ask ask;
 
 	cluster_start(&primary, NULL);
 	args[1] = primary.folder;
@@ -323,11 +329,7 @@ static void test_failover(void **state)
 	rig_connect(&reader);
 	assert_int_equal(port_in_use(&reader), strtoll(standby_port, NULL, 10));
 	rig_exec(&rig, "CREATE TABLE facts AS SELECT 42 AS fact");
-	do {
-		ask_init(&ask, &reader, "SELECT count(*) FROM pg_tables WHERE tablename = 'facts'");
-		ask_run(&ask);
-	} while (ask_i64(&ask) == 0 && (ask_fini(&ask), true));
-	ask_fini(&ask);
+	wait_for_facts(&reader);
 
 	cluster_do(&primary, "stop immediate");
 	rig_until(&rig, rig.down_count >= 2); /* nobody to write to */

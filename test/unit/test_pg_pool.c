@@ -146,6 +146,16 @@ static int64_t loan_i64(struct bath *bath, struct loan *loan, const char *text)
 
 /* --- sizes --- */
 
+static void assert_five_leased_and_waiting(struct bath *bath)
+{
+	struct pg_pool_stats stats = bath_stats(bath);
+
+	assert_int_equal(stats.ready, 5);
+	assert_int_equal(stats.leased, 5);
+	assert_int_equal(stats.waiting, 5);
+	assert_int_equal(stats.connecting + stats.idle + stats.busy, 0);
+}
+
 static void test_min_is_opened_and_max_never_passed(void **state)
 {
 	enum {
@@ -167,11 +177,7 @@ static void test_min_is_opened_and_max_never_passed(void **state)
 	for (int i = 0; i < LEASES; i++)
 		loan_start(&bath, &loans[i]);
 	rig_until(&bath.rig, loans[4].callbacks == 1);
-	stats = bath_stats(&bath);
-	assert_int_equal(stats.ready, 5);
-	assert_int_equal(stats.leased, 5);
-	assert_int_equal(stats.waiting, 5);
-	assert_int_equal(stats.connecting + stats.idle + stats.busy, 0);
+	assert_five_leased_and_waiting(&bath);
 	while (granted < LEASES) { /* first come, first served; each connection is one user's */
 		assert_int_equal(loans[granted].callbacks, 1);
 		pids[granted] = loan_i64(&bath, &loans[granted], "SELECT pg_backend_pid()");

@@ -575,6 +575,17 @@ struct tally {
 	int64_t compared, due_in_window, refused;
 };
 
+static void assert_is_rightly_refused(const struct expression *expr,
+	const struct schedule_spec *spec, const struct err *err, bool is_due_in_window)
+{
+	bool is_bounded = strstr(err->text, "there is no due time");
+
+	if (!is_bounded && !strstr(err->text, "can never be due"))
+		fail_msg("'%s': %s", expr->text, err->text);
+	if (is_bounded && is_due_in_window)
+		fail_msg("'%s' of %s in %s: %s", expr->text, expr->name, spec->timezone, err->text);
+}
+
 static void compare(const struct window *window, const struct expression *expr,
 	const struct schedule_spec *spec, const struct limits *limits, struct seed *seed,
 	struct tally *tally)
@@ -587,13 +598,9 @@ static void compare(const struct window *window, const struct expression *expr,
 
 	judge(window, expr, spec, due);
 	if (schedule_parse(spec, &schedule, &err) != ERR_NONE) {
-		bool is_bounded = strstr(err.text, "there is no due time");
+		int64_t slow = next_limited(window, expr, due, limits, begin);
 
-		if (!is_bounded && !strstr(err.text, "can never be due"))
-			fail_msg("'%s': %s", expr->text, err.text);
-		if (is_bounded && next_limited(window, expr, due, limits, begin) != NOWHERE)
-			fail_msg("'%s' of %s in %s: %s", expr->text, expr->name, spec->timezone,
-				err.text);
+		assert_is_rightly_refused(expr, spec, &err, slow != NOWHERE);
 		tally->refused++;
 		return;
 	}
