@@ -279,6 +279,8 @@ void notes_close(struct attempt *attempt, struct folder *folder)
 	list_remove(&folder->link);
 	folder_remove(folder->path, FOLDER_SOME);
 	free(take_ptr(folder->path));
+	if (!list_is_empty(&notes->folders))
+		arm(notes, FIRST_LOOK_MS); /* what was read here may have been news of theirs */
 }
 
 /* --- life --- */

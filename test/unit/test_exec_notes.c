@@ -83,6 +83,79 @@ static void test_notes_are_passed_on_while_the_program_runs(void **state)
 	close_rig(&rig);
 }
 
+static void touch(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	(void)close(fd);
+}
+
+static void wait_for_file(const char *path)
+{
+	while (access(path, F_OK) != 0)
+		(void)usleep(1000);
+}
+
+/* A program that goes on when there is a file of that name: its number. */
+static char *waits_for(const char *path)
+{
+	return xasprintf("echo $$; while ! test -e %s; do sleep 0.01; done;", path);
+}
+
+static pid_t pid_of(struct rig *rig, struct job *job)
+{
+	pid_t pid = 0;
+	size_t len;
+
+	job_wait_for_output(rig, job, "\n");
+	auto_free char *output = exec_output_so_far(rig->exec, &job->run.id, &len);
+	assert_int_equal(sscanf(output, "%d", &pid), 1);
+	return pid;
+}
+
+/* The loop hears of the end of the one, then of what the other has written; the last look at the
+ * folder of the first reads the events of both. */
+static void test_news_are_not_lost_when_another_program_ends(void **state)
+{
+	struct rig rig;
+	struct job job, other;
+	auto_free char *go = NULL, *done = NULL, *end = NULL, *wait = NULL, *command = NULL;
+	pid_t pid;
+
+	open_rig(&rig);
+	go = xasprintf("%s/go", rig.folder);
+	end = xasprintf("%s/end", rig.folder);
+	done = xasprintf("%s/done", rig.folder);
+	wait = waits_for(go);
+	command = xasprintf(
+		"%s echo abc > $GATHERING_CHECKPOINT_FILE; touch %s; exec sleep 1000", wait, done);
+	job_shell(&job, command);
+	job_start(&rig, &job);
+	(void)pid_of(&rig, &job);
+	free(wait);
+	wait = waits_for(end);
+	job_init(&other, ACTION_EXEC);
+	other.action.exec.command = (char *[]){wait, NULL};
+	other.action.exec.use_shell = true;
+	job_start(&rig, &other);
+	pid = pid_of(&rig, &other);
+	touch(end);
+	while (is_alive(pid)) /* the loop stands still */
+		(void)usleep(1000);
+	touch(go);
+	wait_for_file(done);
+	while (noted.checkpoint == NULL)
+		(void)uv_run(&rig.loop, UV_RUN_ONCE);
+	assert_true(other.is_done);
+	assert_true(exec_end(rig.exec, &job.run.id, ATTEMPT_CANCELLED));
+	rig_wait(&rig, &job.is_done);
+	assert_int_equal(unlink(go) + unlink(end) + unlink(done), 0);
+	job_fini(&job);
+	job_fini(&other);
+	close_rig(&rig);
+}
+
 static void test_what_is_written_last_is_not_lost(void **state)
 {
 	struct rig rig;
@@ -292,6 +365,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_notes_are_passed_on_while_the_program_runs),
+		cmocka_unit_test(test_news_are_not_lost_when_another_program_ends),
 		cmocka_unit_test(test_what_is_written_last_is_not_lost),
 		cmocka_unit_test(test_a_program_that_notes_nothing_makes_no_note),
 		cmocka_unit_test(test_the_next_attempt_finds_the_checkpoint_and_need_not_touch_it),
