@@ -260,6 +260,16 @@ static void begin(struct attempt *attempt)
 	attempt_finish(attempt);
 }
 
+/* A database that is away is no answer: the attempt has not begun, and is no failure. */
+static void refuse_secrets(struct attempt *attempt, const struct err *err)
+{
+	if (err->code == ERR_UNAVAILABLE) {
+		attempt->ending = attempt->result.outcome = ATTEMPT_INTERRUPTED;
+		attempt_forget_start(attempt);
+	}
+	attempt_set_error(attempt, "the secrets cannot be read: %s", err->text);
+}
+
 static void on_secrets(
 	const struct name_value *secrets, size_t count, const struct err *err, void *data)
 {
@@ -272,7 +282,7 @@ static void on_secrets(
 	} else if (attempt_is_too_late(attempt, WAITS_FOR_SECRETS)) {
 		attempt_finish(attempt);
 	} else if (err->code != 0) {
-		attempt_set_error(attempt, "the secrets cannot be read: %s", err->text);
+		refuse_secrets(attempt, err);
 		attempt_finish(attempt);
 	} else {
 		keep_secrets(attempt, secrets, count);

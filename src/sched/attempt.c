@@ -179,15 +179,19 @@ void attempt_record_failed(struct attempt *attempt, const struct err *err)
 	attempt_retry_later(sched);
 }
 
-/* The end of this run has started others. */
-static void start_sequels(struct sched *sched, const struct store_finish *finish)
+/* The end of this run may have started others. */
+static void start_sequels(struct attempt *attempt, bool has_sequels)
 {
-	for (size_t i = 0; i < finish->ret_cancel_count; i++)
-		sched_cancel_run(sched, &finish->ret_cancel[i]);
-	if (!finish->ret_has_sequels)
-		return;
-	take_want(sched);
-	sched_look_again(sched); /* the end may be what a due time counts from */
+	struct sched *sched = attempt->sched;
+
+	for (size_t i = 0; i < attempt->finish.ret_cancel_count; i++)
+		sched_cancel_run(sched, &attempt->finish.ret_cancel[i]);
+	if (has_sequels) {
+		take_want(sched);
+		sched_look_again(sched); /* the end may be what a due time counts from */
+	}
+	if (attempt->run.trigger == TRIGGER_BACKFILL)
+		sched_backfill_soon(sched);
 }
 
 static void on_recorded(struct store_req *req)
@@ -199,6 +203,7 @@ static void on_recorded(struct store_req *req)
 		log_warn("stale: this run was taken over or removed meanwhile; its result is "
 			 "dropped",
 			kv_id("run", &attempt->run.id), kv_i64("epoch", attempt->run.epoch));
+		start_sequels(attempt, attempt->has_failed); /* that may have come through */
 	} else if (req->err.code != 0) {
 		attempt_record_failed(attempt, &req->err);
 		return;
@@ -210,9 +215,7 @@ static void on_recorded(struct store_req *req)
 		if (state == RUN_PENDING)
 			sched_note_pending(attempt->sched,
 				sched_now_ms(attempt->sched) + attempt->finish.follow_up.delay_ms);
-		start_sequels(attempt->sched, &attempt->finish);
-		if (attempt->run.trigger == TRIGGER_BACKFILL)
-			sched_backfill_soon(attempt->sched);
+		start_sequels(attempt, attempt->finish.ret_has_sequels);
 	}
 	store_finish_fini(&attempt->finish);
 	if (!attempt_is_settled(attempt))

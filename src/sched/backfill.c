@@ -127,6 +127,7 @@ static void on_advanced(struct store_req *req)
 	} else if (req->err.code != ERR_NOT_FOUND) { /* that one went with its action */
 		log_warn("a backfill cannot be taken further now", kv_id("backfill", &backfill->id),
 			kv_str("error", req->err.text));
+		sched_run_pending(all->sched); /* it may have come through */
 		want_in(all, PERIOD_MS);
 	}
 	step(all);

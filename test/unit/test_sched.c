@@ -20,7 +20,7 @@
 #include "base/mem.h"
 #include "base/metric.h"
 #include "sched/sched.h"
-#include "store/store_priv.h"
+#include "store/store.h"
 
 #define PATIENCE_MS   120000
 #define TICK_MS       5 /* what is waited for is asked for again, should nothing else happen */
@@ -488,127 +488,6 @@ static void test_a_duty_is_done_again_and_again_but_not_while_paused(void **stat
 
 #define SCHED_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
-/* --- a store that fails --- */
-
-#define FAULT_DUE     4 /* due times of a story; and a manual run */
-#define FAULT_CALLS   200
-#define FAULT_LATE_MS 60
-
-/* The nth thing that the scheduler asks of the store is refused, as when the database is away, or
- * comes late. (That an answer is lost after the commit the stores' own tests play.) */
-static struct fault {
-	bool is_armed, is_late, was_hit;
-	int left;
-	bool is_holding;
-	uv_timer_t timer;
-	struct store *store;
-	struct store_req *req;
-	const struct store_verb *verb;
-	store_done_fn *done;
-} fault;
-
-void __real_store_submit(struct store *store, struct store_req *req, const struct store_verb *verb,
-	store_done_fn *done);
-void __wrap_store_submit(struct store *store, struct store_req *req, const struct store_verb *verb,
-	store_done_fn *done);
-
-static void on_late_timer_closed(uv_handle_t *handle)
-{
-	fault.is_holding = false;
-}
-
-static void on_late(uv_timer_t *timer)
-{
-	uv_close((uv_handle_t *)timer, on_late_timer_closed);
-	__real_store_submit(fault.store, fault.req, fault.verb, fault.done);
-}
-
-static void refuse(struct store *store, struct store_req *req, const struct store_verb *verb,
-	store_done_fn *done)
-{
-	size_t queue_max = store->queue_max;
-
-	store->queue_max = 0;
-	__real_store_submit(store, req, verb, done);
-	store->queue_max = queue_max;
-}
-
-/* What the tests themselves ask is left alone. */
-void __wrap_store_submit(struct store *store, struct store_req *req, const struct store_verb *verb,
-	store_done_fn *done)
-{
-	if (!fault.is_armed || done == on_answer || --fault.left != 0) {
-		__real_store_submit(store, req, verb, done);
-		return;
-	}
-	fault.was_hit = true;
-	if (!fault.is_late) {
-		refuse(store, req, verb, done);
-		return;
-	}
-	fault.store = store;
-	fault.req = req;
-	fault.verb = verb;
-	fault.done = done;
-	fault.is_holding = true;
-	must(uv_timer_init(store->loop, &fault.timer) == 0);
-	(void)uv_timer_start(&fault.timer, on_late, FAULT_LATE_MS, 0);
-}
-
-static void play_story(struct rig *rig)
-{
-	const char *due = "\"kind\":\"noop\",\"schedule\":{\"every\":\"365d\"}";
-	struct action *manual = create(rig, "manual", "\"kind\":\"noop\"", NO_TIME);
-
-	for (int i = 0; i < FAULT_DUE; i++) {
-		auto_free char *name = xasprintf("due%d", i);
-
-		action_unref(create(rig, name, due, clock_wall_ms() - 1000));
-	}
-	trigger(rig, manual);
-	action_unref(manual);
-	sched_look_again(rig->sched);
-	sched_run_pending(rig->sched);
-	wait_runs(rig, RUN_SUCCEEDED, FAULT_DUE + 1);
-	while (fault.is_holding)
-		(void)uv_run(&rig->loop, UV_RUN_ONCE);
-	for (int state = 0; state < RUN_STATE_COUNT; state++)
-		assert_int_equal(count_runs(rig, (enum run_state)state),
-			state == RUN_SUCCEEDED ? FAULT_DUE + 1 : 0);
-}
-
-/* Nothing is lost and nothing doubled, whichever call it is. */
-static void play_faults(bool is_late)
-{
-	int n = 0;
-
-	do {
-		void *state = NULL;
-
-		fault = (struct fault){.is_armed = true, .is_late = is_late, .left = ++n};
-		assert_int_equal(setup(&state), 0);
-		play_story(state);
-		fault.is_armed = false;
-		assert_int_equal(teardown(&state), 0);
-	} while (fault.was_hit && n < FAULT_CALLS);
-	assert_true(n > FAULT_DUE);
-	assert_true(n < FAULT_CALLS);
-	(void)printf("# %d calls, each %s once\n", n - 1, is_late ? "late" : "refused");
-}
-
-static void test_each_call_of_the_store_may_be_refused_once(void **state)
-{
-	(void)state;
-	log_configure(LOG_ERROR, LOG_TEXT);
-	play_faults(false);
-}
-
-static void test_each_call_of_the_store_may_come_late_once(void **state)
-{
-	(void)state;
-	play_faults(true);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -620,8 +499,6 @@ int main(void)
 		SCHED_TEST(test_a_slow_answer_is_not_a_slow_clock),
 		SCHED_TEST(test_a_duty_is_done_again_and_again_but_not_while_paused),
 		SCHED_TEST(test_a_crowd_does_not_outgrow_the_window),
-		cmocka_unit_test(test_each_call_of_the_store_may_be_refused_once),
-		cmocka_unit_test(test_each_call_of_the_store_may_come_late_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
