@@ -106,15 +106,17 @@ def test_once_runs_once_and_completes(server, targets):
 
 # --- missed due times ---
 
-@pytest.mark.parametrize("misfire, more, expected_missed", [
-    ("latest", {}, lambda n: [("skipped", "late")] * (n - 1) + [("succeeded", None)]),
-    ("skip", {}, lambda n: [("skipped", "late")] * n),
-    ("earliest", {}, lambda n: [("succeeded", None)] + [("skipped", "late")] * (n - 1)),
-    ("all", {}, lambda n: [("succeeded", None)] * n),
-    ("all", {"max_catchup": 2}, lambda n: [("skipped", "limit")] * (n - 2) + [("succeeded", None)] * 2),
-    ("all", {"max_lateness": "1ms"}, lambda n: [("skipped", "late")] * n),
-])
-def test_misfire_policies(servers, misfire, more, expected_missed):
+MISFIRES = {
+    "latest": ({"misfire": "latest"}, lambda n: [("skipped", "late")] * (n - 1) + [("succeeded", None)]),
+    "skip": ({"misfire": "skip"}, lambda n: [("skipped", "late")] * n),
+    "earliest": ({"misfire": "earliest"}, lambda n: [("succeeded", None)] + [("skipped", "late")] * (n - 1)),
+    "all": ({"misfire": "all"}, lambda n: [("succeeded", None)] * n),
+    "limited": ({"misfire": "all", "max_catchup": 2}, lambda n: [("skipped", "limit")] * (n - 2) + [("succeeded", None)] * 2),
+    "too_late": ({"misfire": "all", "max_lateness": "1ms"}, lambda n: [("skipped", "late")] * n),
+}
+
+
+def test_misfire_policies(servers):
     """The schedule ends with the downtime (a cron second that then lies a minute away), so that every
     row after the start is of a missed due time."""
     server = servers(exec_enabled=True).start()
@@ -122,15 +124,17 @@ def test_misfire_policies(servers, misfire, more, expected_missed):
     start = now + datetime.timedelta(seconds=4 if now.second < 50 else 64 - now.second)
     seconds = ",".join(str(start.second + n) for n in range(4) if start.second + n < 60)
     count = len(seconds.split(","))
-    server.create(name="missed", **shell("true"), overlap="allow", misfire=misfire, misfire_grace="0s",
-                  **more, schedule={"cron": f"{seconds} {start.minute} * * * *"})
+    items = [{"name": name, **shell("true"), "overlap": "allow", "misfire_grace": "0s", **policy,
+              "schedule": {"cron": f"{seconds} {start.minute} * * * *"}} for name, (policy, _) in MISFIRES.items()]
+    assert server.post("/api/v1/actions", {"items": items}).status == 201
     server.stop()
     end = start.replace(microsecond=0) + datetime.timedelta(seconds=count - 1, milliseconds=50)
     wait_for(lambda: datetime.datetime.now(datetime.timezone.utc) > end, "the missed due times to pass")
     server = servers(exec_enabled=True).start()
-    wait_for(lambda: len(server.runs("missed")) >= count, "the rows")
-    wait_for(lambda: not server.runs("missed", state="pending,running"), "the runs")
-    assert states(server.runs("missed")) == expected_missed(count)
+    for name, (_, expected) in MISFIRES.items():
+        wait_for(lambda: len(server.runs(name)) >= count, f"the rows of {name}")
+        wait_for(lambda: not server.runs(name, state="pending,running"), f"the runs of {name}")
+        assert states(server.runs(name)) == expected(count), name
 
 
 # --- overlap ---
