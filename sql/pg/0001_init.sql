@@ -50,7 +50,7 @@ CREATE INDEX action_due ON gathering.action (next_due_at, id) WHERE next_due_at 
 CREATE INDEX action_paused ON gathering.action (id) WHERE is_paused;
 CREATE INDEX action_starts ON gathering.action (name) WHERE runs_on_start;
 
--- What a person wrote, as JSON. A version stays as long as runs need it.
+-- What a person wrote, as JSON. An old version goes when no run that is open or held needs it (forget_definitions).
 CREATE TABLE gathering.definition (
 	action_id uuid NOT NULL REFERENCES gathering.action (id) ON DELETE CASCADE,
 	version   bigint NOT NULL,
@@ -1314,6 +1314,23 @@ BEGIN
 END
 $create$;
 
+-- Old definitions go when no run can need them any more: at a replacement, and in the walk of retain, for what was needed
+-- then. Who makes a run holds the lock of its action's row and takes the current one: a snapshot in which a definition is
+-- an old one shows all its runs, and a run that has ended stays so.
+CREATE FUNCTION gathering.forget_definitions(in_action uuid) RETURNS void LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $forget$
+BEGIN
+	DELETE FROM gathering.definition f WHERE f.action_id = in_action AND f.version = ANY (ARRAY(
+		SELECT d.version FROM gathering.definition d WHERE d.action_id = in_action
+			AND d.version < (SELECT a.definition_version FROM gathering.action a WHERE a.id = in_action)
+			AND NOT EXISTS (SELECT 1 FROM gathering.run r WHERE r.action_id = in_action
+				AND r.state IN ('pending','running') AND r.definition_version = d.version)
+			AND NOT EXISTS (SELECT 1 FROM gathering.run r WHERE r.action_id = in_action
+				AND r.state = 'held' AND r.definition_version = d.version)
+		FOR UPDATE OF d SKIP LOCKED));
+END
+$forget$;
+
 -- The row after the change, or as it is when ret_done is false: then its version is not the expected one (0: any). No
 -- row: no such action. in_again: the answer to an earlier try was lost, so it may have been done by us.
 CREATE FUNCTION gathering.replace(
@@ -1361,12 +1378,7 @@ BEGIN
 	WHERE a.id = in_id RETURNING a.* INTO ret_action;
 	PERFORM gathering.put_care(ARRAY[in_id], in_care, in_hooks);
 	INSERT INTO gathering.definition VALUES (in_id, ret_action.version, in_body::json);
-	-- the old one goes when no run can need it any more
-	DELETE FROM gathering.definition d WHERE d.action_id = in_id AND d.version = old.definition_version
-		AND NOT EXISTS (SELECT 1 FROM gathering.run r WHERE r.action_id = in_id
-			AND r.state IN ('pending','running') AND r.definition_version = d.version)
-		AND NOT EXISTS (SELECT 1 FROM gathering.run r WHERE r.action_id = in_id
-			AND r.state = 'held' AND r.definition_version = d.version);
+	PERFORM gathering.forget_definitions(in_id);
 	DELETE FROM gathering.action_tag t WHERE t.action_id = in_id AND t.tag <> ALL (in_tags);
 	INSERT INTO gathering.action_tag SELECT in_id, t FROM unnest(in_tags) t ON CONFLICT DO NOTHING;
 	ret_done := true;
@@ -1483,6 +1495,7 @@ BEGIN
 		WHERE t.id > in_after ORDER BY t.id LIMIT in_actions
 	LOOP
 		seen := seen + 1;
+		PERFORM gathering.forget_definitions(a.id);
 		SELECT r.id INTO newest FROM gathering.run r WHERE r.action_id = a.id ORDER BY r.id DESC LIMIT 1;
 		IF a.age_ms IS NOT NULL THEN
 			ret_removed := ret_removed + gathering.drop_runs(ARRAY(SELECT r.id FROM gathering.run r

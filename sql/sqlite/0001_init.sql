@@ -32,7 +32,7 @@ CREATE INDEX action_due ON action (next_due_ms) WHERE next_due_ms IS NOT NULL;
 CREATE INDEX action_paused ON action (id) WHERE is_paused = 1;
 CREATE INDEX action_starts ON action (name) WHERE runs_on_start = 1;
 
--- What a person wrote, as JSON. A version stays as long as runs need it.
+-- What a person wrote, as JSON. An old version goes when no run that is open or held needs it.
 CREATE TABLE definition (
 	action_id BLOB NOT NULL REFERENCES action (id) ON DELETE CASCADE,
 	version   INTEGER NOT NULL,

@@ -66,6 +66,7 @@ static void on_orphans_recovered(struct store_req *req)
 		log_info("recovered runs of an instance that is gone",
 			kv_i64("runs", (int64_t)sched->orphans.ret_count));
 		sched->has_pending = true;
+		sched->look_wanted = true; /* one that is over may be what a due time counts from */
 		take_want(sched);
 		sched_turn(sched);
 	}

@@ -279,24 +279,6 @@ static int write_replacement(
 	return statement_run(&st, err) < 0 ? fail_write(&st, req->action, err) : 0;
 }
 
-/* The old definition goes when no run needs it. */
-static int drop_definition(struct conn *conn, const struct id *id, int64_t version, struct err *err)
-{
-	struct statement st = statement_start(conn, QUERY_DEFINITION_USED);
-	int64_t is_used = 1;
-
-	put_id(&st, id);
-	put_i64(&st, version);
-	if (statement_i64(&st, &is_used, err) < 0)
-		return err->code;
-	if (is_used)
-		return 0;
-	st = statement_start(conn, QUERY_DEFINITION_DELETE);
-	put_id(&st, id);
-	put_i64(&st, version);
-	return statement_run(&st, err);
-}
-
 int sqlite_replace_action(void *data, struct store_replace_action *req, int64_t now_ms)
 {
 	struct conn *conn = &((struct sqlite_db *)data)->writer;
@@ -307,7 +289,7 @@ int sqlite_replace_action(void *data, struct store_replace_action *req, int64_t 
 	if (load_row(conn, &req->id, req->expected_version, &row, err) < 0 ||
 		write_replacement(conn, req, now_ms, err) < 0 ||
 		insert_definition(conn, &req->id, row.version + 1, scratch->texts[0], err) < 0 ||
-		drop_definition(conn, &req->id, row.definition_version, err) < 0 ||
+		run_by_id(conn, QUERY_DEFINITIONS_FORGET, &req->id, err) < 0 ||
 		run_by_id(conn, QUERY_TAGS_DELETE, &req->id, err) < 0 ||
 		insert_tags(conn, &req->id, req->action, err) < 0 ||
 		write_subscription(conn, &req->id, req->action, err) < 0 ||

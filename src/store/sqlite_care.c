@@ -358,7 +358,9 @@ static int retain_actions(struct retaining *step, bool *ret_is_end)
 	int status = list_retained(step, &items, &count);
 
 	for (size_t i = 0; i < count && status >= 0; i++) {
-		status = retain_by_age(step, &items[i].id, items[i].age_ms);
+		status = run_by_id(step->conn, QUERY_DEFINITIONS_FORGET, &items[i].id, step->err);
+		if (status >= 0)
+			status = retain_by_age(step, &items[i].id, items[i].age_ms);
 		if (status >= 0 && room_left(step) > 0)
 			status = retain_by_count(step, &items[i].id, items[i].count);
 		if (room_left(step) <= 0) /* this one may have more */

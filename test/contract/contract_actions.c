@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "rig.h"
+#include "store/care.h"
+#include "store/sqlite_priv.h"
 
 /* LIST() gives defaults that a row of a test may replace. */
 #pragma GCC diagnostic ignored "-Woverride-init"
@@ -271,6 +273,60 @@ static void test_runs_keep_the_definition_they_were_claimed_with(void **state)
 	store_take_fini(&take);
 }
 
+/* `expected` there are; memory counts its references. */
+static void assert_definitions(struct rig *rig, int64_t expected)
+{
+	struct store_retain walk = {.actions_max = 10, .limit = 10};
+	static const char sqlite_text[] = "SELECT count(*) FROM definition";
+	int64_t count = expected;
+	char text[32];
+	struct conn conn;
+
+	assert_int_equal(rig_do(rig, retain, &walk), 0);
+	assert_true(walk.ret_is_done);
+	if (rig_is_sqlite()) {
+		assert_int_equal(
+			conn_open(&conn, rig->url + strlen("sqlite:"), CONN_READER, NULL), 0);
+		assert_int_equal(conn_read_i64(&conn, sqlite_text, &count, NULL), 0);
+		conn_close(&conn);
+	} else if (rig_is_pg()) {
+		rig_pg_sql("SELECT count(*) FROM gathering.definition", text, sizeof(text));
+		count = strtoll(text, NULL, 10);
+	}
+	assert_int_equal(count, expected);
+}
+
+static void test_definition_goes_when_no_run_needs_it(void **state)
+{
+	struct rig *rig = *state;
+	struct action *action = rig_create(rig, "a", "\"overlap\": \"allow\"", NO_TIME);
+	struct store_replace_action replace = {
+		.id = action->id, .action = rig_define(rig, "a", "\"overlap\": \"allow\"")};
+	struct run *running, *held;
+
+	replace.action->next_due_ms = NO_TIME;
+	for (int version = 2; version <= 4; version++) {
+		(void)rig_trigger(rig, action);
+		assert_int_equal(rig_do(rig, replace_action, &replace), 0);
+		store_replace_action_fini(&replace);
+	}
+	assert_definitions(rig, 4); /* three wait */
+	assert_int_equal(rig_take(rig, 2, &running), 2);
+	held = rig_newest_run(rig, action, 1u << RUN_RUNNING);
+	assert_int_equal(rig_finish(rig, held, ATTEMPT_INTERRUPTED,
+				 (struct run_follow_up){RUN_HELD, REASON_SHUTDOWN, 0, true}),
+		0);
+	assert_definitions(rig, 4); /* one runs, one is held, one waits */
+	assert_int_equal(rig_succeed(rig, running), 0);
+	assert_definitions(rig, 3);
+	assert_int_equal(rig_take(rig, 1, &running), 1);
+	assert_int_equal(rig_succeed(rig, running), 0);
+	assert_definitions(rig, 2);
+	assert_int_equal(rig_do(rig, replace_action, &replace), 0); /* the last one has no runs */
+	store_replace_action_fini(&replace);
+	assert_definitions(rig, 2);
+}
+
 static void test_pause_sets_flag_cursor_and_version(void **state)
 {
 	struct rig *rig = *state;
@@ -349,6 +405,7 @@ const struct CMUnitTest action_tests[] = {
 	RIG_TEST(test_replace_changes_all_but_the_pause_flag),
 	RIG_TEST(test_replace_errors_change_nothing),
 	RIG_TEST(test_runs_keep_the_definition_they_were_claimed_with),
+	RIG_TEST(test_definition_goes_when_no_run_needs_it),
 	RIG_TEST(test_pause_sets_flag_cursor_and_version),
 	RIG_TEST(test_delete_takes_the_ledger_along),
 };

@@ -148,32 +148,6 @@ static void test_schema_refuses_nonsense(void **state)
 	assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
-static void test_definition_goes_when_no_run_needs_it(void **state)
-{
-	struct rig *rig = *state;
-	struct action *action = rig_create(rig, "a", "", T0);
-	struct store_replace_action replace = {
-		.id = action->id, .action = rig_define(rig, "a", "")};
-	struct conn conn;
-	int64_t count;
-
-	replace.action->next_due_ms = T0;
-	for (int i = 0; i < 3; i++) {
-		assert_int_equal(rig_do(rig, replace_action, &replace), 0);
-		store_replace_action_fini(&replace);
-	}
-	(void)rig_start(rig, rig_get(rig, &action->id), T0); /* needs version 4 */
-	assert_int_equal(rig_do(rig, replace_action, &replace), 0);
-	store_replace_action_fini(&replace);
-	assert_int_equal(conn_open(&conn, path_of(rig), CONN_READER, NULL), 0);
-	assert_int_equal(conn_read_i64(&conn, "SELECT count(*) FROM definition", &count, NULL), 0);
-	assert_int_equal(count, 2);
-	assert_int_equal(
-		conn_read_i64(&conn, "SELECT min(version) FROM definition", &count, NULL), 0);
-	assert_int_equal(count, 4);
-	conn_close(&conn);
-}
-
 /* Enough to be worth a checkpoint. The timer does not hold the loop, so it is turned by hand. */
 static void test_log_is_copied_back_when_idle(void **state)
 {
@@ -687,7 +661,6 @@ int main(void)
 		RIG_TEST(test_writing_a_run_builds_no_table_on_the_way),
 		RIG_TEST(test_schema_lists_the_states_and_triggers_of_the_model),
 		RIG_TEST(test_schema_refuses_nonsense),
-		RIG_TEST(test_definition_goes_when_no_run_needs_it),
 		RIG_TEST(test_log_is_copied_back_when_idle),
 		RIG_TEST(test_unreadable_definition_fails_its_run_alone),
 		RIG_TEST(test_unreadable_definition_is_left_out_of_a_look),
