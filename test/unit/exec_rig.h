@@ -216,16 +216,24 @@ static inline void job_assert(
 	assert_int_equal(job->result.exit_code, exit_code);
 }
 
-/* A zombie is dead: whoever is its parent by now may not have collected it yet. */
-static inline bool is_alive(pid_t pid)
+/* Of /proc: 'R', 'S', 'T' (stopped), 'Z' ...; 'X': there is none. */
+static inline char state_of(pid_t pid)
 {
 	auto_free char *path = xasprintf("/proc/%d/stat", (int)pid);
 	FILE *file = fopen(path, "re");
-	char state = 'Z';
+	char state = 'X';
 
 	if (file == NULL)
-		return false;
+		return state;
 	(void)fscanf(file, "%*d (%*[^)]) %c", &state);
 	(void)fclose(file);
+	return state;
+}
+
+/* A zombie is dead: whoever is its parent by now may not have collected it yet. */
+static inline bool is_alive(pid_t pid)
+{
+	char state = state_of(pid);
+
 	return state != 'Z' && state != 'X';
 }

@@ -59,6 +59,17 @@ static void wait_until_dead(pid_t pid)
 	}
 }
 
+static void wait_until_stopped(pid_t pid)
+{
+	int64_t until = clock_mono_ms() + RIG_PATIENCE_MS;
+
+	while (state_of(pid) != 'T') {
+		if (clock_mono_ms() > until)
+			fail_msg("process %d does not stop", (int)pid);
+		(void)usleep(1000);
+	}
+}
+
 static pid_t read_pid(const char *text)
 {
 	auto_free char *line = xstrndup(text, strcspn(text, "\n"));
@@ -646,18 +657,20 @@ static void test_term_ignored_is_followed_by_kill(void **state)
 
 static void test_a_stopped_program_is_ended_too(void **state)
 {
+	auto_free char *file = in_folder("stopped");
+	auto_free char *text = xasprintf("echo $$ >%s; kill -STOP $$", file);
 	struct rig rig;
 	struct job job;
 
 	rig_init(&rig);
 	rig.opts.term_grace_ms = RIG_PATIENCE_MS;
 	rig_open(&rig);
-	job_shell(&job, ARGV("echo stopping; kill -STOP $$"));
+	job_shell(&job, ARGV(text));
 	job_start(&rig, &job);
-	job_wait_for_output(&rig, &job, "stopping\n");
+	wait_until_stopped(wait_for_pid_file(file));
 	assert_true(exec_end(rig.exec, &job.run.id, ATTEMPT_CANCELLED));
 	rig_wait(&rig, &job.is_done);
-	assert_int_equal(job.result.outcome, ATTEMPT_CANCELLED);
+	job_assert(&job, ATTEMPT_CANCELLED, 143, "cancelled; it ended upon TERM");
 	job_fini(&job);
 	rig_close(&rig);
 }
@@ -944,7 +957,7 @@ static int make_folder(void **state)
 static int remove_folder(void **state)
 {
 	static const char *const names[] = {
-		"plain", "bare", "lost", "tool", "escaped", "first", "second"};
+		"plain", "bare", "lost", "tool", "stopped", "escaped", "first", "second"};
 
 	for (size_t i = 0; i < COUNT_OF(names); i++) {
 		auto_free char *path = in_folder(names[i]);
