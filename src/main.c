@@ -17,7 +17,7 @@
  *     life/          walks that table: start forward, drain and stop backward
  *     http/          requests in, answers out (libmicrohttpd behind a strict gate)
  *     api/           routes.def: what a request means; health
- *     store/         every durable fact; PostgreSQL, SQLite or memory behind one asynchronous contract
+ *     store/         every durable fact: PostgreSQL, SQLite or memory behind one contract
  *     sched/         look, wake, claim, start, record
  *     exec/          one attempt: a webhook, a program, a statement
  *   vault/           secrets at rest: sealed and opened with the key of this server

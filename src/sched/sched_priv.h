@@ -170,6 +170,8 @@ void sched_arm_poll(struct sched *sched);
 /* Puts `action` into the window if it belongs and fits there, else takes it out. */
 void sched_put(struct sched *sched, struct action *action, int64_t due_ms);
 
+/* --- drain.c --- */
+
 /* Reports the steps of a drain that have been reached. */
 void drain_check(struct sched *sched);
 
