@@ -12,6 +12,7 @@
  *   webhook_follow.c  redirects                 accounts.c         looked up beside the loop
  *   webhook_sign.c    signature, traceparent
  *   webhook_hosts.c   places at each host
+ *   webhook_result.c  what became of it
  *   capture.c         bounded output            keeper.c           ends programs when we are killed
  *   redact.c          secrets taken out of it   noop.c             nothing at all
  *   query.c           one sql attempt               databases.c      where to, over which pool

@@ -70,3 +70,16 @@ struct webhook {
 #define URL_TEXT_SIZE 300
 const char *webhook_url_text(
 	const struct webhook *hook, CURLUPart part, char ret_text[static URL_TEXT_SIZE]);
+
+/* --- webhook_result.c --- */
+
+/* Of the answer so far; 0: there is none yet. */
+int webhook_status(const struct webhook *hook);
+/* The result gets that status, and Retry-After; what an earlier one said stands while it is 0. */
+void webhook_keep_status(struct webhook *hook);
+/* An answer has come, whole. */
+void webhook_judge_answer(struct webhook *hook);
+/* None has, or not all of it. */
+void webhook_set_transfer_error(struct webhook *hook, CURLcode code);
+/* What it was doing, for "timed out after 5s while ...". */
+void webhook_set_ending_error(struct webhook *hook, const char *ending);
