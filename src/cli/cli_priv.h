@@ -111,6 +111,8 @@ int cli_flag_choice(const struct cli *cli, const char *name, int preset);
  * many. NULL: none. */
 const struct command *command_find(char *const *words, size_t count, size_t *ret_used);
 
+/* --- nearest.c --- */
+
 /* The candidate that `word` was probably meant to be, or NULL when none is near. `get` gives the
  * i-th candidate, NULL at the end. */
 const char *nearest_word(

@@ -278,6 +278,8 @@ enum action_kind pg_read_kind(struct pg_row *row);
 void pg_read_ids(struct pg_row *row, struct id **ids, size_t *count);
 /* Two arrays: three numbers, three names each, as gathering.put_care has it (pg_care.c). */
 void pg_put_cares(struct pg_params *params, struct action *const *actions, size_t count);
+/* What limits their schedules by what their runs do (pg_create.c). */
+void pg_put_paces(struct pg_params *params, struct action *const *actions, size_t count);
 /* "failed" or NULL for -1. */
 void pg_put_name(struct pg_params *params, const char *const names[], int index);
 /* A literal array of the kinds' names, in the order of the enum. */
