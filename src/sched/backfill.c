@@ -19,17 +19,18 @@
 #include "base/metric.h"
 #include "store/backfill.h"
 
-#define PERIOD_MS     5000 /* while there is one: its action may be resumed, a blackout end */
-#define WAITING_MS    500  /* the same for a run that has ended elsewhere */
-#define ROUND_MS      100  /* a high rate makes several runs in a round */
-#define DUES_MAX      500  /* looked at in one transaction */
-#define BACKFILLS_MAX 1000
+#define PERIOD_MS  5000 /* while there is one: its action may be resumed, a blackout end */
+#define WAITING_MS 500  /* the same for a run that has ended elsewhere */
+#define ROUND_MS   100  /* a high rate makes several runs in a round */
+#define DUES_MAX   500  /* looked at in one transaction */
+#define PAGE_MAX   100  /* backfills listed at a time */
 
 struct backfills {
 	struct sched *sched;
 	struct sched_duty duty;
-	struct store_list_backfills list;
-	size_t next; /* of the list */
+	struct store_list_backfills list; /* a page of a round */
+	size_t next;                      /* of the list */
+	int64_t listed;                   /* in this round */
 	struct store_advance_backfill advance;
 	int64_t dues[DUES_MAX];
 	int64_t again_ms; /* until the next round; NO_TIME: nobody needs one */
@@ -46,8 +47,9 @@ static void want_in(struct backfills *all, int64_t in_ms)
 
 static void end_round(struct backfills *all)
 {
-	want_in(all,
-		all->list.ret_count > 0 || all->has_failed ? PERIOD_MS : duty_rest_ms(all->sched));
+	want_in(all, all->listed > 0 || all->has_failed ? PERIOD_MS : duty_rest_ms(all->sched));
+	if (!all->has_failed && !all->list.ret_has_more)
+		metrics.backfills_running = all->listed;
 	store_list_backfills_fini(&all->list);
 	sched_duty_done(&all->duty, all->again_ms);
 }
@@ -163,12 +165,19 @@ static bool try_advance(struct backfills *all, const struct backfill *backfill)
 	return true;
 }
 
+static void list_before(struct backfills *all, struct id before_id);
+
 static void step(struct backfills *all)
 {
-	while (all->next < all->list.ret_count && !all->sched->is_paused)
-		if (try_advance(all, &all->list.ret_backfills[all->next++]))
+	struct store_list_backfills *list = &all->list;
+
+	while (all->next < list->ret_count && !all->sched->is_paused)
+		if (try_advance(all, &list->ret_backfills[all->next++]))
 			return;
-	end_round(all);
+	if (list->ret_has_more && !all->sched->is_paused)
+		list_before(all, list->ret_backfills[list->ret_count - 1].id);
+	else
+		end_round(all);
 }
 
 static void on_listed(struct store_req *req)
@@ -178,9 +187,18 @@ static void on_listed(struct store_req *req)
 	all->has_failed = req->err.code != 0;
 	if (all->has_failed)
 		log_warn("backfills cannot be listed now", kv_str("error", req->err.text));
-	else
-		metrics.backfills_running = (int64_t)all->list.ret_count;
+	all->listed += (int64_t)all->list.ret_count;
 	step(all);
+}
+
+/* The next page, newest first; zero: the first one. */
+static void list_before(struct backfills *all, struct id before_id)
+{
+	store_list_backfills_fini(&all->list);
+	all->next = 0;
+	all->list = (struct store_list_backfills){
+		.req.data = all, .only_running = true, .before_id = before_id, .limit = PAGE_MAX};
+	store_list_backfills(all->sched->opts.store, &all->list, on_listed);
 }
 
 static void work(struct sched_duty *duty)
@@ -188,10 +206,8 @@ static void work(struct sched_duty *duty)
 	struct backfills *all = duty->data;
 
 	all->again_ms = NO_TIME;
-	all->next = 0;
-	all->list = (struct store_list_backfills){
-		.req.data = all, .only_running = true, .limit = BACKFILLS_MAX};
-	store_list_backfills(all->sched->opts.store, &all->list, on_listed);
+	all->listed = 0;
+	list_before(all, (struct id){0});
 }
 
 struct backfills *backfills_create(struct sched *sched)

@@ -101,6 +101,19 @@ def test_what_has_run_is_run_again_only_when_told(servers):
     server.stop()
 
 
+def test_the_oldest_of_more_backfills_than_are_listed_at_once_goes_on(servers):
+    server = servers().start()
+    hour = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-01T01:00:00Z"}
+    backfills = []
+    for n in range(101):
+        server.create(name=f"past{n}", **NOOP)
+        assert server.post(f"/api/v1/actions/past{n}/pause").status == 200
+        backfills.append(begin(server, f"past{n}", **hour, **FAST))
+    assert server.post("/api/v1/actions/past0/resume").status == 200
+    assert wait_over(lambda: server, backfills[0])["made"] == 6
+    server.stop()
+
+
 def test_cancel_ends_what_waits_and_what_runs(servers):
     server = servers(exec_enabled=True).start()
     server.create(name="past", overlap="queue", schedule=NOOP["schedule"], **shell("exec sleep 600", timeout="1h"))
