@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a person does to runs (pause, resume, retry), limits on what runs and waits, and who goes first."""
+import itertools
 import threading
 import time
+
+import pytest
 
 from calls import ERROR
 from harness import has_ended, shell, wait_for, wait_lines
@@ -79,6 +82,20 @@ def test_limits_hold_for_all_instances_together(gang):  # noqa: F811
     stop.set()
     watcher.join()
     assert 1 <= most["one"] <= 2 and most["two"] == 1, most
+
+
+@pytest.mark.parametrize("limits, most", [("kind.exec=2, all=4", 2), ("kind.exec=4, all=3", 3)])
+def test_no_more_run_at_a_time_than_kind_and_all_allow(servers, tmp_path, limits, most):
+    """Counted by the programs: what they append has an order, and a place is free only behind their end."""
+    server = servers(exec_enabled=True, limits=limits).start()
+    for name in ("one", "two"):
+        server.create(name=name, **shell(f"echo 1 >> {tmp_path}/log; sleep 0.5; echo -1 >> {tmp_path}/log"), overlap="allow")
+    for _ in range(4):
+        for name in ("one", "two"):
+            server.post(f"/api/v1/actions/{name}/run")
+    wait_for(lambda: len(server.runs(state="succeeded")) == 8, "all have run")
+    steps = [int(line) for line in (tmp_path / "log").read_text().split()]
+    assert len(steps) == 16 and max(itertools.accumulate(steps)) <= most, steps
 
 
 def test_what_waits_for_a_slot_starts_when_all_are_free_again(servers):
