@@ -102,6 +102,12 @@ void webhook_set_transfer_error(struct webhook *hook, CURLcode code)
 		attempt_set_error(
 			attempt, "%s closed the connection without an answer", hook->peer);
 		return;
+	case CURLE_UNSUPPORTED_PROTOCOL: /* so libcurl calls HTTP/0.9: bytes without a head */
+	case CURLE_WEIRD_SERVER_REPLY:
+		attempt_set_error(attempt,
+			"%s answers with something that is not HTTP; is the port right?",
+			hook->peer);
+		return;
 	case CURLE_FILESIZE_EXCEEDED:
 		hook->excess = "body is longer than 16 MiB";
 		break;

@@ -11,7 +11,7 @@
  *   /hang            no answer                       /hang-head     half a head
  *   /hang-body       a head, 10 bytes of 100         /short         the same, and the end
  *   /reset           RST                             /close         the end without an answer
- *   /flood           headers without end */
+ *   /flood           headers without end           /ssh           what is not HTTP */
 #pragma once
 
 #include <arpa/inet.h>
@@ -210,6 +210,8 @@ static inline bool target_serve(int fd, const char *path, const char *request)
 		(void)target_sendf(fd, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n0123456789");
 	if (strcmp(path, "/flood") == 0)
 		return target_flood(fd);
+	if (strcmp(path, "/ssh") == 0)
+		(void)target_sendf(fd, "SSH-2.0-Somebody\r\n");
 	if (strcmp(path, "/reset") == 0)
 		return target_reset(fd);
 	return false;

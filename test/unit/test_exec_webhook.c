@@ -179,6 +179,8 @@ static void test_broken_answers(void **state)
 		{"/close", ATTEMPT_FAILED, 0, "@ closed the connection without an answer"},
 		{"/reset", ATTEMPT_FAILED, 0,
 			"request to @ failed: Recv failure: Connection reset by peer"},
+		{"/ssh", ATTEMPT_FAILED, 0,
+			"@ answers with something that is not HTTP; is the port right?"},
 		{"/short", ATTEMPT_FAILED, 200,
 			"request to @ failed: transfer closed with 90 bytes remaining to read"},
 		{"/big/104857600", ATTEMPT_FAILED, 200,
