@@ -2,6 +2,7 @@
  *
  * The templates of a target: which of its texts may be some, what must be known about them before a
  * run comes, which secrets they name, and the target with everything put in. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -162,16 +163,19 @@ static int render(enum template_form form, char **text, const char *member,
 }
 
 /* The array becomes a copy; names stay the action's, as do values without a template. */
-static int render_pairs(enum template_form form, struct name_value **pairs, size_t count,
-	const struct template_values *values, struct err *err)
+static int render_pairs(enum template_form form, const char *what, struct name_value **pairs,
+	size_t count, const struct template_values *values, struct err *err)
 {
+	char member[ACTION_ENV_NAME_MAX + 16];
 	int code = 0;
 
 	if (count == 0)
 		return 0;
 	*pairs = (struct name_value *)(void *)xmemdup(*pairs, count * sizeof(**pairs));
-	for (size_t i = 0; i < count && code == 0; i++)
-		code = render(form, &(*pairs)[i].value, (*pairs)[i].name, values, err);
+	for (size_t i = 0; i < count && code == 0; i++) {
+		(void)snprintf(member, sizeof(member), "%s %s", what, (*pairs)[i].name);
+		code = render(form, &(*pairs)[i].value, member, values, err);
+	}
 	return code;
 }
 
@@ -190,9 +194,10 @@ static int render_all(const struct action *action, const struct template_values 
 		code = render(TEMPLATE_TEXT, &exec->stdin_text, "stdin", values, err);
 	if (code == 0)
 		code = render_pairs(
-			TEMPLATE_HEADER, &http->headers, http->header_count, values, err);
+			TEMPLATE_HEADER, "header", &http->headers, http->header_count, values, err);
 	if (code == 0)
-		code = render_pairs(TEMPLATE_TEXT, &exec->env, exec->env_count, values, err);
+		code = render_pairs(
+			TEMPLATE_TEXT, "variable", &exec->env, exec->env_count, values, err);
 	if (code == 0)
 		*ret_target = target;
 	else

@@ -82,7 +82,8 @@ def test_a_replaced_secret_counts_from_the_next_attempt_on_and_a_deleted_one_fai
     assert "TOKEN" in vault.cli("secret", "list").stdout
     vault.cli("secret", "delete", "TOKEN")
     run = again(vault, "call")
-    assert run["state"] == "failed" and "gathering secret set TOKEN" in run["error"]
+    assert run["state"] == "failed"
+    assert run["error"] == "header X-Token: there is no secret 'TOKEN'; store it with: gathering secret set TOKEN"
     assert len(target.requests) == 2
     vault.cli("secret", "delete", "TOKEN", expect=3)
 
