@@ -34,23 +34,15 @@ static json_t *warnings_on(const struct action *action, unsigned missing_hooks)
 	return warnings;
 }
 
-static void put_time(json_t *json, const char *member, int64_t at_ms)
-{
-	char text[RFC3339_TEXT_SIZE];
-
-	json_object_set_new(json, member,
-		at_ms == NO_TIME ? json_null() : json_string(format_rfc3339(at_ms, text)));
-}
-
 static json_t *action_shown(const struct action *action, const struct action_care *care)
 {
 	json_t *json = action_to_json(action);
 	json_t *warnings = warnings_on(action, care ? care->missing_hooks : 0);
 
 	if (care) {
-		put_time(json, "failing_since", care->care.failing_since_ms);
-		put_time(json, "late_since", care->care.late_since_ms);
-		put_time(json, "deadline", care->care.deadline_ms);
+		json_object_set_new(json, "failing_since", json_time(care->care.failing_since_ms));
+		json_object_set_new(json, "late_since", json_time(care->care.late_since_ms));
+		json_object_set_new(json, "deadline", json_time(care->care.deadline_ms));
 	}
 	if (json_array_size(warnings) > 0)
 		json_object_set(json, "warnings", warnings);

@@ -330,6 +330,9 @@ int action_from_text(const char *text, size_t len, struct action **ret_action, s
 int schedule_from_json(const json_t *json, const char *pointer, const char *name,
 	struct schedule **ret_schedule, struct faults *faults);
 
+/* As RFC 3339 in UTC; NO_TIME gives null. New reference. */
+json_t *json_time(int64_t at_ms);
+
 /* A due time as previews show it. New reference. */
 json_t *due_to_json(const struct due *due);
 

@@ -105,5 +105,4 @@ member_check_fn check_name, check_tag, check_method, check_url, check_header_nam
 json_t *json_new_object(void);
 void json_put(json_t *object, const char *name, json_t *value_take);
 json_t *json_text(const char *text);  /* ill-formed UTF-8 is replaced; NULL gives null */
-json_t *json_time(int64_t at_ms);     /* NO_TIME gives null */
 json_t *json_id(const struct id *id); /* zero gives null */

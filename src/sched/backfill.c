@@ -87,15 +87,10 @@ static void find_dues(
 	all->advance.next_cursor_ms = at_ms != NO_TIME && at_ms < backfill->to_ms ? at_ms : NO_TIME;
 }
 
-static int64_t count_open(const struct backfill *backfill)
-{
-	return backfill->runs[RUN_PENDING] + backfill->runs[RUN_RUNNING] + backfill->runs[RUN_HELD];
-}
-
 /* How many runs may be made now; asks for the round in which there may be more. */
 static size_t allowance(struct backfills *all, const struct backfill *backfill, int64_t now_ms)
 {
-	int64_t by_rate = 0, room = backfill->max_open - count_open(backfill);
+	int64_t by_rate = 0, room = backfill->max_open - backfill_open_runs(backfill);
 
 	if (now_ms >= backfill->next_at_ms)
 		by_rate = 1 + (now_ms - backfill->next_at_ms) / backfill->interval_ms;
@@ -142,9 +137,10 @@ static bool try_advance(struct backfills *all, const struct backfill *backfill)
 	bool is_last = backfill->cursor_ms == NO_TIME;
 	struct schedule *schedule;
 
-	if (is_last && count_open(backfill) > 0)
+	if (is_last && backfill_open_runs(backfill) > 0)
 		want_in(all, WAITING_MS);
-	if (backfill->is_action_paused || (is_last ? count_open(backfill) > 0 : max_new == 0))
+	if (backfill->is_action_paused ||
+		(is_last ? backfill_open_runs(backfill) > 0 : max_new == 0))
 		return false;
 	all->advance = (struct store_advance_backfill){.req.data = all,
 		.id = backfill->id,

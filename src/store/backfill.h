@@ -60,6 +60,8 @@ struct backfill {
 	bool is_action_paused;         /* then nothing is made */
 };
 void backfill_fini(struct backfill *backfill);
+/* Its runs that are pending, running or held. */
+int64_t backfill_open_runs(const struct backfill *backfill);
 
 /* Begins one; id, number and times are given by the store. ERR_NOT_FOUND: no such action;
  * ERR_CONFLICT: another one of the action is not over. */

@@ -264,8 +264,7 @@ static int advance(struct sqlite_db *db, struct store_advance_backfill *req, str
 	if (make_runs(&claiming, req, row, &cursor_ms) < 0 ||
 		count_runs(&db->writer, row, &req->req.err) < 0)
 		return req->req.err.code;
-	req->ret_is_done = cursor_ms == NO_TIME && row->runs[RUN_PENDING] == 0 &&
-			   row->runs[RUN_RUNNING] == 0 && row->runs[RUN_HELD] == 0;
+	req->ret_is_done = cursor_ms == NO_TIME && backfill_open_runs(row) == 0;
 	return move(&db->writer, req, cursor_ms, now_ms);
 }
 

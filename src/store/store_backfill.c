@@ -46,6 +46,11 @@ void backfill_fini(struct backfill *backfill)
 	free(take_ptr(backfill->schedule));
 }
 
+int64_t backfill_open_runs(const struct backfill *backfill)
+{
+	return backfill->runs[RUN_PENDING] + backfill->runs[RUN_RUNNING] + backfill->runs[RUN_HELD];
+}
+
 void backfill_copy(struct backfill *to, const struct backfill *from)
 {
 	*to = *from;
