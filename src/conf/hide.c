@@ -9,11 +9,25 @@
 #define HIDDEN   "***"
 #define PASSWORD "password="
 
+/* Behind "://": the '@' before which a secret stands. A '/' or '?' in a password ends the authority
+ * too early; whoever forgot to write %2F must not find it in a log. That may hide more than a
+ * secret, but not the host and port of a URL whose parameters have an '@'. */
+static const char *end_of_secret(const char *text)
+{
+	size_t len = strcspn(text, "/? \t\n"), word_len = strcspn(text, " \t\n");
+	const char *at = memrchr(text, '@', len), *port = memchr(text, ':', len);
+
+	if (at)
+		return at;
+	if (!port || port[1 + strspn(port + 1, "0123456789")] == '/')
+		word_len = strcspn(text, "? \t\n");
+	return memrchr(text, '@', word_len);
+}
+
 /* "//user:secret@host"; returns where to go on, which is behind the secret if there is one. */
 static const char *hide_in_authority(const char *text, struct buf *out)
 {
-	size_t len = strcspn(text, "/? \t\n");
-	const char *at = memrchr(text, '@', len);
+	const char *at = end_of_secret(text);
 	const char *colon = at ? memchr(text, ':', (size_t)(at - text)) : NULL;
 
 	if (!colon)

@@ -450,6 +450,34 @@ static void test_effective_names_value_and_source(void **state)
 	buf_fini(&out);
 }
 
+/* They are refused, but not before a person has asked what is set. */
+static void test_passwords_that_should_have_been_escaped_are_shown_to_nobody(void **state)
+{
+	static const char *const rows[][2] = {
+		{"a=postgresql://u:hun/ter@h/d", "a=postgresql://u:***@h/d"},
+		{"a=postgresql://u:12/hunter@h:5/d", "a=postgresql://u:***@h:5/d"},
+		{"a=postgresql://u:hun?ter@h", "a=postgresql://u:***@h"},
+		{"a=postgresql://u/x:hunter@h/d", "a=postgresql://u/x:***@h/d"},
+		{"a=postgresql://h:5432/d?user=u@x", "a=postgresql://h:5432/d?user=u@x"},
+		{"a=postgresql://h/d?user=u:v@x b=postgresql://h",
+			"a=postgresql://h/d?user=u:v@x b=postgresql://h"},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		auto_free char *line = xasprintf("sql_databases %s flag", rows[i][1]);
+		struct conf conf;
+		struct err err;
+		struct buf out;
+
+		assert_int_equal(LOAD(&conf, &err, "--sql-databases", rows[i][0]), 0);
+		buf_init(&out, 1 << 16);
+		conf_write_effective(&conf, &out);
+		assert_line(&out, "sql_databases", line);
+		conf_fini(&conf);
+		buf_fini(&out);
+	}
+}
+
 static void test_passwords_are_shown_to_nobody(void **state)
 {
 	static const char *const given[] = {
@@ -563,6 +591,7 @@ int main(void)
 		TEST(test_contradictions_are_refused),
 		TEST(test_effective_names_value_and_source),
 		TEST(test_passwords_are_shown_to_nobody),
+		TEST(test_passwords_that_should_have_been_escaped_are_shown_to_nobody),
 		TEST(test_effective_values_can_be_given_back),
 		TEST(test_help_and_markdown_have_every_option),
 	};
