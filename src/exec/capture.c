@@ -217,12 +217,15 @@ static size_t mark_distance(const struct mark *mark, size_t len)
 	return mark->head > share ? mark->head - share : share - mark->head;
 }
 
-/* False: nothing is missing. */
+/* False: nothing is missing. A mark that is as long as what it stands for is text like any other,
+ * for nothing else tells it from one that the program wrote: every byte keeps its place. */
 static bool find_mark(const char *text, size_t len, int64_t total, struct mark *ret_mark)
 {
 	size_t begin_len = strlen(MARK_BEGIN);
 	bool is_found = false;
 
+	if (total == (int64_t)len)
+		return false;
 	for (const char *at = text, *end = text + len;
 		at < end && (at = memmem(at, (size_t)(end - at), MARK_BEGIN, begin_len)) != NULL;
 		at++) {
