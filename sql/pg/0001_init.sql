@@ -99,6 +99,7 @@ CREATE TABLE gathering.care (
 	late_since    timestamptz(3)
 ) WITH (fillfactor = 80);
 CREATE INDEX care_deadline ON gathering.care (deadline) WHERE deadline IS NOT NULL;
+CREATE INDEX care_late ON gathering.care (expect_ms) WHERE late_since IS NOT NULL;
 CREATE INDEX care_watched ON gathering.care (action_id)
 	WHERE expect_ms IS NOT NULL OR on_failure IS NOT NULL OR on_recovery IS NOT NULL OR failing_since IS NOT NULL;
 
@@ -1057,7 +1058,7 @@ $sequels$;
 
 -- Actions of which no run has succeeded in time: each is noted and told once. ret_next: the next deadline.
 CREATE FUNCTION gathering.lapse(in_limit integer, OUT ret_clock timestamptz, OUT ret_count bigint, OUT ret_next timestamptz,
-	OUT ret_cancel uuid[])
+	OUT ret_renew_ms bigint, OUT ret_cancel uuid[])
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $lapse$
 DECLARE
 	lapsed uuid[];
@@ -1085,6 +1086,7 @@ BEGIN
 		END LOOP;
 	END IF;
 	SELECT min(c.deadline) INTO ret_next FROM gathering.care c WHERE c.deadline IS NOT NULL;
+	SELECT min(c.expect_ms) INTO ret_renew_ms FROM gathering.care c WHERE c.late_since IS NOT NULL;
 END
 $lapse$;
 

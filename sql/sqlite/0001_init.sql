@@ -77,6 +77,7 @@ CREATE TABLE care (
 	late_since_ms    INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX care_deadline ON care (deadline_ms) WHERE deadline_ms IS NOT NULL;
+CREATE INDEX care_late ON care (expect_ms) WHERE late_since_ms IS NOT NULL;
 
 -- Deleted actions whose ledger is still to be removed, batch by batch (retain). Nobody sees those runs any more.
 CREATE TABLE removed (

@@ -67,10 +67,15 @@ static void retain_work(struct sched_duty *duty)
 
 /* --- deadlines --- */
 
+/* A success of one that is late gives it a new deadline, and that is nothing we would hear of. */
 static int64_t next_look_ms(const struct sched *sched, const struct store_lapse *lapse)
 {
-	int64_t rest_ms = duty_rest_ms(sched), wait_ms;
+	int64_t rest_ms = duty_rest_ms(sched), renew_ms = lapse->ret_renew_ms, wait_ms;
 
+	if (renew_ms != NO_TIME && renew_ms < LAPSE_AGAIN_MS)
+		renew_ms = LAPSE_AGAIN_MS;
+	if (renew_ms != NO_TIME && renew_ms < rest_ms)
+		rest_ms = renew_ms;
 	if (lapse->ret_next_ms == NO_TIME)
 		return rest_ms;
 	wait_ms = lapse->ret_next_ms - lapse->ret_now_ms;

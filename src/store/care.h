@@ -41,6 +41,9 @@ struct store_lapse {
 	int64_t ret_now_ms;
 	int64_t ret_count;
 	int64_t ret_next_ms;   /* the next deadline; NO_TIME: there is none */
+	int64_t ret_renew_ms;  /* the shortest expectation of those that are late now: once one has
+				  succeeded its next deadline is not before that much from now.
+				  NO_TIME: none is late */
 	struct id *ret_cancel; /* overlap=cancel_running: runs to end now */
 	size_t ret_cancel_count;
 };

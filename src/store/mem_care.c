@@ -96,7 +96,7 @@ int mem_lapse(void *db, struct store_lapse *req, int64_t now_ms)
 	const struct sorted *all = &mem->rows->actions_by_id;
 
 	req->ret_now_ms = now_ms;
-	req->ret_next_ms = NO_TIME;
+	req->ret_next_ms = req->ret_renew_ms = NO_TIME;
 	for (size_t i = 0; i < all->count; i++) {
 		struct mem_action *row = all->items[i];
 		int64_t deadline_ms = row->care.deadline_ms;
@@ -107,6 +107,14 @@ int mem_lapse(void *db, struct store_lapse *req, int64_t now_ms)
 			tell_late(mem, row, req, now_ms);
 		else if (req->ret_next_ms == NO_TIME || deadline_ms < req->ret_next_ms)
 			req->ret_next_ms = deadline_ms;
+	}
+	for (size_t i = 0; i < all->count; i++) {
+		const struct mem_action *row = all->items[i];
+		int64_t expect_ms = row->action->expect_success_ms;
+
+		if (row->care.late_since_ms != NO_TIME &&
+			(req->ret_renew_ms == NO_TIME || expect_ms < req->ret_renew_ms))
+			req->ret_renew_ms = expect_ms;
 	}
 	return 0;
 }

@@ -86,7 +86,7 @@ int pg_retain(void *db, struct store_retain *req, int64_t now_ms)
 /* --- lapse --- */
 
 static const struct pg_statement lapse_statement = {.name = "lapse",
-	.text = "SELECT ret_clock, ret_count, ret_next, ret_cancel"
+	.text = "SELECT ret_clock, ret_count, ret_next, coalesce(ret_renew_ms, -1), ret_cancel"
 		" FROM gathering.lapse($1::integer)"};
 
 static struct store_lapse *lapse_of(const struct pg_call *call)
@@ -103,11 +103,14 @@ static int read_lapse(struct pg_call *call)
 {
 	struct store_lapse *req = lapse_of(call);
 	struct pg_row row = pg_rows(&call->queries[0]);
+	int64_t renew_ms;
 
 	must(pg_row_next(&row));
 	req->ret_now_ms = pg_read_time(&row);
 	req->ret_count = pg_read_i64(&row);
 	req->ret_next_ms = pg_read_time(&row);
+	renew_ms = pg_read_i64(&row);
+	req->ret_renew_ms = renew_ms < 0 ? NO_TIME : renew_ms;
 	pg_read_ids(&row, &req->ret_cancel, &req->ret_cancel_count);
 	if (req->ret_count > 0)
 		pg_tell_pending(call->pg);
@@ -129,21 +132,19 @@ int pg_lapse(void *db, struct store_lapse *req, int64_t now_ms)
 	"c." hook " IS NOT NULL AND NOT EXISTS (SELECT 1 FROM gathering.action a"                  \
 	" WHERE a.name = c." hook ")"
 
-static const struct pg_statement
-	cares_statement =
-		{.name = "cares",
-			.text = "SELECT g.n, c.failing_since, c.deadline, "
-				"c.late_since, " IS_MISSING("on_failure") ", " IS_MISSING(
-					"on_recovery") ", " IS_MISSING("on_late") " FROM "
-										  "unnest($1::uuid["
-										  "]) WITH "
-										  "ORDINALITY "
-										  "g(id, n)"
-										  " JOIN "
-										  "gathering.care "
-										  "c ON "
-										  "c.action_id = "
-										  "g.id"};
+static const struct pg_statement cares_statement = {.name = "cares",
+	.text = "SELECT g.n, c.failing_since, c.deadline, "
+		"c.late_since, " IS_MISSING("on_failure") ", " IS_MISSING(
+			"on_recovery") ", " IS_MISSING("on_late") " FROM "
+								  "unnest($1::uuid["
+								  "]) WITH "
+								  "ORDINALITY "
+								  "g(id, n)"
+								  " JOIN "
+								  "gathering.care "
+								  "c ON "
+								  "c.action_id = "
+								  "g.id"};
 
 static struct store_get_cares *cares_of(const struct pg_call *call)
 {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/prove.h"
 #include "store/sqlite_priv.h"
 
 /* --- the row --- */
@@ -170,7 +171,8 @@ static int tell_late(struct sqlite_db *db, struct store_lapse *req, struct care_
 		.depth = 1,
 	};
 
-	row->care.deadline_ms = NO_TIME;
+	if (!RULE_IS_OFF(LATE_ONCE))
+		row->care.deadline_ms = NO_TIME;
 	row->care.late_since_ms = req->ret_now_ms;
 	if (care_save(&db->writer, row, &req->req.err) < 0)
 		return req->req.err.code;
@@ -198,7 +200,7 @@ int sqlite_lapse(void *data, struct store_lapse *req, int64_t now_ms)
 	int status;
 
 	req->ret_now_ms = now_ms;
-	req->ret_next_ms = NO_TIME;
+	req->ret_next_ms = req->ret_renew_ms = NO_TIME;
 	put_i64(&st, now_ms);
 	put_i64(&st, req->limit);
 	status = list_ids(&st, &ids, &count, &req->req.err);
@@ -208,7 +210,10 @@ int sqlite_lapse(void *data, struct store_lapse *req, int64_t now_ms)
 	if (status < 0)
 		return status;
 	st = statement_start(&db->writer, QUERY_CARE_NEXT);
-	return statement_i64(&st, &req->ret_next_ms, &req->req.err);
+	if (statement_i64(&st, &req->ret_next_ms, &req->req.err) < 0)
+		return req->req.err.code;
+	st = statement_start(&db->writer, QUERY_CARE_RENEW);
+	return statement_i64(&st, &req->ret_renew_ms, &req->req.err);
 }
 
 /* --- retain --- */
@@ -318,7 +323,7 @@ static int retain_by_count(struct retaining *step, const struct id *action_id, i
 	st = statement_start(step->conn, QUERY_RUNS_BEYOND);
 	put_id(&st, action_id);
 	put_id(&st, &oldest);
-	put_i64(&st, step->now_ms - RETAIN_YOUNG_MS);
+	put_i64(&st, step->now_ms - (RULE_IS_OFF(YOUNG_KEPT) ? 0 : RETAIN_YOUNG_MS));
 	put_i64(&st, room_left(step));
 	return drop_listed(step, &st);
 }

@@ -12,6 +12,7 @@
  * comes to rest by itself. A cancelled run says nothing about its action. */
 #include <stdlib.h>
 
+#include "base/prove.h"
 #include "store/store_priv.h"
 
 int64_t care_deadline(int64_t expect_ms, bool is_paused, int64_t now_ms)
@@ -36,7 +37,7 @@ void care_pause(struct care *care, int64_t expect_ms, bool is_paused, int64_t no
 
 static bool care_failed(struct care *care, int64_t now_ms, enum alert *ret_alert)
 {
-	if (care->failing_since_ms != NO_TIME)
+	if (care->failing_since_ms != NO_TIME && !RULE_IS_OFF(CHANGES_TOLD))
 		return false;
 	care->failing_since_ms = now_ms;
 	*ret_alert = ALERT_FAILING;

@@ -70,6 +70,16 @@ static int64_t lapse(struct rig *rig, int64_t *ret_next_ms)
 	return count;
 }
 
+static int64_t renew_ms(struct rig *rig)
+{
+	struct store_lapse req = {.limit = 100};
+
+	assert_int_equal(rig_do(rig, lapse, &req), 0);
+	assert_int_equal(req.ret_count, 0);
+	store_lapse_fini(&req);
+	return req.ret_renew_ms;
+}
+
 static void set_pause(struct rig *rig, const struct action *action, bool is_paused)
 {
 	struct store_pause_action req = {
@@ -534,10 +544,12 @@ static void test_action_without_success_in_time_is_late_once(void **state)
 	rig_now_ms += 1;
 	assert_int_equal(lapse(rig, &next_ms), 1);
 	assert_true(next_ms == NO_TIME);
+	assert_true(renew_ms(rig) == 26 * HOUR);
 	assert_alert(rig, listener, 1, "action.a.late", "\"deadline\"");
 	rig_now_ms += 100 * DAY;
 	assert_int_equal(lapse(rig, NULL), 0);
 	succeed(rig, action); /* was failing and late: one recovery */
+	assert_true(renew_ms(rig) == NO_TIME);
 	assert_alert(rig, listener, 2, "action.a.recovered", "recovered");
 	rig_now_ms += 30 * HOUR;
 	rig_restart(rig); /* found also when nobody ran at that moment */
