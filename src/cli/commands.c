@@ -235,7 +235,7 @@ const struct command cli_commands[] = {
 		.examples = "gathering run list --state held\ngathering run resume 0193c1f6-7a2e-7000-8000-000000000000"},
 	{"run retry", "RUN...", .min_args = 1, .max_args = 1000, .run = cmd_run_retry, .summary = "repeat runs that have ended, each as a new run; a held one is resumed"},
 	{"run logs", "RUN|ACTION", .min_args = 1, .max_args = 1, .flags = {run_logs_flags}, .run = cmd_run_logs, .summary = "print the output of a run, or of an action's latest run",
-		.detail = "With --follow it waits for a run that has not begun, and goes on with the next attempt when one follows. When the server stops, or the connection breaks, it comes back to the same address (behind a load balancer: to another instance) and goes on where it was, for up to a minute without an answer. "
+		.detail = "With --follow it waits for a run that has not begun, and goes on with the next attempt when one follows. When the server stops, or the connection breaks, it comes back to the same address (behind a load balancer: to another instance) and goes on where it was, for up to a minute without an answer. That a run is held is told; it waits until somebody resumes or cancels it. "
 			  "Then the exit status is 0 when the run has succeeded, 1 when it has not, 3 when there is no such run; with --attempt 0 when the output of that attempt is complete. With --json each event is a line.",
 		.examples = "gathering run logs -f backup\ngathering run logs 0193c1f6-7a2e-7000-8000-000000000000 --attempt 1"},
 	{"backfill list", "", .flags = {backfill_list_flags}, .run = cmd_backfill_list, .summary = "list backfills with their progress, newest first"},

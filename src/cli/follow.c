@@ -26,6 +26,7 @@
 
 struct follow {
 	struct cli *cli;
+	const char *run_id;
 	struct buf line;       /* not ended yet */
 	char event[32];        /* of the event being read */
 	char *data;            /* owned; the same */
@@ -35,7 +36,8 @@ struct follow {
 	int64_t heard_mono_ms; /* of the server */
 	bool is_line_open;     /* on the terminal */
 	bool is_deleted;
-	json_t *run; /* of `end`; NULL: it has not come */
+	bool is_held; /* that was told */
+	json_t *run;  /* of `end`; NULL: it has not come */
 };
 
 /* --- what events mean --- */
@@ -55,6 +57,20 @@ static void print_text(struct follow *follow, const json_t *data)
 	follow->is_line_open = bytes[len - 1] != '\n';
 }
 
+/* Nothing will come until a person lets it. */
+static void tell_held(struct follow *follow, bool is_held)
+{
+	if (is_held && !follow->is_held) {
+		(void)fflush(stdout);
+		(void)fprintf(stderr,
+			"%sthe run is held; `gathering run resume %s` lets it go on\n",
+			follow->is_line_open && follow->cli->is_terminal ? "\n" : "",
+			follow->run_id);
+		follow->is_line_open = false;
+	}
+	follow->is_held = is_held;
+}
+
 static void take_event(struct follow *follow, json_t *data)
 {
 	if (follow->cli->is_json) {
@@ -65,7 +81,9 @@ static void take_event(struct follow *follow, json_t *data)
 		print_text(follow, data);
 	}
 	(void)fflush(stdout);
-	if (strcmp(follow->event, "end") == 0) {
+	if (strcmp(follow->event, "state") == 0 && !follow->cli->is_json) {
+		tell_held(follow, run_is(data, RUN_HELD));
+	} else if (strcmp(follow->event, "end") == 0) {
 		json_decref(follow->run);
 		follow->run = json_incref(data);
 	} else if (strcmp(follow->event, "closing") == 0) {
@@ -200,7 +218,7 @@ static int judge(const struct follow *follow, int64_t attempt)
 int follow_run(struct cli *cli, const char *run_id, int64_t attempt)
 {
 	auto_free char *path = remote_path("/api/v1/runs/", run_id, "/output?follow=1");
-	struct follow follow = {.cli = cli};
+	struct follow follow = {.cli = cli, .run_id = run_id};
 	struct buf full;
 	char number[24];
 	int status;

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a person does to runs (pause, resume, retry), limits on what runs and waits, and who goes first."""
 import itertools
+import subprocess
 import threading
 import time
 
 import pytest
 
 from calls import ERROR
-from harness import has_ended, shell, wait_for, wait_lines
+from harness import BINARY, has_ended, shell, wait_for, wait_lines
 from pg import cluster, clusters  # noqa: F401 (fixtures)
 from test_instances import database, gang  # noqa: F401 (fixtures)
 
@@ -30,7 +31,15 @@ def test_paused_program_is_ended_and_its_next_attempt_gets_the_checkpoint(server
     assert has_ended(pid)
     row = server.cli("run", "list", "--action", "long").stdout.splitlines()[1]
     assert row.split()[2:4] == ["held", "paused"], row  # and not the status its program left
-    assert server.post(f"/api/v1/runs/{run['id']}/resume").status == 200
+    with open(tmp_path / "said", "wb") as said:  # who follows it is told what it waits for
+        client = subprocess.Popen([BINARY, "--server", f"{server.host}:{server.port}", "run", "logs", "-f", run["id"]], stderr=said)
+    try:
+        wait_for(lambda: f"`gathering run resume {run['id']}`" in (tmp_path / "said").read_text(), "a word about it")
+        assert server.post(f"/api/v1/runs/{run['id']}/resume").status == 200
+        assert client.wait(60) == 0, (tmp_path / "said").read_text()
+    finally:
+        client.kill()
+        client.wait()
     assert server.wait_run(run["id"])["state"] == "succeeded"
     assert (tmp_path / "starts").read_text().splitlines() == ["1 ", "1 step-7"]
 
