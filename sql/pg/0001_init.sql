@@ -1005,54 +1005,60 @@ $announce$;
 -- Whether these ends (in_states: what the runs are to become) may start others, move a cursor, or change how an action
 -- fares; then what that needs is locked: the actions that may be started, then the rows of how those fare that ended. What
 -- a state cannot be told from here (a cancel that was asked for meanwhile) is locked when it is seen, out of this order.
+-- A statement for each reason there may be, and none without one: every finish comes here (doc/design/storage.md).
 CREATE FUNCTION gathering.lock_sequels(in_runs uuid[], in_states text[]) RETURNS boolean LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $sequels$
 DECLARE
-	has_care boolean := EXISTS (SELECT 1 FROM gathering.care c
+	has_chains boolean := EXISTS (SELECT 1 FROM gathering.subscription s WHERE s.event LIKE 'action.%');
+	has_failed boolean := has_chains AND in_states && '{failed,timed_out}'; -- the first failure is noticed, whoever hears of it
+	is_minded boolean := has_failed OR EXISTS (SELECT 1 FROM gathering.care c
 		WHERE c.expect_ms IS NOT NULL OR c.on_failure IS NOT NULL OR c.on_recovery IS NOT NULL OR c.failing_since IS NOT NULL);
-	has_alerts boolean := EXISTS (SELECT 1 FROM gathering.subscription s WHERE s.event LIKE 'action.%');
-	locked boolean;
-	cared uuid[];
+	wanted uuid[] := '{}';
+	unknown uuid[];
 BEGIN
-	IF NOT has_alerts AND NOT has_care AND NOT EXISTS (SELECT 1 FROM gathering.pace) THEN
-		RETURN false;
+	IF EXISTS (SELECT 1 FROM gathering.pace) THEN
+		wanted := ARRAY(SELECT p.action_id FROM gathering.run r JOIN gathering.pace p ON p.action_id = r.action_id
+			WHERE r.id = ANY (in_runs) AND p.every_after_ms IS NOT NULL);
 	END IF;
-	PERFORM 1 FROM gathering.action t WHERE t.id = ANY (ARRAY(
-		WITH ended AS MATERIALIZED (
-			SELECT a.id, a.name, g.state FROM unnest(in_runs, in_states) g(run, state)
+	IF has_chains THEN
+		wanted := wanted || ARRAY(SELECT s.action_id FROM unnest(in_runs, in_states) g(run, state)
 			JOIN gathering.run r ON r.id = g.run JOIN gathering.action a ON a.id = r.action_id
-		), told AS (
-			SELECT e.*, CASE WHEN e.state = 'succeeded' THEN c.on_recovery ELSE c.on_failure END AS hook,
-				CASE WHEN e.state = 'succeeded' THEN 'recovered' ELSE 'failing' END AS alert
-			FROM ended e LEFT JOIN gathering.care c ON c.action_id = e.id
-			WHERE e.state IN ('failed','timed_out') AND c.failing_since IS NULL
-				OR e.state = 'succeeded' AND (c.failing_since IS NOT NULL OR c.late_since IS NOT NULL)
-		)
-		SELECT s.action_id FROM ended e CROSS JOIN LATERAL unnest(ARRAY[e.state, 'cancelled']) q(state)
-		JOIN gathering.subscription s ON s.event = 'action.' || e.name || '.' || q.state
-		UNION ALL
-		SELECT s.action_id FROM told t
-		JOIN gathering.subscription s ON s.event IN ('action.' || t.name || '.' || t.alert, 'action.*.' || t.alert)
-		UNION ALL
-		SELECT h.id FROM told t JOIN gathering.action h ON h.name = t.hook
-		UNION ALL
-		SELECT p.action_id FROM ended e JOIN gathering.pace p ON p.action_id = e.id WHERE p.every_after_ms IS NOT NULL))
-	ORDER BY t.id FOR NO KEY UPDATE OF t;
-	locked := FOUND;
-	IF NOT has_alerts AND NOT has_care THEN
-		RETURN locked;
+			CROSS JOIN LATERAL unnest(ARRAY[g.state, 'cancelled']) q(state)
+			JOIN gathering.subscription s ON s.event = 'action.' || a.name || '.' || q.state);
 	END IF;
-	cared := ARRAY(SELECT DISTINCT r.action_id FROM unnest(in_runs, in_states) g(run, state)
-		JOIN gathering.run r ON r.id = g.run WHERE g.state IN ('succeeded','failed','timed_out'));
-	IF has_alerts THEN -- the first failure is to be noticed, whoever hears of it; not of an action that somebody deletes just now
-		INSERT INTO gathering.care (action_id) SELECT a.id FROM gathering.action a WHERE a.id = ANY (ARRAY(
-				SELECT r.action_id FROM unnest(in_runs, in_states) g(run, state) JOIN gathering.run r ON r.id = g.run
-				WHERE g.state IN ('failed','timed_out')))
-			AND NOT EXISTS (SELECT 1 FROM gathering.care c WHERE c.action_id = a.id)
-		ORDER BY a.id FOR KEY SHARE OF a ON CONFLICT DO NOTHING;
+	IF is_minded THEN
+		wanted := wanted || ARRAY(
+			WITH told AS MATERIALIZED (
+				SELECT a.name, CASE WHEN g.state = 'succeeded' THEN c.on_recovery ELSE c.on_failure END AS hook,
+					CASE WHEN g.state = 'succeeded' THEN 'recovered' ELSE 'failing' END AS alert
+				FROM unnest(in_runs, in_states) g(run, state) JOIN gathering.run r ON r.id = g.run
+				JOIN gathering.action a ON a.id = r.action_id LEFT JOIN gathering.care c ON c.action_id = a.id
+				WHERE g.state IN ('failed','timed_out') AND c.failing_since IS NULL
+					OR g.state = 'succeeded' AND (c.failing_since IS NOT NULL OR c.late_since IS NOT NULL)
+			)
+			SELECT s.action_id FROM told t
+			JOIN gathering.subscription s ON s.event IN ('action.' || t.name || '.' || t.alert, 'action.*.' || t.alert)
+			UNION ALL
+			SELECT h.id FROM told t JOIN gathering.action h ON h.name = t.hook);
 	END IF;
-	PERFORM 1 FROM gathering.care c WHERE c.action_id = ANY (cared) ORDER BY c.action_id FOR UPDATE;
-	RETURN locked OR FOUND;
+	IF wanted <> '{}' THEN
+		PERFORM 1 FROM gathering.action t WHERE t.id = ANY (wanted) ORDER BY t.id FOR NO KEY UPDATE OF t;
+	END IF;
+	IF NOT is_minded THEN
+		RETURN wanted <> '{}';
+	END IF;
+	IF has_failed THEN
+		unknown := ARRAY(SELECT r.action_id FROM unnest(in_runs, in_states) g(run, state) JOIN gathering.run r ON r.id = g.run
+			LEFT JOIN gathering.care c ON c.action_id = r.action_id WHERE g.state IN ('failed','timed_out') AND c.action_id IS NULL);
+		IF unknown <> '{}' THEN -- but those that somebody deletes just now
+			INSERT INTO gathering.care (action_id) SELECT a.id FROM gathering.action a WHERE a.id = ANY (unknown)
+			ORDER BY a.id FOR KEY SHARE OF a ON CONFLICT DO NOTHING;
+		END IF;
+	END IF;
+	PERFORM 1 FROM gathering.care c WHERE c.action_id = ANY (ARRAY(SELECT r.action_id
+		FROM unnest(in_runs, in_states) g(run, state) JOIN gathering.run r ON r.id = g.run
+		WHERE g.state IN ('succeeded','failed','timed_out'))) ORDER BY c.action_id FOR UPDATE OF c;
+	RETURN wanted <> '{}' OR FOUND;
 END
 $sequels$;
 
