@@ -44,7 +44,8 @@ struct account_wait {
 };
 struct accounts;
 struct accounts *accounts_create(uv_loop_t *loop);
-/* Only when nobody waits. `closed` runs when no look-up is under way any more: perhaps at once. */
+/* Only when nobody waits. `closed` runs at once, or soon: a look-up that is under way is not waited
+ * for. */
 void accounts_destroy(struct accounts *accounts, exec_closed_fn *closed, void *data);
 void accounts_find(struct accounts *accounts, struct account_wait *wait);
 /* Before it was called back; it will not be. */

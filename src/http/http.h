@@ -193,8 +193,8 @@ struct http_stream_opts {
 };
 
 /* Answers 200, in place of http_reply, with a stream; NULL when there is nobody to write to (a HEAD
- * request, a client that has left). ERR_UNAVAILABLE, ERR_RATE: streams too many, or draining; the
- * request then still waits for its answer. */
+ * request, a client that has left). ERR_UNAVAILABLE, ERR_RATE: streams too many, draining, or no
+ * room in the kernel to watch one; the request then still waits for its answer. */
 int http_stream_begin(struct http_request *request, const struct http_stream_opts *opts,
 	struct http_stream **ret_stream, struct err *err);
 

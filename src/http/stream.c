@@ -245,11 +245,19 @@ static void watch_peer(const struct conn *conn)
 	(void)setsockopt(conn->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &gone_ms, sizeof(gone_ms));
 }
 
-static struct http_stream *create(struct conn *conn, const struct http_stream_opts *opts)
+/* The kernel may have no more room for what is watched. */
+static int create(struct conn *conn, const struct http_stream_opts *opts,
+	struct http_stream **ret_stream, struct err *err)
 {
 	struct http *http = conn->http;
 	struct http_stream *stream = xcalloc(1, sizeof(*stream));
+	int code = uv_poll_init_socket(http->loop, &stream->poll, conn->fd);
 
+	if (code < 0) {
+		free(stream);
+		return err_set(err, ERR_UNAVAILABLE,
+			"the connection cannot be watched for its end: %s", uv_strerror(code));
+	}
 	stream->http = http;
 	stream->conn = conn;
 	stream->opts = *opts;
@@ -260,12 +268,11 @@ static struct http_stream *create(struct conn *conn, const struct http_stream_op
 	http->stream_count++;
 	http->in_flight--; /* nobody waits for its end */
 	http_count(http);
-	must(uv_poll_init_socket(http->loop, &stream->poll, conn->fd) == 0);
 	http_handle_opened(http);
 	must(uv_poll_start(&stream->poll, UV_DISCONNECT, on_disconnect) == 0);
 	watch_peer(conn);
-	conn->stream = stream;
-	return stream;
+	conn->stream = *ret_stream = stream;
+	return 0;
 }
 
 /* Of a HEAD request it is all there is; a body in chunks would get its end from libmicrohttpd even
@@ -292,10 +299,9 @@ int http_stream_begin(struct http_request *request, const struct http_stream_opt
 	struct http_stream *stream = NULL;
 
 	must(request->is_with_handler);
-	if (conn && request->method != HTTP_HEAD && check_limits(conn, err) < 0)
+	if (conn && request->method != HTTP_HEAD &&
+		(check_limits(conn, err) < 0 || create(conn, opts, &stream, err) < 0))
 		return err->code;
-	if (conn && request->method != HTTP_HEAD)
-		stream = create(conn, opts);
 	answer_give(request, 200, conn ? make_head(stream, opts) : NULL, true);
 	*ret_stream = stream;
 	return 0;

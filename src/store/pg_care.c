@@ -128,23 +128,16 @@ int pg_lapse(void *db, struct store_lapse *req, int64_t now_ms)
 
 /* --- get_cares --- */
 
-#define IS_MISSING(hook)                                                                           \
-	"c." hook " IS NOT NULL AND NOT EXISTS (SELECT 1 FROM gathering.action a"                  \
-	" WHERE a.name = c." hook ")"
-
 static const struct pg_statement cares_statement = {.name = "cares",
-	.text = "SELECT g.n, c.failing_since, c.deadline, "
-		"c.late_since, " IS_MISSING("on_failure") ", " IS_MISSING(
-			"on_recovery") ", " IS_MISSING("on_late") " FROM "
-								  "unnest($1::uuid["
-								  "]) WITH "
-								  "ORDINALITY "
-								  "g(id, n)"
-								  " JOIN "
-								  "gathering.care "
-								  "c ON "
-								  "c.action_id = "
-								  "g.id"};
+	.text = "SELECT g.n, c.failing_since, c.deadline, c.late_since,"
+		" c.on_failure IS NOT NULL AND NOT EXISTS (SELECT 1 FROM gathering.action a"
+		" WHERE a.name = c.on_failure),"
+		" c.on_recovery IS NOT NULL AND NOT EXISTS (SELECT 1 FROM gathering.action a"
+		" WHERE a.name = c.on_recovery),"
+		" c.on_late IS NOT NULL AND NOT EXISTS (SELECT 1 FROM gathering.action a"
+		" WHERE a.name = c.on_late)"
+		" FROM unnest($1::uuid[]) WITH ORDINALITY g(id, n)"
+		" JOIN gathering.care c ON c.action_id = g.id"};
 
 static struct store_get_cares *cares_of(const struct pg_call *call)
 {
