@@ -42,15 +42,16 @@ static bool has_own_result(const json_t *run)
 static void add_result(struct table *table, const json_t *run)
 {
 	const json_t *percent = json_object_get(json_object_get(run, "progress"), "percent");
+	const json_t *status = json_object_get(run, "http_status");
+	const json_t *exit_code = json_object_get(run, "exit_code");
+	bool is_own = has_own_result(run);
 
 	if (run_is(run, RUN_RUNNING) && json_is_integer(percent))
 		table_printf(table, "%lld %%", (long long)json_integer_value(percent));
-	else if (!has_own_result(run))
-		table_add(table, get_text(run, "reason"));
-	else if (json_is_integer(json_object_get(run, "http_status")))
-		table_printf(table, "HTTP %lld", (long long)get_number(run, "http_status", 0));
-	else if (json_is_integer(json_object_get(run, "exit_code")))
-		table_printf(table, "exit %lld", (long long)get_number(run, "exit_code", 0));
+	else if (is_own && json_is_integer(status))
+		table_printf(table, "HTTP %lld", (long long)json_integer_value(status));
+	else if (is_own && json_is_integer(exit_code))
+		table_printf(table, "exit %lld", (long long)json_integer_value(exit_code));
 	else
 		table_add(table, get_text(run, "reason"));
 }
