@@ -24,5 +24,6 @@ int64_t clock_mono_ms(void);
  * counts as well, such as a lease. Async-signal-safe. */
 int64_t clock_boot_ms(void);
 
-/* Replaces the clocks (boot by mono); NULL restores the real ones. Before the loop starts; tests only. */
+/* Replaces the clocks (boot by mono); NULL restores the real ones. Before the loop starts; tests
+ * only. */
 void clock_set_source(const struct clock_source *source);

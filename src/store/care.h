@@ -11,9 +11,9 @@
  * their end, or not among its newest retention.count; each as `server` says where the action says
  * nothing. Never one that is pending, running or held, never the newest of an action, and for their
  * number none that ended within RETAIN_YOUNG_MS: somebody may be about to ask for it. Of a deleted
- * action goes what store_delete_action left. Of its definitions those go that have been replaced and
- * that no open or held run needs any more. At the end of the walk the oldest output goes until no
- * more than output_bytes are kept.
+ * action goes what store_delete_action left. Of its definitions those go that have been replaced
+ * and that no open or held run needs any more. At the end of the walk the oldest output goes until
+ * no more than output_bytes are kept.
  *
  * Rows that somebody else holds are left for another time; a step removes `limit` rows at most and
  * looks at actions_max actions, so it holds nobody up for long. Go on from ret_after until

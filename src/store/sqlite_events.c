@@ -253,15 +253,16 @@ static int depth_of(struct sqlite_db *db, const struct run *run, int *ret_depth,
 	return status;
 }
 
-static int deliver_sequel(struct delivery *delivery, const struct sequels *sequels)
+static int deliver_sequel(const struct delivery *event, const struct sequels *sequels)
 {
 	size_t count = 0;
+	struct delivery delivery = *event;
 
-	delivery->run_count = &count;
-	delivery->cancel = sequels->cancel;
-	delivery->cancel_count = sequels->cancel_count;
-	if (deliver(delivery) < 0)
-		return delivery->err->code;
+	delivery.run_count = &count;
+	delivery.cancel = sequels->cancel;
+	delivery.cancel_count = sequels->cancel_count;
+	if (deliver(&delivery) < 0)
+		return delivery.err->code;
 	if (sequels->has_any)
 		*sequels->has_any |= count > 0;
 	return 0;
