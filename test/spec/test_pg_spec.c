@@ -3,7 +3,8 @@
  * Isolation specs: what the statements of the PostgreSQL backend do to each other when two or three
  * sessions run them at the same time. Each session is one transaction, `BEGIN; statement` and
  * `COMMIT`, and every order of these steps is played on a real server; a step that waits for a lock
- * is left waiting while the others go on. After each order one row must be among those expected.
+ * is left waiting while the others go on. After each order one row must be among those expected,
+ * and no session may have failed, or wait for one that waits for it.
  *
  * GATHERING_SPEC_SQL is run after the migrations: a function put in place of ours, with a rule
  * switched off, must make a spec fail.
