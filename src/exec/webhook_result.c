@@ -104,6 +104,8 @@ void webhook_set_transfer_error(struct webhook *hook, CURLcode code)
 		return;
 	case CURLE_UNSUPPORTED_PROTOCOL: /* so libcurl calls HTTP/0.9: bytes without a head */
 	case CURLE_WEIRD_SERVER_REPLY:
+		if (webhook_status(hook) != 0)
+			break; /* it is HTTP, with a header that is not */
 		attempt_set_error(attempt,
 			"%s answers with something that is not HTTP; is the port right?",
 			hook->peer);

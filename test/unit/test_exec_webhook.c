@@ -181,6 +181,8 @@ static void test_broken_answers(void **state)
 			"request to @ failed: Recv failure: Connection reset by peer"},
 		{"/ssh", ATTEMPT_FAILED, 0,
 			"@ answers with something that is not HTTP; is the port right?"},
+		{"/headers?Broken|", ATTEMPT_FAILED, 503,
+			"request to @ failed: Header without colon"},
 		{"/short", ATTEMPT_FAILED, 200,
 			"request to @ failed: transfer closed with 90 bytes remaining to read"},
 		{"/big/104857600", ATTEMPT_FAILED, 200,
