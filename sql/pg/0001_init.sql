@@ -946,8 +946,8 @@ CREATE FUNCTION gathering.time_text(in_at timestamptz) RETURNS text LANGUAGE sql
 		THEN 'YYYY-MM-DD"T"HH24:MI:SS"Z"' ELSE 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"' END)
 $time$;
 
--- How the end of a run leaves its action: NULL, or what there is to tell. The caller has locked the row (lock_sequels); a
--- run of an action that nobody cares for has none.
+-- How the end of a run leaves its action: NULL, or what there is to tell. The caller has locked the row (lock_sequels); an
+-- action that nobody cares for has none, and a failure is noted only where somebody is to be told (care_is_told()).
 CREATE FUNCTION gathering.note_end(in_action uuid, in_state text) RETURNS text LANGUAGE plpgsql AS $care$
 DECLARE
 	c gathering.care;
@@ -957,7 +957,9 @@ BEGIN
 	IF NOT FOUND OR in_state = 'cancelled' THEN
 		RETURN NULL;
 	ELSIF in_state <> 'succeeded' THEN
-		UPDATE gathering.care SET failing_since = now_at WHERE action_id = in_action AND failing_since IS NULL;
+		UPDATE gathering.care k SET failing_since = now_at WHERE k.action_id = in_action AND k.failing_since IS NULL
+			AND (k.expect_ms IS NOT NULL OR coalesce(k.on_failure, k.on_recovery) IS NOT NULL
+				OR EXISTS (SELECT 1 FROM gathering.subscription s WHERE s.event LIKE 'action.%'));
 		RETURN CASE WHEN FOUND THEN 'failing' END;
 	END IF;
 	IF c.expect_ms IS NOT NULL OR c.failing_since IS NOT NULL OR c.late_since IS NOT NULL THEN

@@ -7,18 +7,10 @@
 
 #include "store/mem_priv.h"
 
-static bool asks_care(const struct action *action)
-{
-	return action->retention.age_ms > 0 || action->retention.count > 0 ||
-	       action->expect_success_ms > 0 || action->hooks[ALERT_FAILING] ||
-	       action->hooks[ALERT_RECOVERED] || action->hooks[ALERT_LATE];
-}
-
 void mem_care_write(struct mem_action *row, int64_t old_expect_ms, int64_t now_ms)
 {
 	const struct action *action = row->action;
 
-	row->has_care |= asks_care(action);
 	care_expect(
 		&row->care, old_expect_ms, action->expect_success_ms, action->is_paused, now_ms);
 }
@@ -40,10 +32,11 @@ bool mem_care_ended(struct mem_db *rows, struct mem_action *row, enum run_state 
 {
 	const struct action *action = row->action;
 
-	if (state == RUN_FAILED || state == RUN_TIMED_OUT)
-		row->has_care |= has_listener(rows);
-	return row->has_care && care_ended(&row->care, state, action->expect_success_ms,
-					action->is_paused, now_ms, ret_alert);
+	if ((state == RUN_FAILED || state == RUN_TIMED_OUT) &&
+		!care_is_told(action->expect_success_ms, action->hooks) && !has_listener(rows))
+		return false;
+	return care_ended(
+		&row->care, state, action->expect_success_ms, action->is_paused, now_ms, ret_alert);
 }
 
 int mem_get_cares(void *db, struct store_get_cares *req, int64_t now_ms)

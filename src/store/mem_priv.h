@@ -31,7 +31,6 @@ struct mem_action {
 	struct action *action; /* one reference; with the facts of the row */
 	int64_t runs_left;     /* NO_TIME: nothing limits them */
 	struct care care;
-	bool has_care;         /* somebody asks for it */
 	struct list runs;      /* all, in the order of their making */
 	struct list open_runs; /* pending and running */
 };

@@ -289,17 +289,24 @@ int tell_alert(struct sqlite_db *db, const struct alert_news *news, const struct
 	return deliver_sequel(&delivery, sequels);
 }
 
-/* The first failure is to be noticed as soon as somebody listens, whoever that is. */
+static bool is_failure(const struct run *run)
+{
+	return run->state == RUN_FAILED || run->state == RUN_TIMED_OUT;
+}
+
+/* The first failure is to be noticed as soon as somebody listens, whoever that is; 1: so it is. */
 static int begin_care(struct conn *conn, const struct run *run, struct err *err)
 {
 	struct statement st;
 	int status;
 
-	if (run->state != RUN_FAILED && run->state != RUN_TIMED_OUT)
+	if (!is_failure(run))
 		return 0;
 	st = statement_start(conn, QUERY_LISTENER_EXISTS);
 	status = statement_any(&st, err);
-	return status <= 0 ? status : run_by_id(conn, QUERY_CARE_BEGIN, &run->action_id, err);
+	if (status > 0 && run_by_id(conn, QUERY_CARE_BEGIN, &run->action_id, err) < 0)
+		return err->code;
+	return status;
 }
 
 static int announce_change(struct sqlite_db *db, const struct run *run, struct care_row *row,
@@ -331,12 +338,12 @@ static int announce_care(struct sqlite_db *db, const struct run *run, const stru
 	int depth, int64_t now_ms, struct err *err)
 {
 	struct care_row row;
-	int status;
+	int status, is_heard = begin_care(&db->writer, run, err);
 
-	if (begin_care(&db->writer, run, err) < 0)
+	if (is_heard < 0)
 		return err->code;
 	status = care_load(&db->writer, &run->action_id, &row, err);
-	if (status > 0)
+	if (status > 0 && (!is_failure(run) || is_heard || care_is_told(row.expect_ms, row.hooks)))
 		status = announce_change(db, run, &row, sequels, depth, now_ms, err);
 	care_row_fini(&row);
 	return status;

@@ -35,6 +35,11 @@ void care_pause(struct care *care, int64_t expect_ms, bool is_paused, int64_t no
 		care->deadline_ms = care_deadline(expect_ms, is_paused, now_ms);
 }
 
+bool care_is_told(int64_t expect_ms, char *const hooks[ALERT_COUNT])
+{
+	return expect_ms > 0 || hooks[ALERT_FAILING] || hooks[ALERT_RECOVERED];
+}
+
 static bool care_failed(struct care *care, int64_t now_ms, enum alert *ret_alert)
 {
 	if (care->failing_since_ms != NO_TIME && !RULE_IS_OFF(CHANGES_TOLD))

@@ -451,6 +451,9 @@ int64_t care_deadline(int64_t expect_ms, bool is_paused, int64_t now_ms);
 void care_expect(struct care *care, int64_t old_expect_ms, int64_t expect_ms, bool is_paused,
 	int64_t now_ms);
 void care_pause(struct care *care, int64_t expect_ms, bool is_paused, int64_t now_ms);
+/* Does the definition ask for news of failures? Else they are noted only while some action waits
+ * for the ends of others. */
+bool care_is_told(int64_t expect_ms, char *const hooks[ALERT_COUNT]);
 /* A run has ended. True: that is to be told. */
 bool care_ended(struct care *care, enum run_state state, int64_t expect_ms, bool is_paused,
 	int64_t now_ms, enum alert *ret_alert);

@@ -455,6 +455,26 @@ static void test_since_when_an_action_fails_and_is_late_and_whom_it_cannot_tell_
 	assert_true(care_of(rig, action).care.deadline_ms == NO_TIME);
 }
 
+/* A limit of retention alone asks for no news, whatever others ask for. */
+static void test_failure_is_noted_only_where_somebody_is_to_be_told(void **state)
+{
+	struct rig *rig = *state;
+	struct action *kept =
+		rig_create(rig, "kept", FREELY ", \"retention\": {\"count\": 9}", NO_TIME);
+	struct action *told;
+
+	fail_once(rig, kept);
+	assert_true(care_of(rig, kept).care.failing_since_ms == NO_TIME);
+	told = rig_create(rig, "told", FREELY ", \"on_recovery\": \"ops\"", NO_TIME);
+	fail_once(rig, kept);
+	fail_once(rig, told);
+	assert_true(care_of(rig, kept).care.failing_since_ms == NO_TIME);
+	assert_true(care_of(rig, told).care.failing_since_ms == rig_now_ms);
+	(void)waits_for(rig, "hears", "action.*.failing");
+	fail_once(rig, kept);
+	assert_true(care_of(rig, kept).care.failing_since_ms == rig_now_ms);
+}
+
 /* A retry to come is no failure yet; a cancel says nothing about the action. */
 static void test_only_final_ends_of_their_own_count(void **state)
 {
@@ -628,6 +648,7 @@ const struct CMUnitTest care_tests[] = {
 	RIG_TEST(test_deleted_actions_ledger_is_seen_by_nobody_and_goes_in_batches),
 	RIG_TEST(test_first_failure_and_first_success_after_it_are_told_once),
 	RIG_TEST(test_since_when_an_action_fails_and_is_late_and_whom_it_cannot_tell_is_shown),
+	RIG_TEST(test_failure_is_noted_only_where_somebody_is_to_be_told),
 	RIG_TEST(test_only_final_ends_of_their_own_count),
 	RIG_TEST(test_alert_reaches_who_waits_for_any_action_once_and_not_itself),
 	RIG_TEST(test_circle_of_alerts_comes_to_rest),
