@@ -9,19 +9,17 @@
 #define HIDDEN   "***"
 #define PASSWORD "password="
 
-/* Behind "://": the '@' before which a secret stands. A '/' or '?' in a password ends the authority
- * too early; whoever forgot to write %2F must not find it in a log. That may hide more than a
- * secret, but not the host and port of a URL whose parameters have an '@'. */
+/* Behind "://": the '@' before which a secret stands. A '/', '?' or '@' in a password ends the
+ * authority too early; whoever forgot to write %2F must not find it in a log. That may hide more
+ * than a secret, but not the host and port of a URL whose parameters have an '@'. */
 static const char *end_of_secret(const char *text)
 {
-	size_t len = strcspn(text, "/? \t\n"), word_len = strcspn(text, " \t\n");
-	const char *at = memrchr(text, '@', len), *port = memchr(text, ':', len);
+	const char *at = memrchr(text, '@', strcspn(text, "? \t\n"));
+	const char *port = memchr(text, ':', strcspn(text, "/? \t\n"));
 
-	if (at)
+	if (at || !port || port[1 + strspn(port + 1, "0123456789")] == '/')
 		return at;
-	if (!port || port[1 + strspn(port + 1, "0123456789")] == '/')
-		word_len = strcspn(text, "? \t\n");
-	return memrchr(text, '@', word_len);
+	return memrchr(text, '@', strcspn(text, " \t\n"));
 }
 
 /* "//user:secret@host"; returns where to go on, which is behind the secret if there is one. */

@@ -457,6 +457,8 @@ static void test_passwords_that_should_have_been_escaped_are_shown_to_nobody(voi
 		{"a=postgresql://u:hun/ter@h/d", "a=postgresql://u:***@h/d"},
 		{"a=postgresql://u:12/hunter@h:5/d", "a=postgresql://u:***@h:5/d"},
 		{"a=postgresql://u:hun?ter@h", "a=postgresql://u:***@h"},
+		{"a=postgresql://u:hun@te/r@h/d", "a=postgresql://u:***@h/d"},
+		{"a=postgresql://u:hunter@h:5/d?user=u@x", "a=postgresql://u:***@h:5/d?user=u@x"},
 		{"a=postgresql://u/x:hunter@h/d", "a=postgresql://u/x:***@h/d"},
 		{"a=postgresql://h:5432/d?user=u@x", "a=postgresql://h:5432/d?user=u@x"},
 		{"a=postgresql://h/d?user=u:v@x b=postgresql://h",
