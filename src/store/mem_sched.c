@@ -121,30 +121,41 @@ static void count_claimed(
 	mem_copy_run(run, &req->ret_started[req->ret_started_count++]);
 }
 
-static void claim_due(struct mem *mem, struct store_claim *req, const struct claim_item *item,
-	struct mem_action *owner, const struct planned_due *due, struct claim_room *room,
-	int64_t *made, int64_t now_ms)
+/* One claim, and of its action at hand how many runs it has made. */
+struct claiming {
+	struct mem *mem;
+	struct store_claim *req;
+	struct claim_room room;
+	int64_t made, now_ms;
+};
+
+static void claim_due(struct claiming *claiming, const struct claim_item *item,
+	struct mem_action *owner, const struct planned_due *due)
 {
 	const struct action *action = owner->action;
-	bool is_spent =
-		due->verdict == DUE_RUN && owner->runs_left != NO_TIME && *made >= owner->runs_left;
+	struct store_claim *req = claiming->req;
+	int64_t now_ms = claiming->now_ms;
+	bool is_spent = due->verdict == DUE_RUN && owner->runs_left != NO_TIME &&
+			claiming->made >= owner->runs_left;
 	const struct id *id = scratch_next_id(req->req.scratch);
 	struct overlap_rules rules = {
 		action->overlap, action_pending_limit(action), action->is_paused};
 	struct open_runs open = mem_count_open(owner);
 	struct due_fate fate = due_decide(&rules, is_spent ? DUE_SKIP_LIMIT : due->verdict, &open,
-		!item->is_queued && claim_may_start(room, action->kind, action->priority, now_ms));
+		!item->is_queued &&
+			claim_may_start(&claiming->room, action->kind, action->priority, now_ms));
 	struct run run;
 
 	if (mem_has_due(owner, due->due_at_ms))
 		return;
 	if (fate.makes_room)
-		mem_make_room(mem->rows, owner, now_ms, &req->ret_cancel, &req->ret_cancel_count);
+		mem_make_room(claiming->mem->rows, owner, now_ms, &req->ret_cancel,
+			&req->ret_cancel_count);
 	run_init(&run, id, due, now_ms);
 	run.trigger = TRIGGER_SCHEDULE;
-	run_settle(&run, &fate, &mem->instance_id, now_ms);
-	*made += run.state != RUN_SKIPPED;
-	count_claimed(req, mem_insert_run(mem->rows, owner, &run), room);
+	run_settle(&run, &fate, &claiming->mem->instance_id, now_ms);
+	claiming->made += run.state != RUN_SKIPPED;
+	count_claimed(req, mem_insert_run(claiming->mem->rows, owner, &run), &claiming->room);
 }
 
 /* The first in line of each kind among those that could start. (Without AHEAD_MAX, which bounds the
@@ -182,24 +193,23 @@ void mem_move_cursor(struct mem_action *row, int64_t next_due_ms)
 
 int mem_claim(void *db, struct store_claim *req, int64_t now_ms)
 {
-	struct mem *mem = db;
-	int64_t made;
-	struct claim_room room;
+	struct claiming claiming = {.mem = db, .req = req, .now_ms = now_ms};
+	struct mem_db *rows = claiming.mem->rows;
 
-	memcpy(room.left, req->capacity, sizeof(room.left));
-	find_ahead(mem->rows, now_ms, &room);
+	memcpy(claiming.room.left, req->capacity, sizeof(claiming.room.left));
+	find_ahead(rows, now_ms, &claiming.room);
 	for (size_t i = 0; i < req->count; i++) {
 		struct claim_item *item = &req->items[i];
-		struct mem_action *row = sorted_get(&mem->rows->actions_by_id, &item->action->id);
+		struct mem_action *row = sorted_get(&rows->actions_by_id, &item->action->id);
 
 		item->ret_won = is_won(row, item, now_ms);
 		if (!item->ret_won)
 			continue;
-		made = 0;
+		claiming.made = 0;
 		for (size_t due = 0; due < item->due_count; due++)
-			claim_due(mem, req, item, row, &item->dues[due], &room, &made, now_ms);
+			claim_due(&claiming, item, row, &item->dues[due]);
 		mem_move_cursor(row, item->next_due_ms);
-		mem_pace_claimed(row, made, now_ms);
+		mem_pace_claimed(row, claiming.made, now_ms);
 	}
 	req->ret_now_ms = now_ms;
 	return 0;

@@ -357,7 +357,7 @@ static int read_moves(struct pg_call *call)
 	scratch->moved_count = 0;
 	for (size_t i = 0; i < scratch->orphan_count; i++) {
 		struct ending ending = {.run = &scratch->orphans[i].run};
-		enum run_state state;
+		enum run_state state = RUN_PENDING;
 		struct err stale;
 
 		must(pg_row_next(&row));

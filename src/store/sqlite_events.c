@@ -125,8 +125,10 @@ static int deliver(struct delivery *delivery)
 	size_t count = 0;
 	int status = list_subscribers(delivery, &subscribers, &count);
 
-	if (count > 0 && delivery->ended)
-		delivery->payload = payload = run_event_payload(delivery->ended);
+	if (count > 0 && delivery->ended) {
+		payload = run_event_payload(delivery->ended);
+		delivery->payload = payload;
+	}
 	for (size_t i = 0; i < count && status == 0; i++)
 		status = deliver_to(delivery, &subscribers[i]);
 	free(subscribers);

@@ -245,7 +245,7 @@ static int fire_start(struct claiming *claiming, struct store_boot *req, size_t 
 	struct firing firing = {.trigger = TRIGGER_START,
 		.run_id = req->req.scratch->ids[index],
 		.obeys_pause = true};
-	struct run run;
+	struct run run = {0};
 	int64_t left;
 	bool is_made;
 	int status;
