@@ -28,8 +28,6 @@
 
 #define LIFTED_FD_MIN 16 /* above every number a descriptor gets in the new process */
 
-extern char **environ;
-
 /* --- the new process --- */
 
 /* What it gets, by its number there; -1: not. */

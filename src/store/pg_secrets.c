@@ -64,9 +64,12 @@ static int read_get(struct pg_call *call)
 	struct pg_row row = pg_rows(&call->queries[0]);
 
 	while (pg_row_next(&row)) {
-		struct store_secret secret = {.name = (char *)(uintptr_t)pg_read_text(&row)};
+		auto_free char *name = xstrdup(pg_read_text(&row)), *sealed = NULL;
+		struct store_secret secret = {.name = name};
+		const char *bytes = pg_read_bytes(&row, &secret.len);
 
-		secret.sealed = (char *)(uintptr_t)pg_read_bytes(&row, &secret.len);
+		sealed = xmemdup(bytes, secret.len);
+		secret.sealed = sealed;
 		secret.created_at_ms = pg_read_time(&row);
 		secret.updated_at_ms = pg_read_time(&row);
 		secrets_add(req, &secret);

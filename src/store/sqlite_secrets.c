@@ -27,11 +27,13 @@ int sqlite_put_secret(void *data, struct store_put_secret *req, int64_t now_ms)
 
 static void read_secret(struct statement *st, struct store_get_secrets *req)
 {
-	auto_free char *name = read_text(st);
+	auto_free char *name = read_text(st), *sealed = NULL;
 	struct store_secret secret = {.name = name};
+	const void *bytes = sqlite3_column_blob(st->handle, st->column);
 
-	secret.sealed = (char *)(uintptr_t)sqlite3_column_blob(st->handle, st->column);
 	secret.len = (size_t)sqlite3_column_bytes(st->handle, st->column++);
+	sealed = xmemdup(bytes, secret.len);
+	secret.sealed = sealed;
 	secret.created_at_ms = read_i64(st);
 	secret.updated_at_ms = read_i64(st);
 	secrets_add(req, &secret);
