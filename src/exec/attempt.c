@@ -246,11 +246,13 @@ static void keep_secrets(struct attempt *attempt, const struct name_value *secre
 	}
 }
 
-/* Puts the values in and lets the kind begin. */
+/* Puts the values in and lets the kind begin. The action's timeout is not for the database, whose
+ * answer comes within a limit of the store's. */
 static void begin(struct attempt *attempt)
 {
 	struct err err = {0};
 
+	attempt_arm_deadline(attempt);
 	if (target_render(attempt->action, attempt->run, attempt->secrets, attempt->secret_count,
 		    &attempt->target, &err) == 0) {
 		attempt->kind->start(attempt);

@@ -318,7 +318,6 @@ void exec_start(struct exec *exec, const struct run *run, int64_t started_at_ms,
 	capture_init(&attempt->output, exec->opts.output_max);
 	must(uv_timer_init(exec->opts.loop, &attempt->timer) == 0);
 	attempt_own_handle(attempt, (uv_handle_t *)&attempt->timer);
-	attempt_arm_deadline(attempt);
 	attempt_prepare(attempt);
 }
 

@@ -247,10 +247,10 @@ static void give_secrets(char *const *names, exec_secrets_fn *done, void *attemp
 	assert_int_equal(uv_idle_start(&asked.idle, on_asked), 0);
 }
 
-static void world_open_with_secrets(struct world *world)
+static void world_open_with_secrets(struct world *world, exec_get_secrets_fn *get_secrets)
 {
 	rig_init(&world->rig);
-	world->rig.opts.get_secrets = give_secrets;
+	world->rig.opts.get_secrets = get_secrets;
 	world->rig.opts.get_secrets_data = &world->rig;
 	rig_open(&world->rig);
 	target_start(&world->target);
@@ -274,7 +274,7 @@ static void test_a_body_with_a_secret_goes_nowhere_else(void **state)
 	char *names[2];
 	struct job job;
 
-	world_open_with_secrets(&world);
+	world_open_with_secrets(&world, give_secrets);
 	path = xasprintf("/via/307?http://127.0.0.1:%d/echo", world.other.port);
 	job_secret(&job, names, &world, path);
 	job_run(&world.rig, &job);
@@ -291,7 +291,7 @@ static void test_an_echoed_secret_is_not_in_the_output(void **state)
 	char *names[2];
 	struct job job;
 
-	world_open_with_secrets(&world);
+	world_open_with_secrets(&world, give_secrets);
 	job_secret(&job, names, &world, "/echo");
 	job_run(&world.rig, &job);
 	assert_int_equal(job.result.outcome, ATTEMPT_SUCCEEDED);
@@ -307,7 +307,7 @@ static void test_an_attempt_that_waits_for_its_secrets_can_be_ended(void **state
 	char *names[2];
 	struct job job;
 
-	world_open_with_secrets(&world);
+	world_open_with_secrets(&world, give_secrets);
 	job_secret(&job, names, &world, "/echo");
 	job_start(&world.rig, &job);
 	assert_true(exec_end(world.rig.exec, &job.run.id, ATTEMPT_INTERRUPTED));
@@ -315,6 +315,46 @@ static void test_an_attempt_that_waits_for_its_secrets_can_be_ended(void **state
 	assert_int_equal(job.result.outcome, ATTEMPT_INTERRUPTED);
 	assert_int_equal(job.result.started_at_ms, NO_TIME); /* nothing can have happened */
 	assert_int_equal(atomic_load(&world.target.requests), 0);
+	job_free(&job);
+	world_close(&world);
+}
+
+static void on_given_up(uv_timer_t *timer)
+{
+	struct err away = {0};
+
+	(void)err_set(&away, ERR_UNAVAILABLE, "the database is away");
+	uv_close((uv_handle_t *)timer, NULL);
+	asked.done(NULL, 0, &away, asked.attempt);
+}
+
+static void give_up_later(char *const *names, exec_secrets_fn *done, void *attempt, void *data)
+{
+	static uv_timer_t timer;
+	struct rig *rig = data;
+
+	(void)names;
+	asked.done = done;
+	asked.attempt = attempt;
+	assert_int_equal(uv_timer_init(&rig->loop, &timer), 0);
+	assert_int_equal(uv_timer_start(&timer, on_given_up, 100, 0), 0);
+}
+
+/* However short the action's timeout: nothing has begun that could take too long. */
+static void test_an_attempt_whose_secrets_are_away_is_not_timed_out(void **state)
+{
+	struct world world;
+	char *names[2];
+	struct job job;
+
+	world_open_with_secrets(&world, give_up_later);
+	job_secret(&job, names, &world, "/echo");
+	job.action.timeout_ms = 10;
+	job_start(&world.rig, &job);
+	rig_wait(&world.rig, &job.is_done);
+	assert_int_equal(job.result.outcome, ATTEMPT_INTERRUPTED);
+	assert_int_equal(job.result.started_at_ms, NO_TIME);
+	assert_has(job.result.error, "the database is away");
 	job_free(&job);
 	world_close(&world);
 }
@@ -482,6 +522,7 @@ int main(void)
 		cmocka_unit_test(test_a_body_with_a_secret_goes_nowhere_else),
 		cmocka_unit_test(test_an_echoed_secret_is_not_in_the_output),
 		cmocka_unit_test(test_an_attempt_that_waits_for_its_secrets_can_be_ended),
+		cmocka_unit_test(test_an_attempt_whose_secrets_are_away_is_not_timed_out),
 		cmocka_unit_test(test_a_target_that_sends_no_first_byte_in_time_is_left),
 		cmocka_unit_test(test_no_answer_is_told_from_a_bad_one),
 		cmocka_unit_test(test_a_crowded_host_holds_up_nobody_else),
