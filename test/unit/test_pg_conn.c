@@ -996,8 +996,6 @@ static void test_bad_settings_are_told(void **state)
 	rig_close(&rig);
 }
 
-/* A statement of the old session does not run in the new one; nor does the rest of a transaction.
- */
 /* It is answered at once, without having been sent. */
 static void assert_not_sent(struct rig *rig, const char *text, int64_t session)
 {
@@ -1011,6 +1009,8 @@ static void assert_not_sent(struct rig *rig, const char *text, int64_t session)
 	ask_fini(&ask);
 }
 
+/* A statement of the old session does not run in the new one; nor does the rest of a transaction.
+ */
 static void test_terminated_session_is_replaced(void **state)
 {
 	static const char *const channels[] = {"hint", NULL};

@@ -295,7 +295,6 @@ static int64_t port_in_use(struct rig *rig)
 	return rig_i64(rig, "SELECT current_setting('port')::bigint");
 }
 
-/* A primary and its standby: which one a session is for, the primary's death, the promotion. */
 /* Until what was written on the primary is seen here. */
 static void wait_for_facts(struct rig *reader)
 {
@@ -303,6 +302,7 @@ static void wait_for_facts(struct rig *reader)
 		;
 }
 
+/* A primary and its standby: which one a session is for, the primary's death, the promotion. */
 static void test_failover(void **state)
 {
 	const char *args[] = {"--replica-of", cluster.folder, NULL};
