@@ -6,7 +6,8 @@
  *
  * A statement is reported as done before the Sync commits it, and as failed before the server lets
  * go of its locks. So one with a Sync of its own ends with that: until then a success may become
- * the error of a deferred constraint, or unknown with the end of the session; a failure stays one.
+ * the error of a deferred constraint, or unknown with the end of the session; a failure stays one,
+ * unless it is that end.
  * Reads have nothing to commit. */
 #include <stdlib.h>
 #include <string.h>
@@ -110,6 +111,8 @@ static void query_failed(struct pg_conn *conn, struct pg_flight *flight)
 
 	if (query->err.code == 0)
 		pg_error_read(query, flight->failure);
+	if (flight->has_sync && query->was_last_word)
+		query->err.code = ERR_UNAVAILABLE; /* whatever the reason: it may be committed */
 	if (is_prepared_broken(flight)) {
 		query->was_sent = false; /* it never began; the next time it is prepared anew */
 		query->err.code = ERR_UNAVAILABLE;

@@ -9,7 +9,6 @@
  * on behind it; that it consists of COMMIT alone is for the last word to notice, which finds the
  * settings gone. Nothing is sent again here: what may be repeated, the caller knows. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/mem.h"
 #include "pg/pg.h"
@@ -75,10 +74,11 @@ static void commit(struct pg_errand *errand)
 }
 
 /* A server's own words say that it did not; but silence says nothing, and neither does the end of
- * the session (57P), which may have been read behind a COMMIT that is done. */
+ * the session, which may have come behind a COMMIT that is done, or from a pooler that knows no
+ * more than we do. */
 static void on_commit(struct pg_errand *errand, const struct pg_query *query)
 {
-	bool is_silent = query->sqlstate[0] == '\0' || strncmp(query->sqlstate, "57P", 3) == 0;
+	bool is_silent = query->sqlstate[0] == '\0' || query->was_last_word;
 
 	errand->is_unknown = query->err.code != 0 && query->was_sent && is_silent &&
 			     query->err.code != ERR_CONFLICT;

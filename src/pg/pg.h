@@ -148,6 +148,7 @@ struct pg_query {
 	char sqlstate[6];    /* "" when the error is not the server's */
 	char constraint[64]; /* the constraint of a class 23 error */
 	bool was_sent;
+	bool was_last_word; /* the session ended with the error: it says nothing of a commit */
 	struct pg_result *result; /* private: read it with pg_rows */
 	/* private to pg/ */
 	enum {

@@ -55,7 +55,7 @@ void pg_query_begin(struct pg_query *query, int64_t now_mono_ms)
 	must((query->statement != NULL) + (query->text != NULL) + (query->script != NULL) == 1);
 	query->err = (struct err){0};
 	query->sqlstate[0] = query->constraint[0] = '\0';
-	query->was_sent = false;
+	query->was_sent = query->was_last_word = false;
 	query->retries = 0;
 	query->conn = NULL;
 	query->pool = NULL;

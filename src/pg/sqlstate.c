@@ -72,11 +72,23 @@ static void set_foreign(struct pg_query *query, const PGresult *failure, const c
 		hint != NULL ? hint : "");
 }
 
+/* A pooler gives the severity in the words of people alone, which are these. */
+static bool is_last_word(const PGresult *failure)
+{
+	const char *severity = PQresultErrorField(failure, PG_DIAG_SEVERITY_NONLOCALIZED);
+
+	if (severity == NULL)
+		severity = PQresultErrorField(failure, PG_DIAG_SEVERITY);
+	return severity != NULL &&
+	       (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0);
+}
+
 void pg_error_read(struct pg_query *query, const PGresult *failure)
 {
 	const char *message = PQresultErrorField(failure, PG_DIAG_MESSAGE_PRIMARY);
 	const char *name = pg_query_name(query);
 
+	query->was_last_word = is_last_word(failure);
 	copy_field(query->sqlstate, sizeof(query->sqlstate), failure, PG_DIAG_SQLSTATE);
 	copy_field(query->constraint, sizeof(query->constraint), failure, PG_DIAG_CONSTRAINT_NAME);
 	if (query->people != NULL && query->sqlstate[0] != '\0')

@@ -110,8 +110,10 @@ static void test_deadline_in_the_commit(void **state)
 
 /* One session. For each Sync it says what a text lists, then nothing more until the client has
  * gone:
- *   d  done          e  an error, 23505    f  the session is ended, 57P01
- *   n  a NOTIFY      z  ready for more     .  waits for `go_on` */
+ *   d  done          e  an error, 23505    n  a NOTIFY
+ *   f  the session is ended, 57P01         z  ready for more
+ *   p  the same, by a pooler, 08P01        .  waits for `go_on`
+ *   w  no room for the log, 53100 */
 struct stand_in {
 	const char *const *answers; /* NULL at the end */
 	int listener;
@@ -121,6 +123,13 @@ struct stand_in {
 };
 
 #define say(fd, text) must(write(fd, text, sizeof(text) - 1) == (ssize_t)sizeof(text) - 1)
+
+/* Both of five letters. */
+#define THE_END(severity, sqlstate)                                                                \
+	"E\0\0\0\031"                                                                              \
+	"S" severity "\0"                                                                          \
+	"C" sqlstate "\0"                                                                          \
+	"Mgone\0\0"
 
 static void stand_in_say(struct stand_in *server, int fd, char what)
 {
@@ -139,10 +148,13 @@ static void stand_in_say(struct stand_in *server, int fd, char what)
 			"Mtwice\0\0");
 		return;
 	case 'f':
-		say(fd, "E\0\0\0\031"
-			"SFATAL\0"
-			"C57P01\0"
-			"Mgone\0\0");
+		say(fd, THE_END("FATAL", "57P01"));
+		return;
+	case 'p':
+		say(fd, THE_END("FATAL", "08P01"));
+		return;
+	case 'w':
+		say(fd, THE_END("PANIC", "53100"));
 		return;
 	case 'n':
 		say(fd, "A\0\0\0\014\0\0\0\1"
@@ -232,6 +244,7 @@ static void test_session_lost_before_the_sync_answers_all(void **state)
 		{"de", ERR_CONFLICT, "23505"},
 		{"f", ERR_UNAVAILABLE, "57P01"},
 		{"df", ERR_UNAVAILABLE, "57P01"},
+		{"dw", ERR_UNAVAILABLE, "53100"},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {
@@ -306,7 +319,8 @@ static void test_errand_whose_session_ends_in_the_commit_is_unknown(void **state
 	static const struct {
 		const char *answer;
 		bool is_unknown;
-	} rows[] = {{"df", true}, {"f", true}, {"d", true}, {"", true}, {"ez", false}};
+	} rows[] = {{"df", true}, {"f", true}, {"p", true}, {"w", true}, {"d", true}, {"", true},
+		{"ez", false}};
 
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {
 		const char *answers[] = {"dz", "dz", rows[i].answer, NULL};
