@@ -311,42 +311,45 @@ static int begin_care(struct conn *conn, const struct run *run, struct err *err)
 	return status;
 }
 
-static int announce_change(struct sqlite_db *db, const struct run *run, struct care_row *row,
-	const struct sequels *sequels, int depth, int64_t now_ms, struct err *err)
+/* Writes down how the action fares after this end: 1: it is to be told, 0: it is not; ERR_*. */
+static int note_change(struct sqlite_db *db, const struct run *run, struct care_row *row,
+	int64_t now_ms, enum alert *ret_alert, struct err *err)
 {
-	auto_free char *payload = NULL;
-	struct alert_news news = {
-		.row = row,
-		.event_id = id_derive(&run->action_id, &run->id, now_ms),
-		.traceparent = run->traceparent,
-		.depth = depth,
-	};
 	const struct care before = row->care;
 	bool is_told = care_ended(
-		&row->care, run->state, row->expect_ms, row->is_paused, now_ms, &news.alert);
+		&row->care, run->state, row->expect_ms, row->is_paused, now_ms, ret_alert);
 
 	if (memcmp(&before, &row->care, sizeof(before)) != 0 &&
 		care_save(&db->writer, row, err) < 0)
 		return err->code;
-	if (!is_told)
-		return 0;
-	payload = alert_payload(news.alert, run);
-	news.payload = payload;
-	return tell_alert(db, &news, sequels, now_ms, err);
+	return is_told;
 }
 
 /* What the end makes of its action. */
 static int announce_care(struct sqlite_db *db, const struct run *run, const struct sequels *sequels,
 	int depth, int64_t now_ms, struct err *err)
 {
+	auto_free char *payload = NULL;
 	struct care_row row;
+	struct alert_news news = {
+		.row = &row,
+		.event_id = id_derive(&run->action_id, &run->id, now_ms),
+		.traceparent = run->traceparent,
+		.depth = depth,
+	};
 	int status, is_heard = begin_care(&db->writer, run, err);
 
 	if (is_heard < 0)
 		return err->code;
 	status = care_load(&db->writer, &run->action_id, &row, err);
-	if (status > 0 && (!is_failure(run) || is_heard || care_is_told(row.expect_ms, row.hooks)))
-		status = announce_change(db, run, &row, sequels, depth, now_ms, err);
+	if (status > 0 && is_failure(run) && !is_heard && !care_is_told(row.expect_ms, row.hooks))
+		status = 0;
+	if (status > 0)
+		status = note_change(db, run, &row, now_ms, &news.alert, err);
+	if (status > 0) {
+		news.payload = payload = alert_payload(news.alert, run);
+		status = tell_alert(db, &news, sequels, now_ms, err);
+	}
 	care_row_fini(&row);
 	return status;
 }
