@@ -206,14 +206,24 @@ class Server:
         self.process.wait()
 
     def close(self):
-        """For the end of a test: whatever state it is in, it is gone and was not a crash of ours."""
+        """For the end of a test: whatever state it is in, it goes, by itself, and was not a crash of ours."""
         if self.process and self.process.poll() is None:
+            self.signal(signal.SIGCONT)
             self.signal(signal.SIGTERM)
             try:
-                self.wait(20)
+                self.wait(2)
             except subprocess.TimeoutExpired:
-                self.kill()
+                self.signal(signal.SIGQUIT)  # runs that go on, and probers that do not come, are not waited for
+                self.end_or_tell()
         assert "Sanitizer" not in self.log and "runtime error" not in self.log, self.log
+
+    def end_or_tell(self):
+        try:
+            self.wait()
+        except subprocess.TimeoutExpired:
+            stacks = self.stacks()
+            self.kill()
+            raise AssertionError(f"neither TERM nor QUIT ends it\n{self.log}\n{stacks}") from None
 
     # --- requests ---
 

@@ -74,7 +74,7 @@ def test_five_hundred_due_times_over_two_instances_of_which_one_is_killed_run_ex
 def test_a_backfill_goes_on_after_a_restart_and_a_kill(servers):
     server = servers().start()
     server.create(name="past", **NOOP)
-    backfill = begin(server, "past", rate="10/s", **DAY)  # 14 s: not over before its two ends
+    backfill = begin(server, "past", rate="20/s", **DAY)  # 7 s: not over before its two ends
     for end in (server.stop, server.kill):
         before = server.get(f"/api/v1/backfills/{backfill['id']}").json["made"]
         wait_for(lambda: server.get(f"/api/v1/backfills/{backfill['id']}").json["made"] > before, "progress")
