@@ -200,8 +200,12 @@ static void on_recorded(struct store_req *req)
 
 	if (req->err.code == ERR_STALE) {
 		metrics.results_stale++;
-		log_warn("stale: this run was taken over or removed meanwhile; its result is "
-			 "dropped",
+		log_warn(
+			attempt->has_failed
+				? "stale: the result of this run is recorded already, by a try "
+				  "whose answer was lost, or the run was taken over or removed"
+				: "stale: this run was taken over or removed meanwhile; its result "
+				  "is dropped",
 			kv_id("run", &attempt->run.id), kv_i64("epoch", attempt->run.epoch));
 		start_sequels(attempt, attempt->has_failed); /* that may have come through */
 	} else if (req->err.code != 0) {
