@@ -1353,8 +1353,11 @@ RETURNS SETOF record ROWS 10 LANGUAGE plpgsql AS $replace$
 DECLARE
 	old gathering.action;
 BEGIN
+	-- before the action, here and in remove: who waits for the one must not hold the other
 	IF gathering.event_action(in_event) IS NOT NULL THEN
 		LOCK TABLE gathering.subscription IN SHARE ROW EXCLUSIVE MODE;
+	ELSE
+		LOCK TABLE gathering.subscription IN ROW EXCLUSIVE MODE;
 	END IF;
 	SELECT * INTO old FROM gathering.action WHERE id = in_id FOR NO KEY UPDATE;
 	IF NOT FOUND THEN
@@ -1424,6 +1427,7 @@ CREATE FUNCTION gathering.remove(
 	in_id uuid, in_expected bigint, OUT ret_version bigint, OUT ret_done boolean, OUT ret_running uuid[])
 RETURNS SETOF record ROWS 10 LANGUAGE plpgsql AS $remove$
 BEGIN
+	LOCK TABLE gathering.subscription IN ROW EXCLUSIVE MODE;
 	SELECT version INTO ret_version FROM gathering.action WHERE id = in_id FOR UPDATE;
 	IF NOT FOUND THEN
 		RETURN;

@@ -88,10 +88,10 @@ static const char helpers_text[] =
 	"CREATE FUNCTION spec.balance(me integer) RETURNS void LANGUAGE sql AS $$"
 	" INSERT INTO spec.got SELECT me, ret_owned, ret_duties"
 	" FROM gathering.balance(spec.id(me), true, false, 0, 0, 2) $$;"
-	"CREATE FUNCTION spec.replace() RETURNS record LANGUAGE sql AS $$"
+	"CREATE FUNCTION spec.replace(event text) RETURNS record LANGUAGE sql AS $$"
 	" SELECT gathering.replace(spec.id(1), 0, false, 'a', spec.at(0), 'http', 'skip', 1, 0, 0, "
 	"true, false,"
-	" '{\"new\":1}', '{}', NULL, '{NULL,NULL,NULL}', false, '{NULL,NULL,NULL}',"
+	" '{\"new\":1}', '{}', event, '{NULL,NULL,NULL}', false, '{NULL,NULL,NULL}',"
 	" '{NULL,NULL,NULL}') $$;"
 	/* actions that others tell of: the third waits for an event */
 	"CREATE FUNCTION spec.other(n integer, name text) RETURNS void LANGUAGE sql AS $$"
@@ -268,7 +268,7 @@ static const struct spec specs[] = {
 	 " FROM spec.got a JOIN spec.got b ON a.me < b.me", {"3 false"}},
 	{"claim, replace: an open run has its definition",
 	 "SELECT spec.action('skip')",
-	 {"SELECT spec.claim(7, 201)", "SELECT spec.replace()"},
+	 {"SELECT spec.claim(7, 201)", "SELECT spec.replace(NULL)"},
 	 "SELECT a.version || ' ' || count(r.id) || ' ' || count(d.version)"
 	 " || coalesce(' ' || max(r.definition_version), '') FROM gathering.action a"
 	 " LEFT JOIN gathering.run r ON r.action_id = a.id LEFT JOIN gathering.definition d"
@@ -292,6 +292,11 @@ static const struct spec specs[] = {
 	 "SELECT spec.action('allow'); SELECT spec.run(100, 'running'); SELECT spec.listener('action.*.failing')",
 	 {"SELECT spec.finish(100, 'failed', 'failed', '')", "SELECT gathering.remove(spec.id(1), 0)"},
 	 TOLD, {"action.a.failing", "(nobody)"}},
+	{"replace that waits for an end, delete, replace: each locks the subscriptions before an action",
+	 "SELECT spec.action('allow')",
+	 {"SELECT spec.replace('action.x.failed')", "SELECT gathering.remove(spec.id(1), 0)", "SELECT spec.replace(NULL)"},
+	 "SELECT (SELECT count(*) FROM gathering.action) || ' ' || coalesce((SELECT event FROM gathering.subscription), '(none)')",
+	 {"0 (none)"}},
 	{"failure, delete, heartbeat: neither waits for the other for ever",
 	 "SELECT spec.action('allow'); SELECT spec.run(100, 'running'); SELECT spec.hook()",
 	 {"SELECT spec.finish(100, 'failed', 'failed', '')", "SELECT gathering.remove(spec.id(1), 0)", "SELECT spec.heartbeat(77, 100)"},
