@@ -10,7 +10,6 @@ seen to fail. doc/design/storage.md tells with what they were.
 """
 import json
 import os
-import random
 import subprocess
 import time
 
@@ -27,12 +26,6 @@ echo "$word $who" >>"{folder}/effects"
 echo "end $who" >>"{folder}/effects"
 """
 EVERY_S = 10  # an action; many seldom ones rather than few frequent ones, so that shards can be shared fairly
-
-
-def seeded():
-    seed = int(os.environ.get("GATHERING_TEST_SEED", time.time_ns() % 1_000_000))
-    print("GATHERING_TEST_SEED =", seed)
-    return random.Random(seed)
 
 
 def psql(url, text):

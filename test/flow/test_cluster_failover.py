@@ -7,8 +7,8 @@ import subprocess
 import threading
 import time
 
-from gang import Gang, psql, seeded
-from harness import wait_for
+from gang import Gang, psql
+from harness import seeded, wait_for
 from pg import cluster, clusters  # noqa: F401 (fixtures)
 
 

@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from gang import Gang, psql, seeded
+from gang import Gang, psql
+from harness import seeded
 from pg import cluster, clusters  # noqa: F401 (fixtures)
 
 LOAD_S = 60

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from gang import Gang, seeded
-from harness import wait_for
+from gang import Gang
+from harness import seeded, wait_for
 from pg import cluster, clusters  # noqa: F401 (fixtures)
 
 AWAY_S = 8

@@ -9,7 +9,8 @@ import time
 import pytest
 
 import harness
-from gang import Gang, seeded
+from gang import Gang
+from harness import seeded
 from pg import cluster, clusters  # noqa: F401 (fixtures)
 
 PROVES = bool(os.environ.get("PROVE_WITHOUT"))

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from gang import Gang, seeded
-from harness import wait_for
+from gang import Gang
+from harness import seeded, wait_for
 from pg import cluster  # noqa: F401 (fixture)
 from wire import Wire
 
