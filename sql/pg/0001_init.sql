@@ -1017,6 +1017,7 @@ DECLARE
 		WHERE c.expect_ms IS NOT NULL OR c.on_failure IS NOT NULL OR c.on_recovery IS NOT NULL OR c.failing_since IS NOT NULL);
 	wanted uuid[] := '{}';
 	unknown uuid[];
+	mixed uuid[] := '{}'; -- actions of which some runs succeed and some fail here: they may change to and fro
 BEGIN
 	IF EXISTS (SELECT 1 FROM gathering.pace) THEN
 		wanted := ARRAY(SELECT p.action_id FROM gathering.run r JOIN gathering.pace p ON p.action_id = r.action_id
@@ -1028,6 +1029,11 @@ BEGIN
 			CROSS JOIN LATERAL unnest(ARRAY[g.state, 'cancelled']) q(state)
 			JOIN gathering.subscription s ON s.event = 'action.' || a.name || '.' || q.state);
 	END IF;
+	IF is_minded AND in_states && '{succeeded}' AND in_states && '{failed,timed_out}' THEN
+		mixed := ARRAY(SELECT r.action_id FROM unnest(in_runs, in_states) g(run, state) JOIN gathering.run r ON r.id = g.run
+			WHERE g.state IN ('succeeded','failed','timed_out')
+			GROUP BY r.action_id HAVING count(DISTINCT g.state = 'succeeded') > 1);
+	END IF;
 	IF is_minded THEN
 		wanted := wanted || ARRAY(
 			WITH told AS MATERIALIZED (
@@ -1035,8 +1041,8 @@ BEGIN
 					CASE WHEN g.state = 'succeeded' THEN 'recovered' ELSE 'failing' END AS alert
 				FROM unnest(in_runs, in_states) g(run, state) JOIN gathering.run r ON r.id = g.run
 				JOIN gathering.action a ON a.id = r.action_id LEFT JOIN gathering.care c ON c.action_id = a.id
-				WHERE g.state IN ('failed','timed_out') AND c.failing_since IS NULL
-					OR g.state = 'succeeded' AND (c.failing_since IS NOT NULL OR c.late_since IS NOT NULL)
+				WHERE g.state IN ('failed','timed_out') AND (c.failing_since IS NULL OR a.id = ANY (mixed))
+					OR g.state = 'succeeded' AND (c.failing_since IS NOT NULL OR c.late_since IS NOT NULL OR a.id = ANY (mixed))
 			)
 			SELECT s.action_id FROM told t
 			JOIN gathering.subscription s ON s.event IN ('action.' || t.name || '.' || t.alert, 'action.*.' || t.alert)

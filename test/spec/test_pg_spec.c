@@ -74,6 +74,11 @@ static const char helpers_text[] =
 	" ARRAY[spec.id(run)], '{1}', ARRAY[outcome], '{200}', '{NULL}', ARRAY[now()], '{NULL}',"
 	" '{NULL}', '{0}', ARRAY[state], ARRAY[reason], '{0}', ARRAY[outcome <> 'interrupted'],"
 	" '{true}') $$;"
+	"CREATE FUNCTION spec.finish_two(one integer, of_one text, two integer, of_two text)"
+	" RETURNS bigint LANGUAGE sql AS $$ SELECT count(*) FROM gathering.finish(false,"
+	" ARRAY[spec.id(one), spec.id(two)], '{1,1}', ARRAY[of_one, of_two], '{200,200}',"
+	" '{NULL,NULL}', ARRAY[now(), now()], '{NULL,NULL}', '{NULL,NULL}', '{0,0}',"
+	" ARRAY[of_one, of_two], ARRAY['', ''], '{0,0}', '{t,t}', '{t,t}') $$;"
 	"CREATE FUNCTION spec.heartbeat(me integer, run integer) RETURNS record LANGUAGE sql AS $$"
 	" SELECT gathering.heartbeat(spec.id(me), 'h', 1, 'v', 'ready', interval '30 s',"
 	" ARRAY[spec.id(run)], '{1}') $$;"
@@ -310,6 +315,13 @@ static const struct spec specs[] = {
 	 {"SELECT gathering.cancel_backfill(spec.id(50), false)", "SELECT spec.finish(101, 'failed', 'failed', '')",
 	  "SELECT gathering.trigger(spec.id(0), spec.id(300), NULL, NULL, 0)"},
 	 TOLD, {"action.a.cancelled action.x.failed action.x.failing"}},
+	{"recovery and failure at once, failures, trigger: each locks actions before how they fare",
+	 "SELECT spec.action('allow'); SELECT spec.run(n, 'running') FROM unnest('{100,101,102,103}'::integer[]) n;"
+	 " SELECT spec.other(0, 'hook'), spec.other(5, 'x'); UPDATE gathering.run SET action_id = spec.id(5) WHERE id = spec.id(102);"
+	 " INSERT INTO gathering.care (action_id, on_failure, failing_since) VALUES (spec.id(1), 'hook', now()), (spec.id(5), 'hook', NULL)",
+	 {"SELECT spec.finish_two(100, 'succeeded', 101, 'failed')", "SELECT spec.finish_two(102, 'failed', 103, 'failed')",
+	  "SELECT gathering.trigger(spec.id(0), spec.id(300), NULL, NULL, 0)"},
+	 TOLD, {"action.a.failing action.x.failing"}},
 	{"lapse, lapse: late is told once",
 	 "SELECT spec.action('allow'); SELECT spec.hook()",
 	 {"SELECT gathering.lapse(10)", "SELECT gathering.lapse(10)"},
