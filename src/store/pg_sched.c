@@ -288,7 +288,8 @@ int pg_claim(void *db, struct store_claim *req, int64_t now_ms)
 /* --- take --- */
 
 static const struct pg_statement take_statement = {.name = "take",
-	.text = "SELECT " PG_RUN_FIELDS ", " PG_RUN_ACTION_FIELDS ", r.kind" PG_RUN_EVENT_FIELDS
+	.text = "SELECT bool_and(d.version IS NOT NULL) OVER (), " PG_RUN_FIELDS
+		", " PG_RUN_ACTION_FIELDS ", r.kind" PG_RUN_EVENT_FIELDS
 		" FROM gathering.take($1::uuid, $2::bigint * interval '1 millisecond', $3::uuid,"
 		" $4::boolean, $5::text[], $6::integer[], $7::text[], $8::text[], $9::integer[]) "
 		"r" PG_RUN_ACTION_JOINS PG_RUN_EVENT_JOIN};
@@ -346,11 +347,20 @@ static void read_taken_runs(struct pg_call *call, int left[static ACTION_KIND_CO
 	while (pg_row_next(&row)) {
 		req->ret_started = grow_array(
 			req->ret_started, req->ret_started_count, &room, sizeof(*req->ret_started));
+		pg_skip(&row);
 		pg_read_run(&row, &req->ret_started[req->ret_started_count]);
 		pg_read_stored_action(&row, scratch_add_row(req->req.scratch));
 		left[pg_read_kind(&row)]--;
 		pg_read_run_event(&row, &req->ret_started[req->ret_started_count++]);
 	}
+}
+
+/* The take sees what was written while it waited for a limit, the joins of its statement do not. */
+static bool sees_definitions(const struct pg_call *call)
+{
+	struct pg_row row = pg_rows(&call->queries[0]);
+
+	return !pg_row_next(&row) || pg_read_bool(&row);
 }
 
 /* What could start and was left although there is room was locked by somebody else, or waits for a
@@ -361,6 +371,10 @@ static int read_take(struct pg_call *call)
 	struct pending pending = read_pending(&call->queries[1]);
 	int left[ACTION_KIND_COUNT];
 
+	if (!call->is_again && !sees_definitions(call)) {
+		call->is_again = true; /* then it gives what it has taken */
+		return PG_CALL_MORE;
+	}
 	memcpy(left, req->capacity, sizeof(left));
 	read_taken_runs(call, left);
 	req->ret_now_ms = pending.now_ms;

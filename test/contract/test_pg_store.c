@@ -2,6 +2,7 @@
  *
  * What only the PostgreSQL backend has: its schema and migrations, several instances, lost
  * connections and a server that goes away. */
+#include <libpq-fe.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -108,6 +109,40 @@ static void test_claim_asked_again_answers_what_it_won(void **state)
 		rig_pg_sql(sql, won, sizeof(won));
 		assert_string_equal(won, "{1,2} {1}");
 	}
+}
+
+/* One that waits for a limit, behind somebody who replaces an action and runs it. */
+static void test_take_that_waited_has_the_definitions_of_its_runs(void **state)
+{
+	struct rig *rig = *state;
+	struct action *action = rig_create(rig, "a", "", NO_TIME);
+	struct run_limit limit = {.kind = -1, .tag = (char *)"db", .max = 5};
+	struct store_take take = {.limits = &limit, .limit_count = 1};
+	char id[ID_TEXT_SIZE], waiting[8] = "0";
+	auto_free char *write = xasprintf(
+		"SELECT gathering.replace('%s', 0, false, 'a', NULL, 'exec', 'allow', 9, 0, 0, "
+		"true,"
+		" false, d.body::text, '{}', NULL, '{NULL,NULL,NULL}', false, '{NULL,NULL,NULL}',"
+		" '{NULL,NULL,NULL}') FROM gathering.definition d;"
+		" SELECT gathering.trigger('%s', gen_random_uuid(), NULL, NULL, 0); COMMIT",
+		id_format(&action->id, id), id);
+	PGconn *other = PQconnectdb(rig->url);
+
+	take.capacity[ACTION_EXEC] = 1;
+	PQclear(PQexec(other, "INSERT INTO gathering.limit_lock VALUES ('/db');"
+			      "BEGIN; SELECT FROM gathering.limit_lock FOR UPDATE"));
+	store_take(rig->store, &take, rig_on_done);
+	while (strcmp(waiting, "1") != 0) {
+		(void)uv_run(&rig->loop, UV_RUN_NOWAIT);
+		rig_pg_sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'",
+			waiting, sizeof(waiting));
+	}
+	PQclear(PQexec(other, write));
+	PQfinish(other);
+	assert_int_equal(rig_wait(&rig->loop, &take.req), 0);
+	assert_int_equal(take.ret_started_count, 1);
+	assert_non_null(take.ret_started[0].action);
+	store_take_fini(&take);
 }
 
 /* --- migrations --- */
@@ -558,6 +593,7 @@ int main(void)
 		RIG_TEST(test_schema_refuses_nonsense),
 		RIG_TEST(test_times_by_hand_can_be_claimed),
 		RIG_TEST(test_claim_asked_again_answers_what_it_won),
+		RIG_TEST(test_take_that_waited_has_the_definitions_of_its_runs),
 		RIG_TEST(test_ten_open_at_once_and_migrate_once),
 		RIG_TEST(test_newer_schema_is_used_while_it_allows_us),
 		RIG_TEST(test_foreign_schema_is_left_alone),
