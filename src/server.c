@@ -31,8 +31,8 @@
 #define WINDOW_MS          90000
 #define POLL_MS            56000 /* with its jitter less than the window */
 #define DEAF_POLL_MS       5000  /* what nobody can tell us is late by this at most */
-#define CLAIM_MAX          500
-#define NOOP_RUNNING_MAX   2000 /* started and not yet recorded; four claims */
+#define CLAIM_MAX          100   /* the first start while the next are claimed (numbers.md) */
+#define NOOP_RUNNING_MAX   2000  /* started and not yet recorded */
 #define SCHED_DRAIN_MARGIN 1000
 
 static void part_done(void *data)

@@ -65,6 +65,8 @@ static void on_orphans_recovered(struct store_req *req)
 		metrics.runs_recovered += (int64_t)sched->orphans.ret_count;
 		log_info("recovered runs of an instance that is gone",
 			kv_i64("runs", (int64_t)sched->orphans.ret_count));
+	}
+	if (req->err.code != 0 || sched->orphans.ret_count > 0) { /* it may have come through */
 		sched->has_pending = true;
 		sched->look_wanted = true; /* one that is over may be what a due time counts from */
 		take_want(sched);
