@@ -3,16 +3,21 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <uv.h>
+
 #include "base/mem.h"
 #include "base/text.h"
 
 #define LOCK_TEXT_SIZE 128
+#define LET_GO_STEP_MS 20
+#define LET_GO_STEPS   100 /* what a dead holder has left is gone by then */
 
 int file_error(struct err *err, int error, const char *path)
 {
@@ -52,6 +57,38 @@ static void read_holder(int fd, char *ret_text, size_t size)
 	for (char *at = ret_text; *at; at++) /* it is going to a terminal */
 		if ((unsigned char)*at < ' ' || (unsigned char)*at > '~')
 			*at = '?';
+}
+
+/* 0: nobody is named. */
+static int64_t holder_pid(int fd)
+{
+	char holder[LOCK_TEXT_SIZE];
+	int64_t pid = 0;
+
+	read_holder(fd, holder, sizeof(holder));
+	holder[strcspn(holder, " ")] = '\0';
+	return parse_i64(holder, 1, INT32_MAX, &pid) ? pid : 0;
+}
+
+static bool holder_lives(int fd)
+{
+	int64_t pid = holder_pid(fd);
+
+	return pid > 0 && (kill((pid_t)pid, 0) == 0 || errno != ESRCH);
+}
+
+/* 0 or an errno. A holder that was killed while it started a program has left its lock with that
+ * child, until the child executes something. */
+static int lock_file(int fd)
+{
+	for (int step = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; step++) {
+		int error = errno;
+
+		if (error != EWOULDBLOCK || holder_lives(fd) || step == LET_GO_STEPS)
+			return error;
+		uv_sleep(LET_GO_STEP_MS);
+	}
+	return 0;
 }
 
 static int refuse(int fd, const char *path, struct err *err)
@@ -101,7 +138,7 @@ int file_lock_take(struct file_lock *lock, const char *path, const struct file_l
 	bool *ret_is_inherited, struct err *err)
 {
 	auto_free char *lock_path = xasprintf("%s.lock", path);
-	int fd;
+	int fd, error;
 
 	lock->fd = -1;
 	*ret_is_inherited = adopt(lock, lock_path, claim->inherited_fd);
@@ -112,8 +149,8 @@ int file_lock_take(struct file_lock *lock, const char *path, const struct file_l
 	fd = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
 	if (fd < 0)
 		return file_error(err, errno, lock_path);
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		int error = errno;
+	error = lock_file(fd);
+	if (error != 0) {
 		int status = error == EWOULDBLOCK ? refuse(fd, path, err)
 						  : file_error(err, error, lock_path);
 
@@ -125,22 +162,11 @@ int file_lock_take(struct file_lock *lock, const char *path, const struct file_l
 	return 0;
 }
 
-/* A successor may have written its own name there. */
-static bool names_us(int fd)
-{
-	char holder[LOCK_TEXT_SIZE];
-	int64_t pid = 0;
-
-	read_holder(fd, holder, sizeof(holder));
-	holder[strcspn(holder, " ")] = '\0';
-	return parse_i64(holder, 1, INT64_MAX, &pid) && pid == getpid();
-}
-
 void file_lock_release(struct file_lock *lock)
 {
 	if (lock->fd < 0)
 		return;
-	if (names_us(lock->fd))
+	if (holder_pid(lock->fd) == getpid()) /* a successor may have written its own name */
 		(void)!ftruncate(lock->fd, 0);
 	(void)close(lock->fd);
 	lock->fd = -1;

@@ -21,7 +21,8 @@ struct file_lock_claim {
 };
 
 /* Takes the lock on "<path>.lock", creating that file. ERR_CONFLICT naming the holder; ERR_IO,
- * ERR_FULL. *ret_is_inherited: the predecessor's lock was on this very file. */
+ * ERR_FULL. Waits up to 2 s for what a holder that is dead has left. *ret_is_inherited: the
+ * predecessor's lock was on this very file. */
 int file_lock_take(struct file_lock *lock, const char *path, const struct file_lock_claim *claim,
 	bool *ret_is_inherited, struct err *err);
 

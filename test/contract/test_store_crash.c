@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "rig.h"
 #include "seed.h"
+#include "store/file_lock_priv.h"
 
 #define ACTIONS   12
 #define ROUNDS    15
@@ -246,10 +247,39 @@ static void test_kill_at_any_moment_leaves_cursor_and_ledger_in_step(void **stat
 	print_message("%lld due times, killed %d times\n", (long long)total_ms, ROUNDS);
 }
 
+/* The holder is killed while a child of its own has not yet executed anything. */
+static void test_lock_left_with_a_child_is_waited_for(void **state)
+{
+	struct rig *rig = *state;
+	struct err err = {0};
+	struct file_lock lock;
+	bool is_inherited;
+	int status;
+	pid_t pid;
+
+	rig_close(rig);
+	pid = fork();
+	if (pid == 0) {
+		if (file_lock_take(&lock, rig->url + strlen("sqlite:"),
+			    &(struct file_lock_claim){0}, &is_inherited, NULL) < 0)
+			_exit(1);
+		if (fork() == 0) {
+			(void)usleep(300000);
+			_exit(0);
+		}
+		(void)raise(SIGKILL);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(rig_open(rig, 10, 10, &err), 0);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		RIG_TEST(test_kill_at_any_moment_leaves_cursor_and_ledger_in_step)};
+		RIG_TEST(test_kill_at_any_moment_leaves_cursor_and_ledger_in_step),
+		RIG_TEST(test_lock_left_with_a_child_is_waited_for),
+	};
 	int64_t fd;
 
 	rig_backend = "sqlite";

@@ -146,9 +146,10 @@ class Server:
         # not /health/ready: who asks that is a prober, and a stop waits until it has heard
         try:
             wait_for(lambda: self.get("/health/startup").status == 200, "the start")
-        except AssertionError as late:
-            self.signal(signal.SIGUSR1)  # says into its log what it is doing
-            time.sleep(0.5)
+        except (AssertionError, OSError) as late:
+            if self.process.poll() is None:
+                self.signal(signal.SIGUSR1)  # says into its log what it is doing
+                time.sleep(0.5)
             raise AssertionError(f"{late}\n{self.log}\n{self.stacks()}") from None
         return self
 
