@@ -27,7 +27,7 @@
 /* Fixed limits that nobody has needed to change yet. */
 #define STORE_QUEUE_MAX    20000
 #define STORE_BATCH_MAX    500
-#define WINDOW_MAX         5000
+#define WINDOW_MAX         1000 /* nothing is claimed while it is being filled (numbers.md) */
 #define WINDOW_MS          90000
 #define POLL_MS            56000 /* with its jitter less than the window */
 #define DEAF_POLL_MS       5000  /* what nobody can tell us is late by this at most */
